@@ -1,0 +1,345 @@
+"""What the operator and a builder pod say to each other: the only thing that the two halves share by agreement. Pure.
+
+The operator writes a `BuildRequest` to `REQUEST` (a ConfigMap). The pod answers with a `BuildResult` or a `Failure` in the
+termination message of its `push` container (at most `MESSAGE_LIMIT` bytes) and with an exit code of `ExitCode`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import typing
+from dataclasses import dataclass
+from typing import Any, Final
+
+VERSION: Final = 1
+MESSAGE_LIMIT: Final = 4096   # bytes; the kubelet cuts what is longer
+
+#: Every way in which a build can stand, as written to conditions. Grouped by what happens next.
+NO_RETRY: Final = frozenset({
+    "InvalidSpec", "DockerfileInvalid", "RunFailed", "OutOfMemory", "StorageLimitExceeded", "DeadlineExceeded", "DestinationConflict"})
+HEALS_OUTSIDE: Final = frozenset({
+    "SourceNotFound", "SourceAuthFailed", "ReferenceNotFound", "BaseImageNotFound", "AccessNotGranted", "PushDenied", "PodRejected",
+    "QuotaExceeded"})
+WAITING: Final = frozenset({"RegistryNotFound", "RegistryNotReady", "Queued", "Unschedulable", "BuilderImagePullFailed"})
+RETRIED: Final = frozenset({"RegistryUnavailable", "SourceUnavailable", "InfrastructureFailed"})
+ENDED: Final = frozenset({"Cancelled", "Superseded", "Suspended"})
+REASONS: Final = NO_RETRY | HEALS_OUTSIDE | WAITING | RETRIED | ENDED | {"Succeeded", "Unchanged", "Building"}
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of the containers of a builder pod (and of `strata build`)."""
+
+    OK = 0
+    FAILED = 1            # the termination message says more
+    USAGE = 2             # the command line is wrong
+    NEEDS_SANDBOX = 10    # a RUN step was found in a pod that runs none: the operator starts the right pod in the same attempt
+    RUN_FAILED = 11
+    PEER_LOST = 12        # another container of the pod ended or fell silent: its own answer says why
+    DEADLINE = 13
+    RETRYABLE = 20        # infrastructure: the operator starts the next attempt
+    INTERRUPTED = 130
+
+
+# Mount paths inside a builder pod. All of Strata lives below one folder, so that a stage may own the rest of the root.
+HOME: Final = "/.strata"
+REQUEST: Final = "/.strata/request/request.json"
+CONTEXT_FILES: Final = "/.strata/files"          # inline files or a ConfigMap, as the kubelet mounts them (fetch)
+DOCKERFILE: Final = "/.strata/dockerfile/Dockerfile"   # an inline Dockerfile (fetch)
+SOURCE_CREDENTIALS: Final = "/.strata/credentials/source"   # keys as in Flux (fetch)
+PULL_CREDENTIALS: Final = "/.strata/credentials/pull"       # one folder a Secret, each with .dockerconfigjson (fetch)
+PUSH_CREDENTIALS: Final = "/.strata/credentials/push"       # .dockerconfigjson (push)
+SECRET_SOURCES: Final = "/.strata/secret-sources"           # noqa: S105  a file each, named by the secret's id (fetch)
+CA_BUNDLE: Final = "/.strata/ca/ca.crt"                     # trusted beside the system's
+INPUTS: Final = "/.strata/inputs"
+OUTPUTS: Final = "/.strata/outputs"
+WANTED: Final = "/.strata/wanted"
+SECRETS: Final = "/.strata/secrets"                         # noqa: S105  memory; a RUN's secret files while they may be needed
+ALIVE: Final = "/.strata/alive"
+SCRATCH: Final = "/.strata/scratch"                         # writable by its own container alone
+TERMINATION_LOG: Final = "/.strata/termination/message"
+
+FETCH, BUILD, PUSH = "fetch", "build", "push"               # names of the containers
+ALL_IN_ONE: Final = "push"                                  # the one container of a Layers pod bears the name of its last role
+ISOLATIONS: Final = ("Layers", "InPlace", "UserNS")
+CACHE_TAG_PREFIX: Final = "cache-"                          # tags that users may not choose
+
+
+@dataclass(frozen=True, slots=True)
+class BuildId:
+    """Which build of which resource a pod works for."""
+
+    namespace: str
+    name: str
+    uid: str
+    number: int
+    attempt: int
+    generation: int
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """`commit` is what the operator resolved `revision` to, empty if it could not look."""
+
+    url: str
+    revision: str = ""
+    commit: str = ""
+    path: str = ""
+    submodules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSource:
+    url: str
+    sha256: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """At most one is set; none means an empty context. `files` = the folder mounted at CONTEXT_FILES."""
+
+    git: GitSource | None = None
+    archive: ArchiveSource | None = None
+    files: tuple[tuple[str, str], ...] = ()   # (path in the context, key of the mounted ConfigMap)
+    files_folder: bool = False                # every key of the mounted ConfigMap is a file of that name
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """`endpoint` is a base URL (http:// or https://) asked before `upstream`."""
+
+    upstream: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`registry` is host[:port] as the pod dials it; `insecure` means plain HTTP."""
+
+    registry: str
+    repository: str
+    insecure: bool = False
+    compression: str = "Gzip"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    mode: str = "Registry"    # or None
+    max_age_seconds: int = 1_209_600
+    max_size_bytes: int = 10 * 1024**3
+    sources: tuple[str, ...] = ()
+    no_cache: bool = False    # ignore cached RUN steps this once
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """All that a builder pod must know, without a secret in it."""
+
+    build: BuildId
+    output: Output
+    isolation: str = "Layers"
+    platforms: tuple[str, ...] = ("linux/amd64",)
+    source: Source = Source()
+    dockerfile_path: str = ""            # in the context; empty = Dockerfile
+    dockerfile_inline: bool = False      # mounted at DOCKERFILE
+    target: str = ""
+    args: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()        # ids, files below SECRET_SOURCES
+    labels: tuple[tuple[str, str], ...] = ()
+    source_date_epoch: int | None = None
+    network: str = "Cluster"             # or None
+    mirrors: tuple[Mirror, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    cache: Cache = Cache()
+    timeout_seconds: int = 3600
+    context_limit_bytes: int = 2 * 1024**3
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformResult:
+    platform: str
+    digest: str
+    size: int
+    media_type: str = "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceResult:
+    revision: str = ""
+    commit: str = ""
+    message: str = ""
+    author: str = ""
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """`digest` is that of the platform's manifest, not of an index."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    line: int
+    instruction: str
+    cached: bool
+    reason: str = ""
+    seconds: float = 0.0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    fetch_seconds: float = 0.0
+    build_seconds: float = 0.0
+    push_seconds: float = 0.0
+    pulled_bytes: int = 0
+    pushed_bytes: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    layers: int = 0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What push says when all is in the registry by digest. `started` is the Unix time at which the container's program began."""
+
+    platforms: tuple[PlatformResult, ...]
+    source: SourceResult = SourceResult()
+    base_images: tuple[BaseImage, ...] = ()
+    metrics: Metrics = Metrics()
+    steps: tuple[Step, ...] = ()
+    started: float = 0.0
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile where there is one."""
+
+    reason: str
+    message: str
+    retryable: bool = False
+    file: str = ""
+    line: int = 0
+    end_line: int = 0
+    hint: str = ""
+    v: int = VERSION
+
+
+class ContractError(ValueError):
+    """A message that is not what this contract says; the text names the field."""
+
+
+def encode(value: BuildRequest | BuildResult | Failure) -> str:
+    """`value` as compact JSON with sorted keys; fields that hold their default are left out, so equal values give equal text."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {f.name: _plain(getattr(value, f.name)) for f in fields if f.name == "v" or getattr(value, f.name) != f.default}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def decode_request(text: str) -> BuildRequest:
+    """The request in `text`. Raises ContractError."""
+    return typing.cast(BuildRequest, _typed(BuildRequest, _load(text), "request"))
+
+
+def decode_result(text: str) -> BuildResult | Failure:
+    """What a container said; the text is hostile until it has passed here. Raises ContractError."""
+    data = _load(text)
+    kind: type[Any] = Failure if isinstance(data, dict) and "reason" in data else BuildResult
+    return typing.cast("BuildResult | Failure", _typed(kind, data, "message"))
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise ContractError(f"not JSON: {str(e)[:200]}") from e
+
+
+def _typed(kind: Any, data: Any, path: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, data, path)
+    if origin is tuple:
+        return _tuple(args, data, path)
+    if origin is not None:   # X | None
+        return None if data is None else _typed(next(a for a in args if a is not type(None)), data, path)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+        raise ContractError(f"{path}: expected {kind.__name__}, got {type(data).__name__}")
+    return data
+
+
+def _tuple(args: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise ContractError(f"{path}: expected a list, got {type(data).__name__}")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_typed(args[0], item, f"{path}[{n}]") for n, item in enumerate(data))
+    if len(args) != len(data):
+        raise ContractError(f"{path}: expected {len(args)} items, got {len(data)}")
+    return tuple(_typed(kind, item, f"{path}[{n}]") for n, (kind, item) in enumerate(zip(args, data, strict=True)))
+
+
+def _dataclass(kind: Any, data: Any, path: str) -> Any:
+    if not isinstance(data, dict):
+        raise ContractError(f"{path}: expected an object, got {type(data).__name__}")
+    hints = typing.get_type_hints(kind)
+    if unknown := sorted(set(data) - set(hints)):
+        raise ContractError(f"{path}: unknown field {unknown[0][:64]!r}")
+    if "v" in hints and data.get("v") != VERSION:
+        raise ContractError(f"{path}.v: this side speaks version {VERSION}, the other said {data.get('v')!r:.20}")
+    try:
+        return kind(**{name: _typed(hints[name], value, f"{path}.{name}") for name, value in data.items()})
+    except TypeError as e:
+        raise ContractError(f"{path}: {e}") from e
+
+
+def termination_message(value: BuildResult | Failure) -> str:
+    """`value` encoded to at most MESSAGE_LIMIT bytes: steps go first (the longest texts shortened, then the last dropped), then text is cut."""
+    text = encode(value)
+    if isinstance(value, BuildResult):
+        steps = tuple(dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40)) for step in value.steps[:32])
+        while _too_long(text) and (steps or value.source.message):
+            value = dataclasses.replace(value, steps=steps, source=dataclasses.replace(value.source, message=_cut(value.source.message, 80)))
+            text = encode(value)
+            if not steps:
+                break
+            steps = steps[:-1]
+        return text
+    limit = 2048
+    while _too_long(text) and limit > 16:
+        value = dataclasses.replace(value, message=_cut_middle(value.message, limit), hint=_cut(value.hint, limit // 4), file=_cut(value.file, 200))
+        text, limit = encode(value), limit // 2
+    return text
+
+
+def _too_long(text: str) -> bool:
+    return len(text.encode("utf-8", "replace")) > MESSAGE_LIMIT
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _cut_middle(text: str, limit: int) -> str:
+    """Both ends matter: the first line says what failed, the last lines are the output's end."""
+    if len(text) <= limit:
+        return text
+    head = limit // 3
+    return f"{text[:head]}\n…\n{text[-(limit - head):]}"
