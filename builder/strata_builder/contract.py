@@ -1,7 +1,7 @@
 """What the operator and a builder pod say to each other: the only thing that the two halves share by agreement. Pure.
 
-The operator writes a `BuildRequest` to `REQUEST` (a ConfigMap). The pod answers with a `BuildResult` or a `Failure` in the
-termination message of its `push` container (at most `MESSAGE_LIMIT` bytes) and with an exit code of `ExitCode`.
+The operator writes a `BuildRequest` to `REQUEST` (a ConfigMap). The pod answers with a `BuildResult` or a `Failure` in
+the termination message of its `push` container (at most `MESSAGE_LIMIT` bytes) and with an exit code of `ExitCode`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,35 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 VERSION: Final = 1
-MESSAGE_LIMIT: Final = 4096   # bytes; the kubelet cuts what is longer
+MESSAGE_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
 
 #: Every way in which a build can stand, as written to conditions. Grouped by what happens next.
-NO_RETRY: Final = frozenset({
-    "InvalidSpec", "DockerfileInvalid", "RunFailed", "OutOfMemory", "StorageLimitExceeded", "DeadlineExceeded", "DestinationConflict"})
-HEALS_OUTSIDE: Final = frozenset({
-    "SourceNotFound", "SourceAuthFailed", "ReferenceNotFound", "BaseImageNotFound", "AccessNotGranted", "PushDenied", "PodRejected",
-    "QuotaExceeded"})
-WAITING: Final = frozenset({"RegistryNotFound", "RegistryNotReady", "Queued", "Unschedulable", "BuilderImagePullFailed"})
+NO_RETRY: Final = frozenset(
+    {
+        "InvalidSpec",
+        "DockerfileInvalid",
+        "RunFailed",
+        "OutOfMemory",
+        "StorageLimitExceeded",
+        "DeadlineExceeded",
+        "DestinationConflict",
+    }
+)
+HEALS_OUTSIDE: Final = frozenset(
+    {
+        "SourceNotFound",
+        "SourceAuthFailed",
+        "ReferenceNotFound",
+        "BaseImageNotFound",
+        "AccessNotGranted",
+        "PushDenied",
+        "PodRejected",
+        "QuotaExceeded",
+    }
+)
+WAITING: Final = frozenset(
+    {"RegistryNotFound", "RegistryNotReady", "Queued", "Unschedulable", "BuilderImagePullFailed"}
+)
 RETRIED: Final = frozenset({"RegistryUnavailable", "SourceUnavailable", "InfrastructureFailed"})
 ENDED: Final = frozenset({"Cancelled", "Superseded", "Suspended"})
 REASONS: Final = NO_RETRY | HEALS_OUTSIDE | WAITING | RETRIED | ENDED | {"Succeeded", "Unchanged", "Building"}
@@ -32,38 +52,38 @@ class ExitCode(enum.IntEnum):
     """Exit codes of the containers of a builder pod (and of `strata build`)."""
 
     OK = 0
-    FAILED = 1            # the termination message says more
-    USAGE = 2             # the command line is wrong
-    NEEDS_SANDBOX = 10    # a RUN step was found in a pod that runs none: the operator starts the right pod in the same attempt
+    FAILED = 1  # the termination message says more
+    USAGE = 2  # the command line is wrong
+    NEEDS_SANDBOX = 10  # a RUN in a pod that runs none: the operator starts the right pod in the same attempt
     RUN_FAILED = 11
-    PEER_LOST = 12        # another container of the pod ended or fell silent: its own answer says why
+    PEER_LOST = 12  # another container of the pod ended or fell silent: its own answer says why
     DEADLINE = 13
-    RETRYABLE = 20        # infrastructure: the operator starts the next attempt
+    RETRYABLE = 20  # infrastructure: the operator starts the next attempt
     INTERRUPTED = 130
 
 
 # Mount paths inside a builder pod. All of Strata lives below one folder, so that a stage may own the rest of the root.
 HOME: Final = "/.strata"
 REQUEST: Final = "/.strata/request/request.json"
-CONTEXT_FILES: Final = "/.strata/files"          # inline files or a ConfigMap, as the kubelet mounts them (fetch)
-DOCKERFILE: Final = "/.strata/dockerfile/Dockerfile"   # an inline Dockerfile (fetch)
-SOURCE_CREDENTIALS: Final = "/.strata/credentials/source"   # keys as in Flux (fetch)
-PULL_CREDENTIALS: Final = "/.strata/credentials/pull"       # one folder a Secret, each with .dockerconfigjson (fetch)
-PUSH_CREDENTIALS: Final = "/.strata/credentials/push"       # .dockerconfigjson (push)
-SECRET_SOURCES: Final = "/.strata/secret-sources"           # noqa: S105  a file each, named by the secret's id (fetch)
-CA_BUNDLE: Final = "/.strata/ca/ca.crt"                     # trusted beside the system's
+CONTEXT_FILES: Final = "/.strata/files"  # inline files or a ConfigMap, as the kubelet mounts them (fetch)
+DOCKERFILE: Final = "/.strata/dockerfile/Dockerfile"  # an inline Dockerfile (fetch)
+SOURCE_CREDENTIALS: Final = "/.strata/credentials/source"  # keys as in Flux (fetch)
+PULL_CREDENTIALS: Final = "/.strata/credentials/pull"  # one folder a Secret, each with .dockerconfigjson (fetch)
+PUSH_CREDENTIALS: Final = "/.strata/credentials/push"  # .dockerconfigjson (push)
+SECRET_SOURCES: Final = "/.strata/secret-sources"  # noqa: S105  a file each, named by the secret's id (fetch)
+CA_BUNDLE: Final = "/.strata/ca/ca.crt"  # trusted beside the system's
 INPUTS: Final = "/.strata/inputs"
 OUTPUTS: Final = "/.strata/outputs"
 WANTED: Final = "/.strata/wanted"
-SECRETS: Final = "/.strata/secrets"                         # noqa: S105  memory; a RUN's secret files while they may be needed
+SECRETS: Final = "/.strata/secrets"  # memory; a RUN's secret files while they may be needed
 ALIVE: Final = "/.strata/alive"
-SCRATCH: Final = "/.strata/scratch"                         # writable by its own container alone
+SCRATCH: Final = "/.strata/scratch"  # writable by its own container alone
 TERMINATION_LOG: Final = "/.strata/termination/message"
 
-FETCH, BUILD, PUSH = "fetch", "build", "push"               # names of the containers
-ALL_IN_ONE: Final = "push"                                  # the one container of a Layers pod bears the name of its last role
+FETCH, BUILD, PUSH = "fetch", "build", "push"  # names of the containers
+ALL_IN_ONE: Final = "push"  # the one container of a Layers pod is named as its last role
 ISOLATIONS: Final = ("Layers", "InPlace", "UserNS")
-CACHE_TAG_PREFIX: Final = "cache-"                          # tags that users may not choose
+CACHE_TAG_PREFIX: Final = "cache-"  # tags that users may not choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +123,8 @@ class Source:
 
     git: GitSource | None = None
     archive: ArchiveSource | None = None
-    files: tuple[tuple[str, str], ...] = ()   # (path in the context, key of the mounted ConfigMap)
-    files_folder: bool = False                # every key of the mounted ConfigMap is a file of that name
+    files: tuple[tuple[str, str], ...] = ()  # (path in the context, key of the mounted ConfigMap)
+    files_folder: bool = False  # every key of the mounted ConfigMap is a file of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +147,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    mode: str = "Registry"    # or None
+    mode: str = "Registry"  # or None
     max_age_seconds: int = 1_209_600
     max_size_bytes: int = 10 * 1024**3
     sources: tuple[str, ...] = ()
-    no_cache: bool = False    # ignore cached RUN steps this once
+    no_cache: bool = False  # ignore cached RUN steps this once
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +163,14 @@ class BuildRequest:
     isolation: str = "Layers"
     platforms: tuple[str, ...] = ("linux/amd64",)
     source: Source = Source()
-    dockerfile_path: str = ""            # in the context; empty = Dockerfile
-    dockerfile_inline: bool = False      # mounted at DOCKERFILE
+    dockerfile_path: str = ""  # in the context; empty = Dockerfile
+    dockerfile_inline: bool = False  # mounted at DOCKERFILE
     target: str = ""
     args: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[str, ...] = ()        # ids, files below SECRET_SOURCES
+    secrets: tuple[str, ...] = ()  # ids, files below SECRET_SOURCES
     labels: tuple[tuple[str, str], ...] = ()
     source_date_epoch: int | None = None
-    network: str = "Cluster"             # or None
+    network: str = "Cluster"  # or None
     mirrors: tuple[Mirror, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     cache: Cache = Cache()
@@ -209,7 +229,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What push says when all is in the registry by digest. `started` is the Unix time at which the container's program began."""
+    """What push says when all is in the registry by digest. `started` is the Unix time at which its program began."""
 
     platforms: tuple[PlatformResult, ...]
     source: SourceResult = SourceResult()
@@ -222,7 +242,7 @@ class BuildResult:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile where there is one."""
+    """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile if there is one."""
 
     reason: str
     message: str
@@ -239,14 +259,18 @@ class ContractError(ValueError):
 
 
 def encode(value: BuildRequest | BuildResult | Failure) -> str:
-    """`value` as compact JSON with sorted keys; fields that hold their default are left out, so equal values give equal text."""
+    """`value` as compact JSON, keys sorted; fields that hold their default are left out: equal values give equal text."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {f.name: _plain(getattr(value, f.name)) for f in fields if f.name == "v" or getattr(value, f.name) != f.default}
+        return {
+            f.name: _plain(getattr(value, f.name))
+            for f in fields
+            if f.name == "v" or getattr(value, f.name) != f.default
+        }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -277,7 +301,7 @@ def _typed(kind: Any, data: Any, path: str) -> Any:
         return _dataclass(kind, data, path)
     if origin is tuple:
         return _tuple(args, data, path)
-    if origin is not None:   # X | None
+    if origin is not None:  # X | None
         return None if data is None else _typed(next(a for a in args if a is not type(None)), data, path)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
@@ -311,20 +335,28 @@ def _dataclass(kind: Any, data: Any, path: str) -> Any:
 
 
 def termination_message(value: BuildResult | Failure) -> str:
-    """`value` encoded to at most MESSAGE_LIMIT bytes: steps go first (the longest texts shortened, then the last dropped), then text is cut."""
+    """`value` encoded to at most MESSAGE_LIMIT bytes: of a result the last steps go, of a failure the middle of its text."""
+    return _fit_result(value) if isinstance(value, BuildResult) else _fit_failure(value)
+
+
+def _fit_result(value: BuildResult) -> str:
+    steps = tuple(
+        dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40))
+        for step in value.steps[:32]
+    )
+    source = dataclasses.replace(value.source, message=_cut(value.source.message, 80))
     text = encode(value)
-    if isinstance(value, BuildResult):
-        steps = tuple(dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40)) for step in value.steps[:32])
-        while _too_long(text) and (steps or value.source.message):
-            value = dataclasses.replace(value, steps=steps, source=dataclasses.replace(value.source, message=_cut(value.source.message, 80)))
-            text = encode(value)
-            if not steps:
-                break
-            steps = steps[:-1]
-        return text
-    limit = 2048
+    while _too_long(text) and steps:
+        text = encode(dataclasses.replace(value, steps=steps, source=source))
+        steps = steps[:-1]
+    return text
+
+
+def _fit_failure(value: Failure) -> str:
+    text, limit = encode(value), 2048
     while _too_long(text) and limit > 16:
-        value = dataclasses.replace(value, message=_cut_middle(value.message, limit), hint=_cut(value.hint, limit // 4), file=_cut(value.file, 200))
+        message, hint = _cut_middle(value.message, limit), _cut(value.hint, limit // 4)
+        value = dataclasses.replace(value, message=message, hint=hint, file=_cut(value.file, 200))
         text, limit = encode(value), limit // 2
     return text
 
@@ -342,4 +374,4 @@ def _cut_middle(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head = limit // 3
-    return f"{text[:head]}\n…\n{text[-(limit - head):]}"
+    return f"{text[:head]}\n…\n{text[-(limit - head) :]}"

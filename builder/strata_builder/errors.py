@@ -94,7 +94,9 @@ class RunFailed(BuildError):
 
     reason = "RunFailed"
 
-    def __init__(self, message: str, *, exit_code: int, output: str = "", place: Place | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, exit_code: int, output: str = "", place: Place | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message, place=place, hint=hint)
         self.exit_code = exit_code
         self.output = output
