@@ -1,0 +1,85 @@
+"""How a kind plugs into the operator: what it watches, whom an event wakes, and how it reconciles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from strata_operator import cache, kube, metrics, names, queue, settings
+
+#: (kind of queue, key) pairs to look at because of an object.
+Wakes = Callable[[kube.Object], Iterable[tuple[str, names.Key]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A resource that a kind wants to know of. All kinds that watch one resource must give the same selector."""
+
+    resource: names.Resource
+    wakes: Wakes
+    selector: str = ""  # label selector, `key=value` terms
+    trim: cache.Trim = cache.trim
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """One queue with its workers. `kind` is its name, in metrics too."""
+
+    kind: str
+    reconcile: queue.Reconcile
+    watches: tuple[Watch, ...] = ()
+    workers: int | None = None  # None = as the settings say
+
+
+class Frame:
+    """What every controller is given. Its parts are whole only once the operator runs."""
+
+    def __init__(self, options: settings.Settings, counters: metrics.Metrics, client: kube.Kube) -> None:
+        self.settings = options
+        self.metrics = counters
+        self.kube = client
+        self.cache = cache.Cache(self._notice)
+        self.queues: dict[str, queue.Queue] = {}
+        self._wakes: dict[names.Resource, list[Wakes]] = {}
+        client.written = self.cache.wrote
+
+    def add(self, controller: Controller) -> None:
+        """Make the queue and the stores of `controller`. Raises ValueError for two selectors of one resource."""
+        workers = controller.workers or self.settings.workers
+        self.queues[controller.kind] = queue.Queue(controller.kind, controller.reconcile, self.metrics, workers=workers)
+        for watch in controller.watches:
+            store = self.cache.stores.get(watch.resource)
+            if store is None:
+                self.cache.add(cache.Store(watch.resource, selector=watch.selector, trim=watch.trim))
+            elif store.selector != watch.selector:
+                raise ValueError(f"{watch.resource.plural} is watched with {store.selector!r} and {watch.selector!r}")
+            elif store.trim is cache.trim:
+                store.trim = watch.trim
+            self._wakes.setdefault(watch.resource, []).append(watch.wakes)
+
+    def enqueue(self, kind: str, key: names.Key, delay: float = 0.0) -> None:
+        """Have `key` reconciled, in `delay` seconds at the latest."""
+        self.queues[kind].add_after(key, delay)
+
+    def _notice(self, resource: names.Resource, body: kube.Object) -> None:
+        for wakes in self._wakes.get(resource, ()):
+            for kind, key in wakes(body):
+                self.queues[kind].add(key)
+
+
+def itself(kind: str) -> Wakes:
+    """Wakes the object's own key."""
+    return lambda body: [(kind, kube.place(body))]
+
+
+def owner(kind: str, resource: names.Resource) -> Wakes:
+    """Wakes the controlling owner of an object, if it is a `resource`."""
+
+    def wakes(body: kube.Object) -> list[tuple[str, names.Key]]:
+        return [
+            (kind, names.Key(body["metadata"].get("namespace", ""), reference["name"]))
+            for reference in body["metadata"].get("ownerReferences") or ()
+            if reference.get("kind") == resource.kind and reference.get("apiVersion") == resource.api_version
+        ]
+
+    return wakes

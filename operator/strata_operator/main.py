@@ -1,0 +1,168 @@
+"""The operator's table of contents: its kinds, its watches, and what runs while it lives.
+
+kopf is the watch layer alone: its handlers put what they saw into the cache and keys on the queues, and return None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Final
+
+import kopf
+
+from strata_operator import controller, kube, logs, metrics, names, registry, settings, web
+
+log = logging.getLogger(__name__)
+
+#: Each makes the controllers of one kind.
+KINDS: Final[tuple[Callable[[controller.Frame], Sequence[controller.Controller]], ...]] = (registry.controllers,)
+
+
+class Backoffs:
+    """Delays in seconds for kopf's retries, without end and iterable again: an API outage must not end the process."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 1.0
+        while True:
+            yield delay * random.uniform(0.8, 1.2)  # noqa: S311  jitter
+            delay = min(delay * 2, 30.0)
+
+
+def watch_settings(frame: controller.Frame) -> kopf.OperatorSettings:
+    """kopf's own settings: streams filtered by the server, no peering, no posting, no giving up."""
+    options = kopf.OperatorSettings()
+    options.posting.enabled = False
+    options.posting.loggers = False
+    options.peering.standalone = True
+    options.networking.connect_timeout = 10
+    options.networking.request_timeout = 60
+    options.networking.error_backoffs = Backoffs()
+    options.watching.server_timeout = 600
+    options.watching.chunk_size = 500
+    for store in frame.cache.stores.values():
+        if store.selector:
+            options.watching.label_selectors[store.resource.group, store.resource.version, store.resource.plural] = (
+                store.selector
+            )
+    return options
+
+
+def watch_handlers(frame: controller.Frame) -> kopf.OperatorRegistry:
+    """One handler a resource; login by service account or kubeconfig."""
+    handlers = kopf.OperatorRegistry()
+    kopf.on.login(registry=handlers)(login)
+    for resource in frame.cache.stores:
+        kopf.on.event(
+            resource.group, resource.version, resource.plural, registry=handlers, id=f"see-{resource.plural}"
+        )(_seen(frame, resource))
+    return handlers
+
+
+def _seen(frame: controller.Frame, resource: names.Resource) -> Callable[..., Any]:
+    async def seen(event: Any, **_: Any) -> None:
+        frame.cache.seen(resource, event["type"], dict(event["object"]))
+
+    return seen
+
+
+async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """As `kube.connect`: in a pod its service account, else KUBECONFIG."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
+        return kopf.login_with_service_account(**arguments)
+    return kopf.login_with_kubeconfig(**arguments)
+
+
+async def refresh_all(frame: controller.Frame) -> None:
+    """List every kind; retried for ever, kind by kind, for a CRD may come after its operator."""
+    await asyncio.gather(*(_refresh(frame, resource) for resource in frame.cache.stores))
+
+
+async def _refresh(frame: controller.Frame, resource: names.Resource) -> None:
+    for delay in Backoffs():
+        try:
+            await frame.cache.refresh(resource, frame.kube)
+        except kube.KubeError as e:
+            log.warning("cannot list %s: %s", resource.plural, e)
+            await asyncio.sleep(delay)
+        else:
+            return
+
+
+async def _resync(frame: controller.Frame) -> None:
+    while True:
+        await asyncio.sleep(frame.settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311  jitter
+        await refresh_all(frame)
+
+
+async def _work(frame: controller.Frame) -> None:
+    await refresh_all(frame)  # no worker starts before every kind was listed once
+    frame.metrics.leader.set(1)
+    log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_resync(frame))
+        for work in frame.queues.values():
+            group.create_task(work.run())
+
+
+@contextlib.asynccontextmanager
+async def assembled(
+    options: settings.Settings, kinds: Sequence[Callable[[controller.Frame], Sequence[controller.Controller]]] = KINDS
+) -> AsyncIterator[controller.Frame]:
+    """A frame with all its controllers, connected to the API server and not yet running."""
+    counters = metrics.Metrics()
+    client = kube.Kube(await kube.connect(), counters)
+    try:
+        frame = controller.Frame(options, counters, client)
+        for kind in kinds:
+            for one in kind(frame):
+                frame.add(one)
+        yield frame
+    finally:
+        await client.close()
+
+
+async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> None:
+    """Watch and work until `stop` is set or SIGTERM comes. Raises what ended either of them early."""
+    stop = stop or asyncio.Event()
+    runner = await web.start(frame, frame.settings.listen)
+    work = asyncio.create_task(_work(frame))
+    work.add_done_callback(lambda _task: stop.set())
+    try:
+        await kopf.operator(
+            registry=watch_handlers(frame),
+            settings=watch_settings(frame),
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stop,
+        )
+    finally:
+        frame.metrics.leader.set(0)
+        crashed = work.done()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await runner.cleanup()
+    if crashed:
+        work.result()
+
+
+async def _main(options: settings.Settings) -> None:
+    async with assembled(options) as frame:
+        await run(frame)
+
+
+def main() -> int:
+    """Run the operator; returns the exit code."""
+    try:
+        options = settings.load(os.environ)
+    except settings.SettingsError as e:
+        print(f"strata-operator: {e}", file=sys.stderr)
+        return 2
+    logs.configure(options.log_format, options.log_level)
+    asyncio.run(_main(options))
+    return 0

@@ -1,0 +1,119 @@
+"""What can be set from outside: environment variables with the prefix STRATA_, read once, into one frozen value.
+
+A field `max_builds` is set by STRATA_MAX_BUILDS. Lists are comma separated, and so are the `key=value` pairs of maps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+PREFIX: Final = "STRATA_"
+_OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class SettingsError(ValueError):
+    """A variable that is missing or cannot be used; the text begins with its name."""
+
+
+def _option(default: Any, check: Callable[[Any], str | None] | None = None) -> Any:
+    return field(default=default, metadata={"check": check})
+
+
+def _one_of(*choices: str) -> Callable[[Any], str | None]:
+    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}, not {value!r}"
+
+
+def _at_least(low: float) -> Callable[[Any], str | None]:
+    return lambda value: None if value >= low else f"must be at least {low:g}, not {value!r}"
+
+
+def _cidrs(value: tuple[str, ...]) -> str | None:
+    for cidr in value:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError as e:
+            return f"not a CIDR block: {e}"
+    return None
+
+
+def _urls(value: Mapping[str, str]) -> str | None:
+    bad = [url for url in value.values() if not url.startswith(("http://", "https://"))]
+    return f"{bad[0]!r} must begin with http:// or https://" if bad else None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; the defaults are those of the chart. Times are seconds, sizes bytes."""
+
+    namespace: str  # where the operator runs; in a pod it is known without the variable
+    listen: str = "0.0.0.0:8080"
+    log_format: str = _option("json", _one_of("json", "plain"))
+    log_level: str = _option("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
+    cluster_domain: str = "cluster.local"
+    workers: int = _option(4, _at_least(1))  # reconciles at once, per kind
+    resync_seconds: float = _option(600.0, _at_least(1))  # how often every kind is listed anew
+    stuck_seconds: float = _option(300.0, _at_least(1))  # a reconcile that takes longer makes /healthz fail
+
+    # Registries
+    registry_image: str = "docker.io/library/registry:3"
+    registry_recheck_seconds: float = _option(60.0, _at_least(1))  # drift, credentials and probe of a Ready Registry
+    node_proxy_namespace: str = "strata-node-proxy"
+    node_proxy_config_map: str = "strata-node-proxy"
+    node_cidrs: tuple[str, ...] = _option((), _cidrs)  # addresses from which kubelets' node proxies reach registries
+
+    # Builds
+    builder_image: str = "strata-builder:dev"
+    builder_image_pull_policy: str = _option("IfNotPresent", _one_of("Always", "IfNotPresent", "Never"))
+    max_builds: int = _option(0, _at_least(0))  # pods at once in the cluster; 0 = no limit
+    context_limit_bytes: int = _option(2 * 1024**3, _at_least(1))
+    mirrors: Mapping[str, str] = _option(types.MappingProxyType({}), _urls)  # upstream host=endpoint URL
+    insecure_registries: tuple[str, ...] = ()
+
+
+def load(environ: Mapping[str, str], *, own_namespace: Path = _OWN_NAMESPACE) -> Settings:
+    """The settings in `environ`. Raises SettingsError naming the variable."""
+    if not environ.get(PREFIX + "NAMESPACE") and own_namespace.is_file():
+        environ = {**environ, PREFIX + "NAMESPACE": own_namespace.read_text("ascii").strip()}
+    hints = typing.get_type_hints(Settings)
+    found = {f.name: _value(f, hints[f.name], environ) for f in dataclasses.fields(Settings) if _is_set(f, environ)}
+    return Settings(**found)
+
+
+def _is_set(option: dataclasses.Field[Any], environ: Mapping[str, str]) -> bool:
+    name = PREFIX + option.name.upper()
+    if environ.get(name, "") != "":
+        return True
+    if option.default is dataclasses.MISSING:
+        raise SettingsError(f"{name} is not set; it has no default")
+    return False
+
+
+def _value(option: dataclasses.Field[Any], kind: Any, environ: Mapping[str, str]) -> Any:
+    name = PREFIX + option.name.upper()
+    try:
+        value = _parse(kind, environ[name].strip())
+    except ValueError as e:
+        raise SettingsError(f"{name}={environ[name]!r}: {e}") from e
+    check = option.metadata.get("check")
+    if check and (problem := check(value)):
+        raise SettingsError(f"{name}: {problem}")
+    return value
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind in (str, int, float):
+        return kind(text)
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if typing.get_origin(kind) is tuple:
+        return tuple(items)
+    pairs = [item.partition("=") for item in items]
+    if bad := [key for key, equals, value in pairs if not (key and equals and value)]:
+        raise ValueError(f"expected key=value, got {bad[0]!r}")
+    return types.MappingProxyType({key: value for key, _, value in pairs})
