@@ -1,0 +1,228 @@
+"""A directory as a build context: read through directory descriptors, never through a link."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.context import stable, tree
+from strata_builder.dockerfile.ignore import IgnoreRules
+from strata_builder.entries import Entry, Kind
+
+_KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIR,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: A fifo that took a file's place must not make the open wait for a writer.
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: What describes this machine rather than the file; a label of SELinux would make equal contexts differ.
+_FOREIGN_XATTRS: Final = ("security.selinux", "security.ima", "security.evm", "system.", "trusted.", "user.overlay.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    entry: Entry
+    stamp: stable.Stamp
+
+
+class FolderTree:
+    """The directory `root` without what `ignore` excludes; sockets are left out.
+
+    A directory is read once, when something in it is first asked for, and kept as it was then. An excluded directory
+    exists only if something below it is taken back by a `!` pattern; where that cannot be, it is not read at all.
+    """
+
+    def __init__(self, root: Path, ignore: IgnoreRules | None = None) -> None:
+        self._root = root
+        self._ignore = ignore
+        self._nodes: dict[bytes, dict[bytes, _Node]] = {}
+        self._kept: dict[bytes, bool] = {}
+        self._digests: dict[bytes, str] = {}
+        self._top = self._read_root()
+
+    def _read_root(self) -> Entry:
+        try:
+            status = os.stat(self._root)
+        except OSError as e:
+            raise errors.SourceNotFound(f"cannot read the context {self._root}: {e.strerror}") from e
+        if not stat.S_ISDIR(status.st_mode):
+            raise errors.SourceNotFound(f"the context {self._root} is not a directory")
+        return Entry(b"", Kind.DIR, stat.S_IMODE(status.st_mode), mtime=int(status.st_mtime))
+
+    # the Tree
+
+    def lookup(self, path: bytes) -> Entry | None:
+        if not path:
+            return self._top
+        node = self._node(path)
+        return node.entry if node and self._is_kept(path, node.entry.kind) else None
+
+    def children(self, path: bytes) -> Sequence[bytes]:
+        nodes = self._listing(path)
+        return [name for name, node in nodes.items() if self._is_kept(tree.join(path, name), node.entry.kind)]
+
+    def open(self, path: bytes) -> stable.StableFile:
+        node = self._node(path)
+        if node is None or node.entry.kind != Kind.FILE:
+            raise errors.LayerError(f"the context has no file {tree.show(path)}")
+        folder, _, name = path.rpartition(b"/")
+        try:
+            parent = self._open_folder(folder)
+            try:
+                descriptor = os.open(name, _FILE_FLAGS, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError as e:
+            raise _unreadable(path, e) from e
+        return stable.StableFile(descriptor, node.stamp, path)
+
+    def digest(self, path: bytes) -> str:
+        if path not in self._digests:
+            with self.open(path) as file:
+                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digests[path]
+
+    # what is ignored
+
+    def _is_kept(self, path: bytes, kind: Kind) -> bool:
+        if self._ignore is None or not self._ignore.excludes(_text(path), kind == Kind.DIR):
+            return True
+        return kind == Kind.DIR and self._has_kept_below(path)
+
+    def _has_kept_below(self, path: bytes) -> bool:
+        """Whether a `!` pattern takes back anything below an excluded directory."""
+        if path not in self._kept:
+            self._kept[path] = self._search(path)
+        return self._kept[path]
+
+    def _search(self, top: bytes) -> bool:
+        assert self._ignore is not None
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            if not self._ignore.may_contain(_text(folder)):
+                continue
+            for name, node in self._listing(folder).items():
+                path, is_dir = tree.join(folder, name), node.entry.kind == Kind.DIR
+                if not self._ignore.excludes(_text(path), is_dir):
+                    return True
+                if is_dir:
+                    waiting.append(path)
+        return False
+
+    # the file system
+
+    def _node(self, path: bytes) -> _Node | None:
+        folder, _, name = path.rpartition(b"/")
+        return self._listing(folder).get(name)
+
+    def _listing(self, folder: bytes) -> dict[bytes, _Node]:
+        known = self._nodes.get(folder)
+        if known is None:
+            known = self._nodes[folder] = self._scan(folder)
+        return known
+
+    def _scan(self, folder: bytes) -> dict[bytes, _Node]:
+        try:
+            descriptor = self._open_folder(folder)
+        except OSError as e:
+            if e.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENOENT, errno.ENAMETOOLONG):
+                return self._vanished(folder)
+            raise _unreadable(folder, e) from e
+        try:
+            nodes = (_read(descriptor, name, tree.join(folder, name)) for name in sorted(_names(descriptor)))
+            return {node.entry.path.rpartition(b"/")[2]: node for node in nodes if node is not None}
+        except OSError as e:
+            raise _unreadable(folder, e) from e
+        finally:
+            os.close(descriptor)
+
+    def _vanished(self, folder: bytes) -> dict[bytes, _Node]:
+        """Nothing lies below what is no directory, unless it was one a moment ago."""
+        parent, _, name = folder.rpartition(b"/")
+        node = self._nodes.get(parent, {}).get(name)
+        if not folder or (node and node.entry.kind == Kind.DIR):
+            raise stable.changed(folder)
+        return {}
+
+    def _open_folder(self, folder: bytes) -> int:
+        """A descriptor of `folder`, each component opened below its parent; the root alone may be a link."""
+        descriptor = os.open(self._root, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
+        for part in tree.parts(folder):
+            try:
+                if part in (b"", b".", b".."):
+                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+                inner = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = inner
+        return descriptor
+
+
+def _names(descriptor: int) -> list[bytes]:
+    return [os.fsencode(name) for name in os.listdir(descriptor)]
+
+
+def _read(parent: int, name: bytes, path: bytes) -> _Node | None:
+    """What lstat tells of one name; None for a socket. Raises LayerError if the name is gone again."""
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
+            return None
+        link = os.readlink(name, dir_fd=parent) if kind == Kind.SYMLINK else b""
+    except FileNotFoundError as e:
+        raise stable.changed(path) from e
+    entry = Entry(
+        path=path,
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        mtime=int(status.st_mtime_ns // 1_000_000_000),
+        size=status.st_size if kind == Kind.FILE else 0,
+        link=link,
+        major=os.major(status.st_rdev) if kind in (Kind.CHAR, Kind.BLOCK) else 0,
+        minor=os.minor(status.st_rdev) if kind in (Kind.CHAR, Kind.BLOCK) else 0,
+        xattrs=_xattrs(parent, name) if kind in (Kind.FILE, Kind.DIR) else (),
+    )
+    return _Node(entry, stable.Stamp.of(status))
+
+
+def _xattrs(parent: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """File capabilities and users' own attributes; a file system or a rule that gives none is no error."""
+    place = b"/proc/self/fd/%d/%s" % (parent, name)
+    try:
+        keys = [
+            key for key in sorted(os.listxattr(place, follow_symlinks=False)) if not key.startswith(_FOREIGN_XATTRS)
+        ]
+        return tuple((os.fsencode(key), os.getxattr(place, key, follow_symlinks=False)) for key in keys)
+    except OSError as e:
+        if e.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT):
+            return ()
+        raise
+
+
+def _unreadable(path: bytes, error: OSError) -> errors.LayerError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return stable.changed(path)
+    what = f"{tree.show(path)} of the context" if path else "the context"
+    return errors.LayerError(
+        f"cannot read {what}: {error.strerror}",
+        hint="give the building user read permission, or keep it out of the context with .dockerignore",
+    )
+
+
+def _text(path: bytes) -> str:
+    """As the patterns of an ignore file are decoded."""
+    return path.decode("utf-8", "surrogateescape")
