@@ -1,0 +1,81 @@
+"""URLs of registries: where a host's API is, how a Location is followed, what may be shown. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+from strata_builder.registry import errors
+
+DOCKER_HUB: Final = "docker.io"
+_API_HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port: what credentials are bound to, and what a connection is pooled by."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Raises ProtocolError for what is no absolute http(s) URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise errors.ProtocolError(f"{redact(url)!r} is not an http or https URL", url=redact(url))
+        return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
+
+    @property
+    def netloc(self) -> str:
+        """As a Host header has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def base_url(host: str, *, insecure: bool) -> str:
+    """`https://host`, or `http://host` for a registry without TLS; Docker Hub's API has a name of its own."""
+    return f"{'http' if insecure else 'https'}://{_API_HOSTS.get(host, host)}"
+
+
+def resolve(request_url: str, location: str) -> str:
+    """A Location as the specification has it: absolute or relative to the request, its query kept byte for byte."""
+    if not location or any(ord(c) <= 32 or ord(c) == 127 for c in location):
+        raise errors.ProtocolError(f"{redact(request_url)} answered without a usable Location", url=redact(request_url))
+    resolved = urljoin(request_url, location.partition("#")[0])
+    Origin.of(resolved)
+    return resolved
+
+
+def with_query(url: str, name: str, value: str) -> str:
+    """`url` with one more parameter, what it has left untouched."""
+    return f"{url}{'&' if '?' in url else '?'}{name}={quote(value, safe='')}"
+
+
+def redact(url: str) -> str:
+    """`url` without user info and query: either may carry a secret (signed storage URLs do)."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:512]
+    except ValueError:
+        return "(not a URL)"
+
+
+def is_loopback(host: str) -> bool:
+    """For host[:port] that names this machine itself."""
+    name = re.sub(r":\d+$", "", host).strip("[]") if not host.count(":") > 1 or "]" in host else host
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,157 @@
+"""From an origin to a connected socket: address filter, proxy tunnel, TLS. ssl is imported when first needed."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from strata_builder.registry import addresses, errors
+from strata_builder.registry.proxies import Proxies, Proxy
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Called with a host name and an address it resolved to, before connecting to that very address; raises to refuse.
+ConnectFilter = Callable[[str, str], None]
+_MAX_PROXY_ANSWER: Final = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: `connect` for each address and the TLS handshake, `read` for each wait on the peer."""
+
+    connect: float = 10.0
+    read: float = 90.0
+
+
+@dataclass
+class Connector:
+    """`ca` are PEM certificates trusted beside the system's."""
+
+    ca: bytes | None = None
+    proxies: Proxies = field(default_factory=Proxies)
+    connect_filter: ConnectFilter | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def connect(self, origin: addresses.Origin) -> socket.socket:
+        """A socket ready for HTTP with `origin` (or with its proxy, for plain HTTP). Raises Unavailable, TlsFailed,
+        AddressRefused."""
+        proxy = self.proxies.of(origin)
+        host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+        try:
+            sock = self._dial(host, port)
+        except OSError as e:
+            through = f" through the proxy {host}:{port}" if proxy else ""
+            raise errors.Unavailable(
+                f"cannot connect to {origin.netloc}{through}: {describe(e)}",
+                host=origin.netloc,
+                hint=f"check the name and port {origin.netloc}, and that the network lets this machine reach it",
+            ) from e
+        try:
+            if proxy and origin.scheme == "https":
+                self._tunnel(sock, proxy, origin)
+            ready = self._secure(sock, origin) if origin.scheme == "https" else sock
+            ready.settimeout(self.timeouts.read)
+        except BaseException:
+            sock.close()
+            raise
+        return ready
+
+    def proxy_of(self, origin: addresses.Origin) -> Proxy | None:
+        """The proxy that wants the whole URL in the request line: only plain HTTP does."""
+        return self.proxies.of(origin) if origin.scheme == "http" else None
+
+    def _dial(self, host: str, port: int) -> socket.socket:
+        """The filter sees each address and the socket goes to that address, so a second look-up cannot answer
+        otherwise."""
+        failure: OSError = OSError("the name resolves to no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            if self.connect_filter is not None:
+                self.connect_filter(host, str(address[0]))
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.timeouts.connect)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.connect(address)
+            except OSError as e:
+                sock.close()
+                failure = e
+            else:
+                return sock
+        raise failure
+
+    def _tunnel(self, sock: socket.socket, proxy: Proxy, origin: addresses.Origin) -> None:
+        target = f"{f'[{origin.host}]' if ':' in origin.host else origin.host}:{origin.port}"
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *proxy_headers(proxy)]
+        try:
+            sock.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = b""
+            while b"\r\n\r\n" not in answer and len(answer) < _MAX_PROXY_ANSWER:
+                byte = sock.recv(1)  # not one byte of what follows may be taken
+                if not byte:
+                    break
+                answer += byte
+        except OSError as e:
+            raise errors.Unavailable(
+                f"the proxy {proxy.host}:{proxy.port} failed: {describe(e)}", host=origin.netloc
+            ) from e
+        status = answer.split(b" ", 2)[1:2]
+        if status != [b"200"]:
+            said = errors.clean(answer.partition(b"\r\n")[0].decode("latin-1"))
+            raise errors.Unavailable(
+                f"the proxy {proxy.host}:{proxy.port} does not connect to {target}: {said or 'no answer'}",
+                host=origin.netloc,
+            )
+
+    def _secure(self, sock: socket.socket, origin: addresses.Origin) -> socket.socket:
+        import ssl
+
+        try:
+            return self._context.wrap_socket(sock, server_hostname=origin.host)
+        except ssl.SSLCertVerificationError as e:
+            raise errors.TlsFailed(
+                f"the certificate of {origin.netloc} is not trusted: {e.verify_message}",
+                host=origin.netloc,
+                hint="give the CA certificate of the registry (caBundle, --ca-file), or check its host name",
+            ) from e
+        except ssl.SSLError as e:
+            if e.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+                raise errors.TlsFailed(
+                    f"{origin.netloc} does not speak TLS",
+                    host=origin.netloc,
+                    hint="declare the registry insecure if it is meant to serve plain HTTP",
+                ) from e
+            raise errors.Unavailable(f"TLS with {origin.netloc} failed: {e.reason or e}", host=origin.netloc) from e
+        except OSError as e:
+            raise errors.Unavailable(f"TLS with {origin.netloc} failed: {describe(e)}", host=origin.netloc) from e
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        import ssl
+
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.ca:
+            try:
+                context.load_verify_locations(cadata=self.ca.decode("ascii"))
+            except (ssl.SSLError, ValueError) as e:
+                raise errors.TlsFailed(f"the CA bundle holds no PEM certificate that can be read: {e}") from e
+        return context
+
+
+def proxy_headers(proxy: Proxy) -> list[str]:
+    if not proxy.credentials:
+        return []
+    return ["Proxy-Authorization: Basic " + base64.b64encode(proxy.credentials.encode()).decode("ascii")]
+
+
+def describe(error: OSError) -> str:
+    """What an OSError says to people."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error.strerror or error) or type(error).__name__

@@ -1,0 +1,107 @@
+"""From a name to the image of one platform: manifest and config, no layer. Mirrors are asked first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from strata_builder.oci import digest as digests
+from strata_builder.oci import errors as oci_errors
+from strata_builder.oci import image as images
+from strata_builder.oci import manifest as manifests
+from strata_builder.oci import mediatypes
+from strata_builder.oci import platform as platforms
+from strata_builder.oci.reference import Reference
+from strata_builder.registry import errors
+
+if TYPE_CHECKING:
+    from strata_builder.registry.client import ManifestBytes, Registry
+    from strata_builder.registry.registries import Registries
+
+#: A mirror that answers so is passed over; only the upstream's own word counts.
+_ASK_NEXT = (errors.RegistryError, oci_errors.PlatformMissing, oci_errors.ImageInvalid)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """What `reference` names for a platform. `registry` and `repository` are where it was found, perhaps a mirror:
+    layers come from there.
+
+    `index_digest` is None if the name stands for a manifest itself. `platform` is what the config says, or else what
+    was asked for.
+    """
+
+    reference: Reference
+    index_digest: digests.Digest | None
+    manifest_digest: digests.Digest
+    manifest: manifests.Manifest
+    config: images.ImageConfig
+    platform: platforms.Platform
+    registry: Registry
+    repository: str
+    manifest_bytes: bytes = b""
+
+    @property
+    def image(self) -> images.Image:
+        """As a base to build on. Raises ImageInvalid for an artifact."""
+        return images.Image.of(self.manifest, self.config, name=self.reference.familiar)
+
+    def open(self, layer: images.Descriptor) -> BinaryIO:
+        """A verified reader of one of its layers, as stored."""
+        return self.registry.blob(self.repository, layer.digest, layer.size)
+
+
+def resolve_image(reference: Reference, platform: platforms.Platform, registries: Registries) -> ResolvedImage:
+    """Raises NotFound, Unauthorized, Denied, PlatformMissing, ImageInvalid, Unavailable: the upstream's answer, with
+    what mirrors said."""
+    *mirrored, upstream = registries.sources(reference.host, reference.repository)
+    said: list[str] = []
+    for registry, repository in mirrored:
+        try:
+            return _resolve(reference, platform, registry, repository)
+        except _ASK_NEXT as e:
+            said.append(f"mirror {registry.host}: {e.message}")
+    try:
+        return _resolve(reference, platform, *upstream)
+    except _ASK_NEXT as e:
+        if said:
+            e.message = "; ".join([e.message, *said])
+        raise
+
+
+def _resolve(reference: Reference, platform: platforms.Platform, registry: Registry, repository: str) -> ResolvedImage:
+    name = reference.familiar
+    found = registry.manifest(repository, reference.version)
+    document = manifests.parse(found.data, found.media_type, name=name)
+    index_digest = None
+    if isinstance(document, manifests.Index):
+        index_digest = found.digest
+        child = document.select(platform, name=name)
+        found = registry.manifest(repository, child.digest)
+        document = manifests.parse_manifest(found.data, child.media_type, name=f"{name} for {platform}")
+    config = _config(document, found, registry, repository, name)
+    return ResolvedImage(
+        reference,
+        index_digest,
+        found.digest,
+        document,
+        config,
+        config.platform if config.os else platform,
+        registry,
+        repository,
+        found.data,
+    )
+
+
+def _config(
+    document: manifests.Manifest, found: ManifestBytes, registry: Registry, repository: str, name: str
+) -> images.ImageConfig:
+    if not document.is_image:
+        raise oci_errors.ImageInvalid(
+            f"{name} is not an image but an artifact of type {document.artifact_type or document.config.media_type}",
+            hint="name an image",
+        )
+    if document.media_type == mediatypes.OCI_MANIFEST and not document.config.size:
+        raise oci_errors.ImageInvalid(f"{name} ({found.digest}) has an empty config")
+    data = registry.blob_bytes(repository, document.config, limit=images.MAX_CONFIG)
+    return images.ImageConfig.from_bytes(data, name=f"config of {name}")
