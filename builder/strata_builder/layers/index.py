@@ -1,0 +1,292 @@
+"""A layer's table of contents: enough to resolve paths, owners and users without the layer's bytes.
+
+In memory an entry is its path and one packed record, some 300 bytes together; an `Entry` is made when asked for.
+Encoded it is deflated records in the order of a walk, the same bytes for the same layer.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from isal import isal_zlib
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Kind
+from strata_builder.layers import paths
+
+#: The files whose text an index holds, so that names of users resolve without the layer.
+TEXTS: Final = (b"etc/passwd", b"etc/group")
+MAX_TEXT: Final = 1 << 20
+MAX_ENTRIES: Final = 2_000_000
+MAX_ENCODED: Final = 512 << 20
+MEDIA_TYPE: Final = "application/vnd.strata.layer.index.v1+deflate"
+
+_MAGIC: Final = b"strata index 1\n"
+_FIXED: Final = struct.Struct("<BHIIqQ")
+_DEVICE: Final = struct.Struct("<II")
+_LENGTH: Final = struct.Struct("<I")
+_CONTENT: Final = (Kind.FILE, Kind.HARDLINK)
+_LINKS: Final = (Kind.SYMLINK, Kind.HARDLINK)
+_DEVICES: Final = (Kind.CHAR, Kind.BLOCK)
+_MAX_ID: Final = 2**32 - 2
+_INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
+
+
+class Index:
+    """The entries of one layer, in the order of a walk; a hard link carries the metadata, size and digest of its file.
+
+    `whiteouts` are paths that it hides, `opaque` directories whose lower content it hides, `texts` the content of TEXTS
+    as far as they are files of this layer.
+    """
+
+    __slots__ = ("_keys", "_paths", "_records", "opaque", "texts", "whiteouts")
+
+    def __init__(
+        self,
+        records: Mapping[bytes, bytes],
+        whiteouts: Iterable[bytes],
+        opaque: Iterable[bytes],
+        texts: Mapping[bytes, bytes],
+    ) -> None:
+        self._records = records
+        self._paths = sorted(records, key=paths.order)
+        self.whiteouts = tuple(sorted(whiteouts, key=paths.order))
+        self.opaque = tuple(sorted(opaque, key=paths.order))
+        self.texts = dict(texts)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (_unpack(path, self._records[path]) for path in self._paths)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._records
+
+    def paths(self) -> Iterator[bytes]:
+        return iter(self._paths)
+
+    def lookup(self, path: bytes) -> Entry | None:
+        """The entry as the layer holds it; None if the layer says nothing of `path`."""
+        record = self._records.get(path)
+        return None if record is None else _unpack(path, record)
+
+    def shown(self, path: bytes) -> Entry | None:
+        """The entry as an unpacked layer shows it: a hard link is a file."""
+        entry = self.lookup(path)
+        if entry is None or entry.kind is not Kind.HARDLINK:
+            return entry
+        return replace(entry, kind=Kind.FILE, link=b"")
+
+    def children(self, folder: bytes) -> list[bytes]:
+        """The names, sorted, that this layer holds directly or indirectly in `folder`."""
+        names = []
+        at = self._first_below(folder)
+        start = len(folder) + 1 if folder else 0
+        while at < len(self._paths) and paths.is_below(self._paths[at], folder):
+            name = self._paths[at][start:].partition(b"/")[0]
+            names.append(name)
+            at = self._after(paths.join(folder, name), at)
+        return names
+
+    def has_below(self, folder: bytes) -> bool:
+        at = self._first_below(folder)
+        return at < len(self._paths) and paths.is_below(self._paths[at], folder)
+
+    def _first_below(self, folder: bytes) -> int:
+        if not folder:
+            return 1 if self._paths[:1] == [b""] else 0
+        return bisect.bisect_left(self._paths, paths.order(folder + b"/"), key=paths.order)
+
+    def _after(self, path: bytes, start: int) -> int:
+        return bisect.bisect_left(self._paths, paths.order(path) + b"\x01", lo=start, key=paths.order)
+
+    def encode(self) -> bytes:
+        """Bytes that depend on nothing but the layer."""
+        parts = [_MAGIC, _LENGTH.pack(len(self._paths))]
+        for path in self._paths:
+            parts += (_sized(path), _sized(self._records[path]))
+        for group in (self.whiteouts, self.opaque):
+            parts += (_LENGTH.pack(len(group)), *map(_sized, group))
+        held = sorted(self.texts)
+        parts += (_LENGTH.pack(len(held)), *(_sized(path) + _sized(self.texts[path]) for path in held))
+        return bytes(isal_zlib.compress(b"".join(parts), 2))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Index:
+        """The index of `encode`'s bytes. Raises LayerError for anything that `encode` cannot have made."""
+        read = _Reader(_inflate(data))
+        if read.take(len(_MAGIC)) != _MAGIC:
+            raise _damaged("it does not begin as one")
+        records = {}
+        last = None
+        for _ in range(read.count()):
+            path = read.sized()
+            if last is not None and paths.order(path) <= paths.order(last):
+                raise _damaged(f"{paths.show(path)} is out of order")
+            records[_checked_path(path)] = _checked_record(path, read.sized())
+            last = path
+        whiteouts, opaque = read.paths(), read.paths()
+        texts = {read.sized(): read.sized() for _ in range(read.count())}
+        if not texts.keys() <= set(TEXTS) or read.left():
+            raise _damaged("something follows its end")
+        return cls(records, whiteouts, opaque, texts)
+
+
+class Builder:
+    """Collects entries in any order; of two with one path the later counts, as in tar."""
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, bytes] = {}
+        self._whiteouts: set[bytes] = set()
+        self._opaque: set[bytes] = set()
+        self._texts: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._records
+
+    def add(self, entry: Entry, text: bytes | None = None) -> None:
+        """`text` is the content, if the path is one of TEXTS and a file.
+
+        Raises LayerError for a hard link to what the layer does not hold before it."""
+        self._records[entry.path] = _pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
+        self._texts.pop(entry.path, None)
+        if text is not None:
+            self._texts[entry.path] = text
+
+    def lookup(self, path: bytes) -> Entry | None:
+        record = self._records.get(path)
+        return None if record is None else _unpack(path, record)
+
+    def _completed(self, entry: Entry) -> Entry:
+        """A hard link with what its file has; one to a link or a device is another of its kind, as it will look."""
+        target = self.lookup(entry.link)
+        if target is None or target.kind is Kind.DIR or entry.link == entry.path:
+            raise errors.LayerError(
+                f"entry {paths.show(entry.path)} is a hard link to {paths.show(entry.link)}, which is no file that "
+                "stands before it in the same layer"
+            )
+        if target.kind is Kind.FILE:
+            return replace(target, path=entry.path, kind=Kind.HARDLINK, link=entry.link)
+        return replace(target, path=entry.path)
+
+    def hide(self, path: bytes) -> None:
+        self._whiteouts.add(path)
+
+    def hide_below(self, folder: bytes) -> None:
+        self._opaque.add(folder)
+
+    def finish(self) -> Index:
+        """Raises LayerError where an entry stands below one that is no directory."""
+        index = Index(self._records, self._whiteouts, self._opaque, self._texts)
+        last = None
+        for path in index.paths():
+            if last is not None and paths.is_below(path, last) and self._records[last][0] != Kind.DIR:
+                raise below_no_directory(path, last, Kind(self._records[last][0]))
+            last = path
+        return index
+
+
+def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerError:
+    names = {Kind.SYMLINK: "symbolic link", Kind.HARDLINK: "hard link", Kind.FILE: "file", Kind.FIFO: "pipe"}
+    return errors.LayerError(
+        f"entry {paths.show(path)} stands below {paths.show(parent)}, which the same layer makes a "
+        f"{names.get(kind, 'device')}",
+        hint="no unpacker can write it; the tool that made this layer or archive has to be asked",
+    )
+
+
+def _pack(entry: Entry) -> bytes:
+    fixed = _FIXED.pack(entry.kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size)
+    if entry.kind in _CONTENT:
+        fixed += bytes.fromhex(entry.digest)
+    if entry.kind in _LINKS:
+        fixed += _sized(entry.link)
+    elif entry.kind in _DEVICES:
+        fixed += _DEVICE.pack(entry.major, entry.minor)
+    return fixed + b"".join(_sized(name) + _sized(value) for name, value in entry.xattrs) if entry.xattrs else fixed
+
+
+def _unpack(path: bytes, record: bytes) -> Entry:
+    kind, mode, uid, gid, mtime, size = _FIXED.unpack_from(record)
+    if kind == Kind.DIR and len(record) == _FIXED.size:
+        return Entry(path, Kind.DIR, mode, uid, gid, mtime)
+    read = _Reader(record, _FIXED.size)
+    digest = read.take(32).hex() if kind in _CONTENT else ""
+    link = read.sized() if kind in _LINKS else b""
+    major, minor = _DEVICE.unpack(read.take(_DEVICE.size)) if kind in _DEVICES else (0, 0)
+    xattrs = []
+    while read.left():
+        xattrs.append((read.sized(), read.sized()))
+    return Entry(path, Kind(kind), mode, uid, gid, mtime, size, link, major, minor, tuple(xattrs), digest)
+
+
+def _sized(data: bytes) -> bytes:
+    return _LENGTH.pack(len(data)) + data
+
+
+class _Reader:
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self._data = data
+        self._at = at
+
+    def take(self, size: int) -> bytes:
+        piece = self._data[self._at : self._at + size]
+        if len(piece) != size:
+            raise _damaged("it is cut short")
+        self._at += size
+        return piece
+
+    def sized(self) -> bytes:
+        return self.take(_LENGTH.unpack(self.take(_LENGTH.size))[0])
+
+    def count(self) -> int:
+        count: int = _LENGTH.unpack(self.take(_LENGTH.size))[0]
+        if count > MAX_ENTRIES:
+            raise _damaged(f"it claims {count} entries, more than {MAX_ENTRIES}")
+        return count
+
+    def paths(self) -> list[bytes]:
+        return [_checked_path(self.sized()) for _ in range(self.count())]
+
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+
+def _inflate(data: bytes) -> bytes:
+    inflate = isal_zlib.decompressobj()
+    try:
+        plain = inflate.decompress(data, MAX_ENCODED)
+    except _INFLATE_ERROR as error:
+        raise _damaged(str(error)) from error
+    if not inflate.eof or inflate.unused_data or inflate.unconsumed_tail:
+        raise _damaged(f"it is cut short, followed by something, or larger than {MAX_ENCODED >> 20} MiB")
+    return bytes(plain)
+
+
+def _checked_path(path: bytes) -> bytes:
+    if paths.normalise(path) != path or paths.has_reserved_name(path):
+        raise _damaged(f"{paths.show(path)} is no path of a layer")
+    return path
+
+
+def _checked_record(path: bytes, record: bytes) -> bytes:
+    if len(record) < _FIXED.size:
+        raise _damaged(f"the record of {paths.show(path)} is cut short")
+    kind, mode, uid, gid, *_ = _FIXED.unpack_from(record)
+    if kind not in Kind.__members__.values() or mode > 0o7777 or max(uid, gid) > _MAX_ID:
+        raise _damaged(f"the record of {paths.show(path)} has an impossible kind, mode or owner")
+    if _pack(_unpack(path, record)) != record:
+        raise _damaged(f"the record of {paths.show(path)} is not as this program writes it")
+    return record
+
+
+def _damaged(why: str) -> errors.LayerError:
+    return errors.LayerError(f"this is not an index of a layer: {why}", hint="it is made again when it is removed")

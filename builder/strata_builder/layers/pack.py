@@ -1,0 +1,193 @@
+"""Entries become a layer in one pass: tar, diffID, compression and digest, with memory bounded whatever the size.
+
+The bytes are a function of the entries alone: sorted as a walk, parents before children, a whiteout just before what
+replaces it, hard links after the file that they name, no names of owners, whole seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Item, Kind, Readable
+from strata_builder.layers import compress, index, paths, pipeline, storage, tarheader
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """A finished layer. `digest` and `diff_id` are "sha256:<hex>" of the blob and of the tar in it."""
+
+    digest: str
+    size: int
+    media_type: str
+    diff_id: str
+    size_uncompressed: int
+    blob: Path
+    index: index.Index
+
+
+def pack(
+    items: Iterable[Item],
+    whiteouts: Iterable[bytes] = (),
+    *,
+    blob: Path,
+    compression: str = "gzip",
+    threads: int | None = None,
+) -> PackedLayer | None:
+    """Writes the layer that holds `items` and hides `whiteouts` (paths of lower layers) to the file `blob`.
+
+    `compression` is "gzip", "zstd" or "none"; `threads` None means one a core. The result is the same for any number.
+    A layer that would hold nothing is None, and no file is written. `blob` appears only when it is whole.
+
+    Raises LayerError, naming the entry, for what no layer can hold and for a file that changes while it is read;
+    StorageLimitExceeded when the disk is full.
+    """
+    steps = _ordered(list(items), list(whiteouts))
+    if not steps:
+        return None
+    codec = compress.codec(compression)
+    with (
+        storage.full_is_a_limit(blob.parent),
+        _renamed_when_whole(blob) as sink,
+        pipeline.Pipeline(codec, sink, threads) as pipe,
+    ):
+        contents = _write(steps, pipe)
+        totals = pipe.finish()
+    return PackedLayer(
+        digest=f"sha256:{totals.digest}",
+        size=totals.size,
+        media_type=codec.media_type,
+        diff_id=f"sha256:{totals.diff_id}",
+        size_uncompressed=totals.size_uncompressed,
+        blob=blob,
+        index=contents,
+    )
+
+
+def _ordered(items: list[Item], whiteouts: list[bytes]) -> list[Item | bytes]:
+    """Items and whiteouts in the order of the tar; a whiteout is its path alone."""
+    for path in [*(item.entry.path for item in items), *whiteouts]:
+        _check_name(path)
+    steps: list[Item | bytes] = [*whiteouts, *_links_after_files(items)]
+    steps.sort(key=_place)
+    for before, after in itertools.pairwise(steps):
+        if _place(before) == _place(after):
+            raise errors.LayerError(f"{paths.show(_path(after))} would be in one layer twice")
+    return steps
+
+
+def _path(step: Item | bytes) -> bytes:
+    return step if isinstance(step, bytes) else step.entry.path
+
+
+def _place(step: Item | bytes) -> tuple[bytes, bool]:
+    return paths.order(_path(step)), not isinstance(step, bytes)
+
+
+def _check_name(path: bytes) -> None:
+    if paths.normalise(path) != path:
+        raise errors.LayerError(f"{paths.show(path)} is not a path relative to the image's root")
+    if paths.has_reserved_name(path):
+        raise errors.LayerError(
+            f"{paths.show(path)} has a name that begins with '.wh.'",
+            hint="image layers mark deleted files with this prefix: rename the file, or remove it in the same step",
+        )
+
+
+def _links_after_files(items: list[Item]) -> list[Item]:
+    """Of a file and its hard links the one that comes first in the tar is the file, whichever the caller chose."""
+    first: dict[bytes, bytes] = {}
+    for item in items:
+        if item.entry.kind is Kind.HARDLINK:
+            target, path = item.entry.link, item.entry.path
+            first[target] = min(first.get(target, target), path, key=paths.order)
+    return [_relinked(item, first) for item in items] if first else items
+
+
+def _relinked(item: Item, first: dict[bytes, bytes]) -> Item:
+    entry = item.entry
+    group = entry.link if entry.kind is Kind.HARDLINK else entry.path
+    leader = first.get(group, group)
+    if leader == group:
+        return item
+    if entry.kind is Kind.HARDLINK and entry.path == leader:
+        # The leader's content and metadata are those of the file itself: they travel with the file's item.
+        return replace(item, entry=replace(entry, path=group, link=leader))
+    return replace(item, entry=replace(entry, path=leader) if entry.path == group else replace(entry, link=leader))
+
+
+def _write(steps: list[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
+    built = index.Builder()
+    for step in steps:
+        if isinstance(step, bytes):
+            pipe.write(tarheader.whiteout(step))
+            built.hide(step)
+        elif step.entry.kind is Kind.FILE:
+            _write_file(step, pipe, built)
+        else:
+            pipe.write(tarheader.header(step.entry))
+            built.add(step.entry)
+    contents = built.finish()
+    pipe.write(tarheader.TRAILER)
+    return contents
+
+
+def _write_file(item: Item, pipe: pipeline.Pipeline, built: index.Builder) -> None:
+    entry = item.entry
+    if item.open is None:
+        raise errors.LayerError(f"{paths.show(entry.path)} is a file without content to read")
+    pipe.write(tarheader.header(entry))
+    with contextlib.closing(item.open()) as source:
+        digest, text = _copy(entry, source, pipe)
+    if entry.digest and digest != entry.digest:
+        raise _changed(entry, "its content is no longer what it was when it was compared")
+    pipe.write(bytes(tarheader.padding(entry.size)))
+    built.add(replace(entry, digest=digest), text)
+
+
+def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:
+    """Content into the pipe; its sha256, and its text where the index keeps it."""
+    digest = hashlib.sha256()
+    text = bytearray() if entry.path in index.TEXTS and entry.size <= index.MAX_TEXT else None
+    left = entry.size
+    while left:
+        room = pipe.room()[:left]
+        count = source.readinto(room)
+        if not count:
+            raise _changed(entry, f"it ends {left} bytes before its size of {entry.size}")
+        digest.update(room[:count])
+        if text is not None:
+            text += room[:count]
+        pipe.advance(count)
+        left -= count
+    if source.readinto(bytearray(1)):
+        raise _changed(entry, f"it is longer than its size of {entry.size}")
+    return digest.hexdigest(), bytes(text) if text is not None else None
+
+
+def _changed(entry: Entry, how: str) -> errors.LayerError:
+    return errors.LayerError(
+        f"{paths.show(entry.path)} changed while it was being read: {how}",
+        hint="stop what writes to it, or exclude it in .dockerignore, and build again",
+    )
+
+
+@contextlib.contextmanager
+def _renamed_when_whole(blob: Path) -> Iterator[BinaryIO]:
+    descriptor, name = tempfile.mkstemp(dir=blob.parent, prefix=f".{blob.name[:100]}.")
+    partial = Path(name)
+    try:
+        with open(descriptor, "wb") as sink:
+            yield sink
+        partial.chmod(0o644)
+        partial.rename(blob)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,92 @@
+"""Rules of names inside a layer. Pure.
+
+A path is bytes relative to the image's root: no leading or trailing slash, no empty, `.` or `..` component. The root
+itself is b"".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from strata_builder import errors
+
+#: image-spec, layer.md "Whiteouts".
+WHITEOUT: Final = b".wh."
+OPAQUE: Final = b".wh..wh..opq"
+#: Linux: PATH_MAX and NAME_MAX. What is longer cannot be unpacked anywhere.
+MAX_PATH: Final = 4096
+MAX_NAME: Final = 255
+
+
+def normalise(path: bytes) -> bytes:
+    """`path` relative to the root, with `.` and empty components gone and `..` clamped at the root.
+
+    Raises LayerError for a NUL byte and for names that no Linux file system takes.
+    """
+    if b"\0" in path:
+        raise errors.LayerError(f"the name {show(path)} holds a NUL byte")
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    normal = b"/".join(parts)
+    if len(normal) > MAX_PATH or any(len(part) > MAX_NAME for part in parts):
+        raise errors.LayerError(f"the name {show(path)} is longer than a Linux file system takes")
+    return normal
+
+
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """(parent, last component); the root's own are both empty."""
+    parent, _, name = path.rpartition(b"/")
+    return parent, name
+
+
+def join(parent: bytes, name: bytes) -> bytes:
+    return parent + b"/" + name if parent else name
+
+
+def parents(path: bytes) -> Iterator[bytes]:
+    """The directories above `path`, topmost first, without the root and without `path` itself."""
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    return path != folder if not folder else path.startswith(folder + b"/")
+
+
+def order(path: bytes) -> bytes:
+    """A sort key that gives the order of a walk: each directory is followed by all that is below it."""
+    return path.replace(b"/", b"\0")
+
+
+def is_whiteout(path: bytes) -> bool:
+    """Whether the last component carries the reserved prefix (opaque markers included)."""
+    return split(path)[1].startswith(WHITEOUT)
+
+
+def has_reserved_name(path: bytes) -> bool:
+    return path.startswith(WHITEOUT) or b"/" + WHITEOUT in path
+
+
+def whiteout_for(path: bytes) -> bytes:
+    """The name whose presence in a layer hides `path` of the layers below."""
+    parent, name = split(path)
+    return join(parent, WHITEOUT + name)
+
+
+def show(path: bytes) -> str:
+    """`path` for people: quoted, on one line, whatever bytes it holds; cut in the middle when very long."""
+    text = path.decode("utf-8", "backslashreplace")
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f"'{text}'" if len(text) <= 300 else f"'{text[:140]}[...]{text[-140:]}'"
+
+
+def is_overlay_xattr(name: bytes) -> bool:
+    """Whether an extended attribute is the overlay file system's own bookkeeping, never part of a file."""
+    return name.startswith((b"trusted.overlay.", b"user.overlay."))

@@ -1,0 +1,363 @@
+"""Entries become files below a root: the writing half of unpacking, which never leaves the root (see `folders`).
+
+Directories get owner, mode, attributes and time last: what is written into them needs no right and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Kind, Readable
+from strata_builder.layers import folders, index, paths
+
+OnEntry = Callable[[Entry, os.stat_result], None]
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FOLDER: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_REFUSED: Final = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOVERFLOW)
+_BUFFER: Final = 1 << 20
+_HOLE: Final = 4096
+_ZEROS: Final = bytes(_BUFFER)
+_TYPES: Final = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
+
+
+class OwnerPolicy(enum.Enum):
+    """What happens with an owner, a device or an attribute that the kernel does not let this process set.
+
+    STRICT: LayerError. RECORD: the rest is written, and the entry goes to the list of what was skipped. IGNORE: owners
+    are not even tried (an unprivileged user unpacks for himself), the others as with RECORD.
+    """
+
+    STRICT = "strict"
+    RECORD = "record"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something of `path` that could not be written: `what` is "owner", "device" or "attribute <name>"."""
+
+    path: bytes
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a layer is written; see `unpack.unpack_to`."""
+
+    overlay: bool = False
+    owner: OwnerPolicy = OwnerPolicy.STRICT
+    opaque_xattr: str = "user.overlay.opaque"
+    copy_links: bool = False
+    lower: Callable[[bytes], Entry | None] = lambda _: None
+    skip: Callable[[bytes], bool] = lambda _: False
+    on_entry: OnEntry | None = None
+
+
+class Restorer:
+    """Writes one layer: `entry` for each in the order of the tar, then `finish` with the layer's index."""
+
+    def __init__(self, root: Path, built: index.Builder, options: Options, skipped: list[Skipped]) -> None:
+        self._folders = folders.Folders(root)
+        self._built = built
+        self._options = options
+        self._skipped = skipped
+        self._implied: dict[bytes, Entry | None] = {}
+        self._times: dict[bytes, int] = {}
+        self._buffer = memoryview(bytearray(_BUFFER))
+
+    def close(self) -> None:
+        self._folders.close()
+
+    def entry(self, entry: Entry, content: Readable) -> tuple[str, bytes | None]:
+        """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it."""
+        if entry.kind is Kind.FILE and self._options.skip(entry.path):
+            return digest_of(entry, content)
+        if not self._options.skip(entry.path):
+            if entry.kind is Kind.FILE:
+                return self._file(entry, content)
+            self._special(entry)
+        return "", None
+
+    def _special(self, entry: Entry) -> None:
+        if entry.kind is Kind.DIR:
+            self._directory(entry.path)
+        elif entry.kind is Kind.SYMLINK:
+            self._make(entry.path, lambda name, fd: os.symlink(entry.link, name, dir_fd=fd))
+            self._finish_link(entry)
+        elif entry.kind is Kind.HARDLINK:
+            self._hard_link(entry)
+        else:
+            self._node(entry)
+
+    # -- where things go
+
+    def _parent(self, path: bytes) -> int:
+        """A descriptor of the directory that holds `path`, made if need be."""
+        parent, _ = paths.split(path)
+        try:
+            fd = self._folders.fd(parent)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            for folder in (*paths.parents(parent), parent):
+                self._imply(folder)
+            fd = self._folders.fd(parent)
+        if parent not in self._times and parent not in self._built:
+            self._times[parent] = os.fstat(fd).st_mtime_ns
+        return fd
+
+    def _imply(self, folder: bytes) -> None:
+        """A directory that the layer has not spoken of (yet): as the layers below have it, else 0755 of root."""
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(self._folders.stat(folder).st_mode):
+                return
+            known = self._built.lookup(folder)
+            if known is not None:
+                raise index.below_no_directory(folder + b"/...", folder, known.kind)
+        self._directory(folder)
+        self._implied[folder] = self._options.lower(folder)
+        self._times.pop(folder, None)
+
+    def _make(self, path: bytes, make: Callable[[bytes, int], None]) -> None:
+        """Calls `make(name, descriptor of the parent)`, having removed what stands there."""
+        fd = self._parent(path)
+        name = paths.split(path)[1]
+        try:
+            make(name, fd)
+        except FileExistsError:
+            self._folders.remove(path, self._options.skip)
+            make(name, self._parent(path))
+
+    def _directory(self, path: bytes) -> None:
+        if not path:
+            return
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(self._folders.stat(path).st_mode):
+                return
+        self._make(path, lambda name, fd: os.mkdir(name, 0o700, dir_fd=fd))
+
+    # -- each kind
+
+    def _file(self, entry: Entry, content: Readable) -> tuple[str, bytes | None]:
+        created: list[int] = []
+        self._make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, 0o600, dir_fd=fd)))
+        fd = created[0]
+        try:
+            written = self._content(entry, content, fd)
+            self._metadata(entry, fd)
+            os.utime(fd, ns=_times(entry))
+            self._tell(replace(entry, digest=written[0]), os.fstat(fd))
+        finally:
+            os.close(fd)
+        return written
+
+    def _content(self, entry: Entry, content: Readable, fd: int) -> tuple[str, bytes | None]:
+        def write(piece: memoryview) -> None:
+            if len(piece) >= _HOLE and piece[0] == 0 and piece.tobytes() == _ZEROS[: len(piece)]:
+                os.lseek(fd, len(piece), os.SEEK_CUR)
+            else:
+                while piece:
+                    piece = piece[os.write(fd, piece) :]
+
+        found = digest_of(entry, content, write, self._buffer)
+        if entry.size >= _HOLE:
+            os.ftruncate(fd, entry.size)
+        return found
+
+    def _hard_link(self, entry: Entry) -> None:
+        target = self._built.lookup(entry.link)
+        if target is None:
+            raise LookupError(f"{entry.link!r} was not checked by Builder.add")
+        if self._options.copy_links and target.kind in (Kind.FILE, Kind.HARDLINK):
+            with self._folders.open(entry.link) as content:
+                self._file(replace(target, path=entry.path, kind=Kind.FILE, link=b""), content)
+            return
+        parent, name = paths.split(entry.link)
+        source = os.dup(self._folders.fd(parent))
+        try:
+            self._make(
+                entry.path,
+                lambda new, fd: os.link(name, new, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False),
+            )
+        finally:
+            os.close(source)
+        self._tell(replace(target, path=entry.path), self._folders.stat(entry.path))
+
+    def _node(self, entry: Entry) -> None:
+        device = os.makedev(entry.major, entry.minor)
+        if self._options.overlay and entry.kind is Kind.CHAR and not device:
+            raise errors.LayerError(
+                f"entry {paths.show(entry.path)} is the device 0:0, which an overlay file system takes for a deletion"
+            )
+        try:
+            self._make(entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd))
+        except PermissionError as error:
+            self._refuse(entry.path, "device", error)
+            return
+        self._finish_node(entry)
+
+    # -- metadata: owner first, since changing it clears setuid bits and capabilities
+
+    def _metadata(self, entry: Entry, fd: int) -> None:
+        owned = self._owner(entry, lambda: os.fchown(fd, entry.uid, entry.gid))
+        os.fchmod(fd, _mode(entry, owned))
+        for name, value in entry.xattrs:
+            self._attribute(entry.path, name, functools.partial(os.setxattr, fd, name, value))
+
+    def _finish_link(self, entry: Entry) -> None:
+        parent, name = paths.split(entry.path)
+        fd = self._folders.fd(parent)
+        self._owner(entry, lambda: os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False))
+        self._named_attributes(entry)
+        os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
+        self._tell(entry, self._folders.stat(entry.path))
+
+    def _finish_node(self, entry: Entry) -> None:
+        parent, name = paths.split(entry.path)
+        fd = self._folders.fd(parent)
+        owned = self._owner(entry, lambda: os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False))
+        os.chmod(name, _mode(entry, owned), dir_fd=fd)
+        self._named_attributes(entry)
+        os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
+        self._tell(entry, self._folders.stat(entry.path))
+
+    def _named_attributes(self, entry: Entry) -> None:
+        for name, value in entry.xattrs:
+            handle = self._folders.handle(entry.path)
+            change = functools.partial(os.setxattr, handle, name, value, follow_symlinks=False)
+            self._attribute(entry.path, name, change)
+
+    def _owner(self, entry: Entry, change: Callable[[], None]) -> bool:
+        if self._options.owner is OwnerPolicy.IGNORE:
+            return True
+        try:
+            change()
+        except OSError as error:
+            self._refuse(entry.path, "owner", error)
+            return False
+        return True
+
+    def _attribute(self, path: bytes, name: bytes, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except OSError as error:
+            self._refuse(path, f"attribute {name.decode('utf-8', 'backslashreplace')}", error)
+
+    def _refuse(self, path: bytes, what: str, error: OSError) -> None:
+        if error.errno not in _REFUSED:
+            raise error
+        if self._options.owner is OwnerPolicy.STRICT:
+            raise errors.LayerError(
+                f"the {what} of {paths.show(path)} cannot be set here: {error.strerror}",
+                hint="unpack as root, in a user namespace that maps the ids, or on a file system that has attributes",
+            ) from error
+        self._skipped.append(Skipped(path, what, error.strerror or str(error)))
+
+    def _tell(self, entry: Entry, found: os.stat_result) -> None:
+        if self._options.on_entry is not None:
+            self._options.on_entry(entry, found)
+
+    # -- the end: what the layer hides, then the directories from the deepest up
+
+    def finish(self, contents: index.Index) -> None:
+        for path in contents.whiteouts:
+            self._hide(path, contents)
+        for folder in contents.opaque:
+            self._hide_below(folder, contents)
+        for path in sorted({*self._implied, *self._times} - set(contents.paths()), key=paths.order, reverse=True):
+            self._settle_unspoken(path)
+        for path in reversed(list(contents.paths())):
+            entry = contents.lookup(path)
+            if entry is not None and entry.kind is Kind.DIR and not self._options.skip(path):
+                self._settle(entry)
+
+    def _hide(self, path: bytes, contents: index.Index) -> None:
+        known = contents.lookup(path)
+        if not self._options.overlay:
+            self._remember_time(paths.split(path)[0])
+            self._folders.remove(path, lambda inside: self._stays(inside, contents))
+        elif known is None and not contents.has_below(path):
+            self._make(path, lambda name, fd: os.mknod(name, stat.S_IFCHR | 0o600, 0, dir_fd=fd))
+        elif known is None or known.kind is Kind.DIR:
+            self._mark_opaque(path)
+
+    def _hide_below(self, folder: bytes, contents: index.Index) -> None:
+        if self._options.overlay:
+            self._directory_for_mark(folder)
+            self._mark_opaque(folder)
+            return
+        self._remember_time(folder)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for name, _ in self._folders.names(folder):
+                self._folders.remove(paths.join(folder, name), lambda inside: self._stays(inside, contents))
+
+    def _stays(self, path: bytes, contents: index.Index) -> bool:
+        return path in contents or self._options.skip(path) or contents.has_below(path)
+
+    def _remember_time(self, folder: bytes) -> None:
+        with suppress(OSError):
+            self._times.setdefault(folder, self._folders.stat(folder).st_mtime_ns)
+
+    def _directory_for_mark(self, folder: bytes) -> None:
+        for above in (*paths.parents(folder), *([folder] if folder else [])):
+            self._imply(above)
+
+    def _mark_opaque(self, folder: bytes) -> None:
+        os.setxattr(self._folders.fd(folder), self._options.opaque_xattr, b"y")
+
+    def _settle_unspoken(self, path: bytes) -> None:
+        """Directories that the layer does not hold: the lower layers' metadata if made here, else their old time."""
+        lower = self._implied.get(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if path not in self._implied:
+                os.utime(self._folders.fd(path), ns=(self._times[path], self._times[path]))
+            elif lower is not None and lower.kind is Kind.DIR:
+                self._settle(lower)
+            else:
+                self._settle(Entry(path=path, kind=Kind.DIR, mode=0o755))
+
+    def _settle(self, entry: Entry) -> None:
+        fd = self._folders.fd(entry.path)
+        self._metadata(entry, fd)
+        os.utime(fd, ns=_times(entry))
+        self._tell(entry, os.fstat(fd))
+
+
+def digest_of(
+    entry: Entry,
+    content: Readable,
+    write: Callable[[memoryview], None] = lambda _: None,
+    buffer: memoryview | None = None,
+) -> tuple[str, bytes | None]:
+    """Reads all of `content`, passing it on to `write`; its sha256, and its text where an index keeps it."""
+    view = buffer if buffer is not None else memoryview(bytearray(min(_BUFFER, entry.size + 1)))
+    digest = hashlib.sha256()
+    text = bytearray() if entry.path in index.TEXTS and entry.size <= index.MAX_TEXT else None
+    while count := content.readinto(view):
+        digest.update(view[:count])
+        write(view[:count])
+        if text is not None:
+            text += view[:count]
+    return digest.hexdigest(), bytes(text) if text is not None else None
+
+
+def _mode(entry: Entry, owned: bool) -> int:
+    """A setuid bit must not give the rights of whoever owns the file in its owner's stead."""
+    return entry.mode if owned else entry.mode & ~(stat.S_ISUID | stat.S_ISGID)
+
+
+def _times(entry: Entry) -> tuple[int, int]:
+    return entry.mtime * 10**9, entry.mtime * 10**9

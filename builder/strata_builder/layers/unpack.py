@@ -1,0 +1,218 @@
+"""Layers read: as entries, as an index, into a directory, or a few files of them.
+
+The stream is the blob of a layer, or a plain archive; its compression is told from its bytes. Callers verify the digest
+of the blob; here the diffID can be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Kind
+from strata_builder.layers import decompress, index, paths, restore, storage
+from strata_builder.layers.restore import OnEntry, OwnerPolicy, Skipped
+from strata_builder.layers.source import Limits, Source
+from strata_builder.layers.tarreader import Content, TarReader
+
+__all__ = ["Limits", "OwnerPolicy", "Skipped", "extract", "read_layer", "scan", "unpack_to"]
+
+LIMITS: Final = Limits()
+#: What aufs left in old images: bookkeeping, not content.
+_AUFS: Final = b".wh..wh."
+
+
+def read_layer(
+    stream: decompress.Stream, media_type: str = "", *, limits: Limits = LIMITS, diff_id: str = ""
+) -> Iterator[tuple[Entry, Content]]:
+    """The entries of a tar in its order, whiteouts under their marker's name, each with its content (empty but for a
+    FILE), which has to be read before the next entry is asked for, or is passed over.
+
+    `diff_id` ("sha256:<hex>"), if given, is compared at the end; without it the archive must carry the mark of its end.
+    Raises LayerError naming the entry.
+    """
+    if media_type.endswith("+encrypted"):
+        raise errors.LayerError(f"a layer of type {media_type} is encrypted", hint="use an image with plain layers")
+    source = Source(decompress.chunks(stream), limits)
+    yield from TarReader(source, limits, trailer=not diff_id)
+    source.drain()
+    if diff_id and source.digest() != diff_id:
+        raise errors.LayerError(
+            f"the layer's content has the digest {source.digest()}, but the image's config says {diff_id}",
+            hint="the image is damaged, or was put together wrongly: build or push it again",
+        )
+
+
+def scan(
+    stream: decompress.Stream, media_type: str = "", diff_id: str | None = None, *, limits: Limits = LIMITS
+) -> index.Index:
+    """The layer's index, in one pass and without writing anything. Raises LayerError."""
+    built = index.Builder()
+    for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
+        if _is_content(entry, built):
+            if entry.kind is Kind.FILE:
+                digest, text = restore.digest_of(entry, content)
+                built.add(replace(entry, digest=digest), text)
+            else:
+                built.add(entry)
+    return built.finish()
+
+
+def _is_content(entry: Entry, built: index.Builder) -> bool:
+    """False for a marker, which is noted instead."""
+    if not paths.has_reserved_name(entry.path):
+        return True
+    parent, name = paths.split(entry.path)
+    if name == paths.OPAQUE:
+        built.hide_below(parent)
+    elif entry.path.startswith(_AUFS) or b"/" + _AUFS in entry.path:
+        return False
+    elif paths.has_reserved_name(parent) or name[len(paths.WHITEOUT) :] in (b"", b".", b".."):
+        raise errors.LayerError(f"entry {paths.show(entry.path)} is no valid whiteout")
+    else:
+        built.hide(paths.join(parent, name[len(paths.WHITEOUT) :]))
+    return False
+
+
+def unpack_to(
+    stream: decompress.Stream,
+    media_type: str,
+    root: Path,
+    *,
+    overlay: bool,
+    owner: OwnerPolicy = OwnerPolicy.STRICT,
+    skipped: list[Skipped] | None = None,
+    opaque_xattr: str = "user.overlay.opaque",
+    copy_links: bool = False,
+    lower: Callable[[bytes], Entry | None] = lambda _: None,
+    skip: Callable[[bytes], bool] = lambda _: False,
+    on_entry: OnEntry | None = None,
+    diff_id: str | None = None,
+    limits: Limits = LIMITS,
+) -> index.Index:
+    """Writes the layer below the directory `root`, and returns its index. No entry can reach outside `root`.
+
+    `overlay` True: `root` becomes one lower directory of an overlay: a whiteout is a device 0:0, a hidden directory has
+    `opaque_xattr`. False: `root` holds the layers below, and what this one hides is deleted.
+    `owner` says what happens with what the kernel refuses to set; what was left out is appended to `skipped`.
+    `lower` gives the metadata, in the layers below, of a directory that the layer uses without holding it.
+    `copy_links` writes hard links as files of their own. `skip` names paths that are left alone (mount points).
+    `on_entry` is told of each path with its final stat; directories come last. `diff_id` is verified at the end.
+
+    Raises LayerError naming the entry, StorageLimitExceeded, OSError.
+    """
+    options = restore.Options(overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry)
+    built = index.Builder()
+    writer = restore.Restorer(root, built, options, [] if skipped is None else skipped)
+    try:
+        with storage.full_is_a_limit(root):
+            for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
+                if _is_content(entry, built):
+                    _restore(writer, built, entry, content)
+            contents = built.finish()
+            writer.finish(contents)
+    finally:
+        writer.close()
+    return contents
+
+
+def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: Content) -> None:
+    if entry.kind is not Kind.FILE:
+        built.add(entry)
+    try:
+        digest, text = writer.entry(entry, content)
+    except OSError as error:
+        error.filename = error.filename or os.fsdecode(entry.path)
+        raise
+    if entry.kind is Kind.FILE:
+        built.add(replace(entry, digest=digest), text)
+
+
+def extract(
+    stream: decompress.Stream,
+    media_type: str,
+    wanted: Mapping[bytes, Path],
+    *,
+    limits: Limits = LIMITS,
+) -> None:
+    """Writes the contents of the regular files `wanted` (path in the layer -> file to make, mode 0600).
+
+    A hard link gives the content of the file that it names; since that one stands earlier, `stream` is then read again
+    and has to be seekable. Of several entries with one path the last counts. Raises LayerError for a path that the
+    layer does not hold as a file.
+    """
+    start = stream.tell() if hasattr(stream, "tell") and wanted else 0
+    kinds, links = _extract_once(stream, media_type, wanted, limits)
+    linked = {path: target for path, target in links.items() if path in wanted}
+    for path in wanted:
+        if kinds.get(path) not in (Kind.FILE, Kind.HARDLINK):
+            raise errors.LayerError(f"the layer holds no file {paths.show(path)}")
+    if linked and hasattr(stream, "seek"):
+        stream.seek(start)
+        _extract_targets(stream, media_type, {path: wanted[path] for path in linked}, linked, limits)
+    elif linked:
+        raise errors.LayerError(f"{paths.show(next(iter(linked)))} is a hard link, and the stream cannot be read again")
+
+
+def _extract_once(
+    stream: decompress.Stream, media_type: str, wanted: Mapping[bytes, Path], limits: Limits
+) -> tuple[dict[bytes, Kind], dict[bytes, bytes]]:
+    kinds: dict[bytes, Kind] = {}
+    links: dict[bytes, bytes] = {}
+    for entry, content in read_layer(stream, media_type, limits=limits):
+        if entry.kind is Kind.HARDLINK:
+            links[entry.path] = links.get(entry.link, entry.link)
+        else:
+            links.pop(entry.path, None)
+        if entry.path in wanted:
+            kinds[entry.path] = entry.kind
+            if entry.kind is Kind.FILE:
+                _save(entry, content, wanted[entry.path])
+    return kinds, links
+
+
+def _extract_targets(
+    stream: decompress.Stream,
+    media_type: str,
+    wanted: Mapping[bytes, Path],
+    links: Mapping[bytes, bytes],
+    limits: Limits,
+) -> None:
+    """The content that each link's file had when the link was made: entries of one name may follow."""
+    waiting = dict(links)
+    saved: set[bytes] = set()
+    for entry, content in read_layer(stream, media_type, limits=limits):
+        if entry.kind is Kind.HARDLINK and entry.path in saved:
+            waiting.pop(entry.path, None)
+        users = [path for path, target in waiting.items() if target == entry.path]
+        if entry.kind is Kind.FILE and users:
+            _save(entry, content, wanted[users[0]])
+            for path in users[1:]:
+                shutil.copyfile(wanted[users[0]], wanted[path])
+            saved.update(users)
+    if not links.keys() <= saved:
+        lost = next(path for path in links if path not in saved)
+        raise errors.LayerError(f"{paths.show(lost)} is a hard link to what the layer does not hold as a file")
+
+
+def _save(entry: Entry, content: Content, place: Path) -> None:
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".partial.")
+    partial = Path(name)
+    try:
+        with storage.full_is_a_limit(place.parent), open(descriptor, "wb", buffering=0) as file:
+            restore.digest_of(entry, content, lambda piece: _write_all(file.fileno(), piece))
+        partial.rename(place)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write_all(fd: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(fd, piece) :]
