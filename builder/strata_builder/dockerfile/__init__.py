@@ -1,0 +1,87 @@
+"""The Dockerfile language, pure: bytes -> logical lines -> words -> typed instructions -> stages; and .dockerignore.
+
+::
+
+    lines.py          directives, comments, continuations, here-documents     bytes -> one line of text an instruction
+    words.py          keyword, flags, words, pairs, JSON arrays
+    parsers.py        one parser an instruction, found in a table             words -> instructions.py (typed values)
+    parse.py          the whole file; faults get their place                  -> stages.py (Dockerfile, Stage)
+    resolve.py        the same instruction with variables expanded (expansion.py, globs.py)
+    match.py          wildcards of COPY; patterns.py those of --exclude and of .dockerignore (ignore.py)
+"""
+
+from strata_builder.dockerfile.expansion import expand
+from strata_builder.dockerfile.ignore import IgnoreRules
+from strata_builder.dockerfile.instructions import (
+    Add,
+    Arg,
+    Cmd,
+    Command,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Heredoc,
+    Instruction,
+    Label,
+    Maintainer,
+    Mount,
+    OnBuild,
+    Run,
+    Shell,
+    Span,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from strata_builder.dockerfile.match import BadPattern, go_match, has_wildcard
+from strata_builder.dockerfile.parse import parse, parse_instruction
+from strata_builder.dockerfile.patterns import Patterns
+from strata_builder.dockerfile.resolve import resolve, resolve_arg
+from strata_builder.dockerfile.scripts import Script, script_of
+from strata_builder.dockerfile.stages import Dockerfile, Stage, find_stage, place
+
+__all__ = [
+    "Add",
+    "Arg",
+    "BadPattern",
+    "Cmd",
+    "Command",
+    "Copy",
+    "Dockerfile",
+    "Entrypoint",
+    "Env",
+    "Expose",
+    "From",
+    "Healthcheck",
+    "Heredoc",
+    "IgnoreRules",
+    "Instruction",
+    "Label",
+    "Maintainer",
+    "Mount",
+    "OnBuild",
+    "Patterns",
+    "Run",
+    "Script",
+    "Shell",
+    "Span",
+    "Stage",
+    "StopSignal",
+    "User",
+    "Volume",
+    "Workdir",
+    "expand",
+    "find_stage",
+    "go_match",
+    "has_wildcard",
+    "parse",
+    "parse_instruction",
+    "place",
+    "resolve",
+    "resolve_arg",
+    "script_of",
+]
