@@ -28,6 +28,16 @@ def trim(body: kube.Object) -> kube.Object:
     return {**body, "metadata": meta}
 
 
+def without_contents(body: kube.Object) -> kube.Object:
+    """A trimmed ConfigMap whose values are replaced by their digests: they may be large, and only their writer knows
+    what to do with them."""
+    kept = trim(body)
+    for field in ("data", "binaryData"):
+        if field in kept:
+            kept[field] = {key: names.short_hash(str(value), length=64) for key, value in (kept[field] or {}).items()}
+    return kept
+
+
 def version(body: kube.Object) -> int:
     """The resourceVersion as a number; the API server compares them so since 1.35."""
     text = str(body.get("metadata", {}).get("resourceVersion") or "0")

@@ -29,6 +29,7 @@ class Controller:
     reconcile: queue.Reconcile
     watches: tuple[Watch, ...] = ()
     workers: int | None = None  # None = as the settings say
+    start: tuple[names.Key, ...] = ()  # keys to look at when the operator starts
 
 
 class Frame:
@@ -41,12 +42,14 @@ class Frame:
         self.cache = cache.Cache(self._notice)
         self.queues: dict[str, queue.Queue] = {}
         self._wakes: dict[names.Resource, list[Wakes]] = {}
+        self._starts: list[tuple[str, names.Key]] = []
         client.written = self.cache.wrote
 
     def add(self, controller: Controller) -> None:
         """Make the queue and the stores of `controller`. Raises ValueError for two selectors of one resource."""
         workers = controller.workers or self.settings.workers
         self.queues[controller.kind] = queue.Queue(controller.kind, controller.reconcile, self.metrics, workers=workers)
+        self._starts += [(controller.kind, key) for key in controller.start]
         for watch in controller.watches:
             store = self.cache.stores.get(watch.resource)
             if store is None:
@@ -56,6 +59,11 @@ class Frame:
             elif store.trim is cache.trim:
                 store.trim = watch.trim
             self._wakes.setdefault(watch.resource, []).append(watch.wakes)
+
+    def begin(self) -> None:
+        """Enqueue what each controller wants to look at first."""
+        for kind, key in self._starts:
+            self.queues[kind].add(key)
 
     def enqueue(self, kind: str, key: names.Key, delay: float = 0.0) -> None:
         """Have `key` reconciled, in `delay` seconds at the latest."""

@@ -115,13 +115,14 @@ class Kube:
             return None
 
     async def pages(
-        self, resource: names.Resource, *, namespace: str = "", selector: str = "", limit: int = 500
+        self, resource: names.Resource, *, namespace: str = "", selector: str = "", fields: str = "", limit: int = 500
     ) -> AsyncIterator[tuple[list[Object], str]]:
-        """A list in pages of (items, resourceVersion of the list); selector is a label selector. Raises KubeError.
+        """A list in pages of (items, resourceVersion of the list); `selector` is by labels, `fields` by fields.
 
-        A continue token that expired (410) ends the walk with KubeError: the caller begins again.
+        Raises KubeError; also for a continue token that expired (410): the caller begins again.
         """
-        query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(limit), "labelSelector": selector, "fieldSelector": fields}
+        query = {key: value for key, value in query.items() if value}
         while True:
             answer = await self._request("list", "GET", resource.path(namespace), query=query)
             meta = answer.get("metadata") or {}

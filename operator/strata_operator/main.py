@@ -102,6 +102,7 @@ async def _resync(frame: controller.Frame) -> None:
 
 async def _work(frame: controller.Frame) -> None:
     await refresh_all(frame)  # no worker starts before every kind was listed once
+    frame.begin()
     frame.metrics.leader.set(1)
     log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
     async with asyncio.TaskGroup() as group:

@@ -96,7 +96,6 @@ SECRET_SERVING: Final = "strata-registry-serving"  # noqa: S105  htpasswd and ce
 SECRET_PULL: Final = "strata-pull"  # noqa: S105  dockerconfigjson for kubelets and for builders' fetch
 SECRET_PUSH: Final = "strata-push"  # noqa: S105  dockerconfigjson for builders' push
 SECRET_READER: Final = "strata-secret-reader"  # noqa: S105  ClusterRole and RoleBinding by which a namespace lets us read its Secrets
-CONFIGMAP_CA: Final = "strata-registry-ca"  # ca.crt of the Registries that a namespace may use
 
 REGISTRY_PORT: Final = 5000
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from strata_operator.names import OPERATOR
+
 PREFIX: Final = "STRATA_"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -53,6 +55,7 @@ class Settings:
     """All settings; the defaults are those of the chart. Times are seconds, sizes bytes."""
 
     namespace: str  # where the operator runs; in a pod it is known without the variable
+    service_account: str = OPERATOR  # for the commands that the status shows
     listen: str = "0.0.0.0:8080"
     log_format: str = _option("json", _one_of("json", "plain"))
     log_level: str = _option("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
