@@ -33,10 +33,13 @@ _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 
 
 class Metrics:
-    """All metrics of one operator; `registry` is what /metrics serves."""
+    """All metrics of one operator, as `render` gives them."""
 
     def __init__(self) -> None:
         self.registry = registry = prometheus.CollectorRegistry()
+        # In OpenMetrics a counter strata_builds_total is the family strata_builds, and one registry refuses a gauge of that
+        # name beside it. In the text format that is served they are two names.
+        self._beside = prometheus.CollectorRegistry()
         counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
         self.builds_total = counter(
             "strata_builds_total", "Builds that ended.", ["result", "reason"], registry=registry
@@ -55,7 +58,7 @@ class Metrics:
             buckets=(0.1, 0.25, 0.5, *_BUILD_BUCKETS),
             registry=registry,
         )
-        self.builds = gauge("strata_builds", "Builds now.", ["state"], registry=registry)
+        self.builds = gauge("strata_builds", "Builds now.", ["state"], registry=self._beside)
         self.cache_lookups = counter(
             "strata_cache_lookups_total", "Build steps looked up in the cache.", ["result"], registry=registry
         )
@@ -86,4 +89,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
-        return prometheus.generate_latest(self.registry)
+        return prometheus.generate_latest(self.registry) + prometheus.generate_latest(self._beside)

@@ -76,7 +76,7 @@ class Settings:
     builder_image_pull_policy: str = _option("IfNotPresent", _one_of("Always", "IfNotPresent", "Never"))
     max_builds: int = _option(0, _at_least(0))  # pods at once in the cluster; 0 = no limit
     context_limit_bytes: int = _option(2 * 1024**3, _at_least(1))
-    mirrors: Mapping[str, str] = _option(types.MappingProxyType({}), _urls)  # upstream host=endpoint URL
+    mirrors: Mapping[str, str] = field(default_factory=dict, metadata={"check": _urls})  # upstream host=endpoint URL
     insecure_registries: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def _is_set(option: dataclasses.Field[Any], environ: Mapping[str, str]) -> bool:
     name = PREFIX + option.name.upper()
     if environ.get(name, "") != "":
         return True
-    if option.default is dataclasses.MISSING:
+    if option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING:
         raise SettingsError(f"{name} is not set; it has no default")
     return False
 
