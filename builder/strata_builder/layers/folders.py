@@ -29,7 +29,7 @@ class Folders:
     """The directories below `root`, the last used chain of them kept open. Not for use by two threads at once."""
 
     def __init__(self, root: Path) -> None:
-        self._root = os.open(root, _DIRECTORY)
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._chain: list[tuple[bytes, int]] = []
         self._deep: int | None = None
 

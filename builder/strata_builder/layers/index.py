@@ -7,10 +7,11 @@ Encoded it is deflated records in the order of a walk, the same bytes for the sa
 from __future__ import annotations
 
 import bisect
+import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Self
 
 from isal import isal_zlib
 
@@ -105,6 +106,13 @@ class Index:
     def _after(self, path: bytes, start: int) -> int:
         return bisect.bisect_left(self._paths, paths.order(path) + b"\x01", lo=start, key=paths.order)
 
+    def consistent(self) -> Self:
+        """Itself. Raises LayerError where an entry stands below one that is no directory."""
+        for above, path in itertools.pairwise(self._paths):
+            if paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
+                raise below_no_directory(path, above, Kind(self._records[above][0]))
+        return self
+
     def encode(self) -> bytes:
         """Bytes that depend on nothing but the layer."""
         parts = [_MAGIC, _LENGTH.pack(len(self._paths))]
@@ -112,7 +120,7 @@ class Index:
             parts += (_sized(path), _sized(self._records[path]))
         for group in (self.whiteouts, self.opaque):
             parts += (_LENGTH.pack(len(group)), *map(_sized, group))
-        held = sorted(self.texts)
+        held = sorted(self.texts, key=paths.order)
         parts += (_LENGTH.pack(len(held)), *(_sized(path) + _sized(self.texts[path]) for path in held))
         return bytes(isal_zlib.compress(b"".join(parts), 2))
 
@@ -122,19 +130,12 @@ class Index:
         read = _Reader(_inflate(data))
         if read.take(len(_MAGIC)) != _MAGIC:
             raise _damaged("it does not begin as one")
-        records = {}
-        last = None
-        for _ in range(read.count()):
-            path = read.sized()
-            if last is not None and paths.order(path) <= paths.order(last):
-                raise _damaged(f"{paths.show(path)} is out of order")
-            records[_checked_path(path)] = _checked_record(path, read.sized())
-            last = path
-        whiteouts, opaque = read.paths(), read.paths()
-        texts = {read.sized(): read.sized() for _ in range(read.count())}
+        records = {path: _checked_record(path, read.sized()) for path in read.paths()}
+        whiteouts, opaque = list(read.paths()), list(read.paths())
+        texts = {path: read.sized() for path in read.paths()}
         if not texts.keys() <= set(TEXTS) or read.left():
             raise _damaged("something follows its end")
-        return cls(records, whiteouts, opaque, texts)
+        return cls(records, whiteouts, opaque, texts).consistent()
 
 
 class Builder:
@@ -185,13 +186,7 @@ class Builder:
 
     def finish(self) -> Index:
         """Raises LayerError where an entry stands below one that is no directory."""
-        index = Index(self._records, self._whiteouts, self._opaque, self._texts)
-        last = None
-        for path in index.paths():
-            if last is not None and paths.is_below(path, last) and self._records[last][0] != Kind.DIR:
-                raise below_no_directory(path, last, Kind(self._records[last][0]))
-            last = path
-        return index
+        return Index(self._records, self._whiteouts, self._opaque, self._texts).consistent()
 
 
 def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerError:
@@ -253,8 +248,15 @@ class _Reader:
             raise _damaged(f"it claims {count} entries, more than {MAX_ENTRIES}")
         return count
 
-    def paths(self) -> list[bytes]:
-        return [_checked_path(self.sized()) for _ in range(self.count())]
+    def paths(self) -> Iterator[bytes]:
+        """As many paths as a count says, in the order of a walk; the caller reads what follows each."""
+        last = None
+        for _ in range(self.count()):
+            path = _checked_path(self.sized())
+            if last is not None and paths.order(path) <= last:
+                raise _damaged(f"{paths.show(path)} is out of order")
+            yield path
+            last = paths.order(path)
 
     def left(self) -> int:
         return len(self._data) - self._at

@@ -87,6 +87,19 @@ def show(path: bytes) -> str:
     return f"'{text}'" if len(text) <= 300 else f"'{text[:140]}[...]{text[-140:]}'"
 
 
-def is_overlay_xattr(name: bytes) -> bool:
-    """Whether an extended attribute is the overlay file system's own bookkeeping, never part of a file."""
-    return name.startswith((b"trusted.overlay.", b"user.overlay."))
+#: Labels of the machine's security modules, rights of its NFS server.
+_OF_THE_MACHINE: Final = (
+    b"security.selinux",
+    b"security.ima",
+    b"security.evm",
+    b"security.SMACK64",
+    b"system.nfs4_acl",
+)
+
+
+def is_foreign_xattr(name: bytes) -> bool:
+    """Whether an extended attribute belongs to the machine or to an overlay mount, never to a layer's file.
+
+    Taken from a layer, those of an overlay would redirect or hide files.
+    """
+    return name.startswith((b"trusted.overlay.", b"user.overlay.")) or name in _OF_THE_MACHINE

@@ -19,7 +19,7 @@ from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind, Readable
-from strata_builder.layers import folders, index, paths
+from strata_builder.layers import folders, index, paths, recorded
 
 OnEntry = Callable[[Entry, os.stat_result], None]
 
@@ -45,15 +45,6 @@ class OwnerPolicy(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something of `path` that could not be written: `what` is "owner", "device" or "attribute <name>"."""
-
-    path: bytes
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """How a layer is written; see `unpack.unpack_to`."""
 
@@ -69,7 +60,7 @@ class Options:
 class Restorer:
     """Writes one layer: `entry` for each in the order of the tar, then `finish` with the layer's index."""
 
-    def __init__(self, root: Path, built: index.Builder, options: Options, skipped: list[Skipped]) -> None:
+    def __init__(self, root: Path, built: index.Builder, options: Options, skipped: list[recorded.Skipped]) -> None:
         self._folders = folders.Folders(root)
         self._built = built
         self._options = options
@@ -205,7 +196,7 @@ class Restorer:
         try:
             self._make(entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd))
         except PermissionError as error:
-            self._refuse(entry.path, "device", error)
+            self._refuse(entry.path, recorded.DEVICE, error)
             return
         self._finish_node(entry)
 
@@ -246,7 +237,7 @@ class Restorer:
         try:
             change()
         except OSError as error:
-            self._refuse(entry.path, "owner", error)
+            self._refuse(entry.path, recorded.OWNER, error)
             return False
         return True
 
@@ -254,7 +245,7 @@ class Restorer:
         try:
             change()
         except OSError as error:
-            self._refuse(path, f"attribute {name.decode('utf-8', 'backslashreplace')}", error)
+            self._refuse(path, recorded.ATTRIBUTE + name.decode("utf-8", "backslashreplace"), error)
 
     def _refuse(self, path: bytes, what: str, error: OSError) -> None:
         if error.errno not in _REFUSED:
@@ -264,7 +255,7 @@ class Restorer:
                 f"the {what} of {paths.show(path)} cannot be set here: {error.strerror}",
                 hint="unpack as root, in a user namespace that maps the ids, or on a file system that has attributes",
             ) from error
-        self._skipped.append(Skipped(path, what, error.strerror or str(error)))
+        self._skipped.append(recorded.Skipped(path, what, error.strerror or str(error)))
 
     def _tell(self, entry: Entry, found: os.stat_result) -> None:
         if self._options.on_entry is not None:

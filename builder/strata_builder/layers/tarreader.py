@@ -337,6 +337,5 @@ class _Header:
         return link
 
     def _xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Those of an overlay are its own bookkeeping: taken from a layer they would redirect or hide files."""
         found = {key[len(tarheader.XATTR) :]: value for key, value in self.records if key.startswith(tarheader.XATTR)}
-        return tuple(sorted((key, value) for key, value in found.items() if key and not paths.is_overlay_xattr(key)))
+        return tuple(sorted((key, value) for key, value in found.items() if key and not paths.is_foreign_xattr(key)))

@@ -17,7 +17,8 @@ from typing import Final
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import decompress, index, paths, restore, storage
-from strata_builder.layers.restore import OnEntry, OwnerPolicy, Skipped
+from strata_builder.layers.recorded import Skipped
+from strata_builder.layers.restore import OnEntry, OwnerPolicy
 from strata_builder.layers.source import Limits, Source
 from strata_builder.layers.tarreader import Content, TarReader
 

@@ -1,0 +1,263 @@
+"""What a step changed: the difference between the merged view below it and what is on disk now.
+
+One rule for an overlay's upper directory and for a full walk: a path is changed if its type, mode, owner, seconds of
+mtime, content, extended attributes or link differ, whatever happened to it in between. A directory's mtime alone is no
+change. What is missing gets one whiteout at its topmost path. The directories above a change come along with their true
+metadata.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Item, Kind
+from strata_builder.layers import folders, paths, recorded, walk
+
+Changes = tuple[list[Item], list[bytes]]
+"""The items to pack, and the paths of lower layers to hide, both in the order of a walk."""
+
+OPAQUE_XATTRS: Final = ("user.overlay.opaque", "trusted.overlay.opaque")
+#: Left by overlay mounts with redirect_dir or metacopy on: the upper directory alone does not tell the content then.
+_UNREADABLE: Final = frozenset(
+    f"{prefix}.overlay.{name}" for prefix in ("user", "trusted") for name in ("redirect", "metacopy")
+)
+_CHUNK: Final = 1 << 20
+
+
+class LowerView(Protocol):
+    """The merged file system below the step.
+
+    `lookup` is an lstat: None for what is not there; a FILE has its digest, a hard link is a FILE. `children` are the
+    names in a directory. b"" is the root; where `lookup` does not know it, it is not compared.
+    """
+
+    def lookup(self, path: bytes, /) -> Entry | None: ...
+    def children(self, path: bytes, /) -> Iterable[bytes]: ...
+
+
+def diff_upper(
+    upper: Path,
+    lower: LowerView,
+    *,
+    opaque_xattrs: Iterable[str] = OPAQUE_XATTRS,
+    skip: Callable[[bytes], bool] = lambda _: False,
+    clamp_mtime: int | None = None,
+    unset: Iterable[recorded.Skipped] = (),
+) -> Changes:
+    """The change set that the upper directory of an overlay mount holds over `lower`, in time that goes with its size.
+
+    `skip` names paths that are neither changed nor missing, with all below them. `clamp_mtime` lowers later times to
+    that second in the layer. `unset` is what unpacking had to leave out: it is taken as still there. The items open
+    files below `upper`, which has to stay as it is until they are packed. The mount must have been made with
+    redirect_dir=off and metacopy=off. Raises LayerError.
+    """
+    differ = _Differ(upper, lower, skip, clamp_mtime, {}, frozenset(opaque_xattrs), recorded.by_path(unset))
+    return differ.run(complete=False)
+
+
+def diff_walk(
+    root: Path,
+    lower: LowerView,
+    *,
+    skip: Callable[[bytes], bool] = lambda _: False,
+    clamp_mtime: int | None = None,
+    known: Mapping[tuple[int, int], str] | None = None,
+    unset: Iterable[recorded.Skipped] = (),
+) -> Changes:
+    """The change set of a whole tree over `lower`, by walking it.
+
+    `known` maps (inode, ctime in ns) to the sha256 that a file's content had then: such files are not read again.
+    The rest is as for `diff_upper`.
+    """
+    return _Differ(root, lower, skip, clamp_mtime, known or {}, frozenset(), recorded.by_path(unset)).run(complete=True)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A directory being compared; `complete` if what is not on disk is gone (full walk, opaque directory)."""
+
+    path: bytes
+    entry: Entry | None
+    complete: bool
+    lower: Entry | None
+    changed: bool
+    todo: list[bytes] = field(default_factory=list)
+
+
+class _Differ:
+    def __init__(
+        self,
+        root: Path,
+        lower: LowerView,
+        skip: Callable[[bytes], bool],
+        clamp: int | None,
+        known: Mapping[tuple[int, int], str],
+        opaque: frozenset[str],
+        unset: Mapping[bytes, Collection[str]],
+    ) -> None:
+        self._tree = folders.Folders(root)
+        self._lower = lower
+        self._skip = skip
+        self._clamp = clamp
+        self._known = known
+        self._opaque = opaque
+        self._unset = unset
+        self._overlay = bool(opaque)
+        self._items: list[Item] = []
+        self._whiteouts: list[bytes] = []
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._digests: dict[tuple[int, int], str] = {}
+
+    def run(self, *, complete: bool) -> Changes:
+        """Depth first without recursion: a step may nest directories deeper than any stack."""
+        above = [self._enter(b"", self._tree.stat(b""), complete=complete)]
+        while above:
+            folder = above[-1]
+            if not folder.todo:
+                self._leave(above.pop(), above)
+                continue
+            below = self._compare(paths.join(folder.path, folder.todo.pop()), folder)
+            if below is not None:
+                above.append(below)
+        self._items.sort(key=lambda item: paths.order(item.entry.path))
+        self._whiteouts.sort(key=paths.order)
+        return self._items, self._whiteouts
+
+    def _enter(self, path: bytes, found: os.stat_result, *, complete: bool) -> _Folder:
+        lower = self._lower.lookup(path)
+        entry = self._entry(path, found, lower)
+        complete = complete or self._is_opaque(path)
+        changed = entry is not None and (path != b"" or lower is not None) and not self._same(entry, lower, found)
+        folder = _Folder(path, entry, complete, lower, changed)
+        self._look_inside(folder)
+        return folder
+
+    def _entry(self, path: bytes, found: os.stat_result, lower: Entry | None) -> Entry | None:
+        entry = walk.entry_of(self._tree, path, found)
+        if entry is None or lower is None or path not in self._unset:
+            return entry
+        return recorded.completed(entry, lower, self._unset[path])
+
+    def _is_opaque(self, path: bytes) -> bool:
+        if not self._overlay:
+            return False
+        handle = self._tree.handle(path)
+        held = set(os.listxattr(handle, follow_symlinks=False))
+        _refuse_partial(path, held)
+        return any(os.getxattr(handle, name, follow_symlinks=False) == b"y" for name in held & self._opaque)
+
+    def _look_inside(self, folder: _Folder) -> None:
+        """Fills `todo`, and notes what is missing."""
+        present = [name for name, _ in walk.names(self._tree, folder.path)]
+        folder.todo = [name for name in reversed(present) if not self._skip(paths.join(folder.path, name))]
+        was_folder = not folder.path if folder.lower is None else folder.lower.kind is Kind.DIR
+        if folder.complete and was_folder:
+            for name in set(self._lower.children(folder.path)) - set(present):
+                self._missing(paths.join(folder.path, name), folder)
+
+    def _missing(self, path: bytes, folder: _Folder) -> None:
+        if self._skip(path) or recorded.DEVICE in self._unset.get(path, ()):
+            return
+        if self._lower.lookup(path) is not None:
+            self._whiteouts.append(path)
+            folder.changed = folder.changed or bool(folder.path)
+
+    def _leave(self, folder: _Folder, above: list[_Folder]) -> None:
+        """A directory is written if it changed itself or if anything below it did."""
+        if not folder.changed or folder.entry is None:
+            return
+        self._items.append(Item(self._clamped(folder.entry)))
+        if len(above) > 1:
+            above[-1].changed = True
+
+    def _compare(self, path: bytes, folder: _Folder) -> _Folder | None:
+        """Notes `path` if it changed; a directory is returned to be looked into."""
+        found = self._tree.stat(path)
+        if stat.S_ISDIR(found.st_mode):
+            return self._enter(path, found, complete=folder.complete)
+        is_whiteout = self._overlay and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+        lower = self._lower.lookup(path)
+        entry = None if is_whiteout else self._entry(path, found, lower)
+        if entry is None:
+            self._missing(path, folder)
+            return None
+        if self._overlay and stat.S_ISREG(found.st_mode):
+            _refuse_partial(path, set(os.listxattr(self._tree.handle(path), follow_symlinks=False)))
+        if not self._same(entry, lower, found):
+            self._items.append(self._item(entry, found))
+            folder.changed = folder.changed or bool(folder.path)
+        return None
+
+    def _item(self, entry: Entry, found: os.stat_result) -> Item:
+        """A further name of a file that is in the change set already is a hard link to it."""
+        entry = self._clamped(entry)
+        inode = (found.st_dev, found.st_ino)
+        if found.st_nlink > 1:
+            first = self._links.setdefault(inode, entry.path)
+            if first != entry.path:
+                return Item(replace(entry, kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=()))
+        if entry.kind is not Kind.FILE:
+            return Item(entry)
+        return Item(replace(entry, digest=self._digests.get(inode, "")), functools.partial(self._tree.open, entry.path))
+
+    def _same(self, entry: Entry, lower: Entry | None, found: os.stat_result) -> bool:
+        if lower is None or _shape(entry) != _shape(lower):
+            return False
+        if entry.kind is Kind.DIR:
+            return True
+        # A time lowered in the layer is still the real one on a disk that kept the step's files.
+        if lower.mtime not in (entry.mtime, self._clamped(entry).mtime):
+            return False
+        return entry.kind is not Kind.FILE or self._digest(entry.path, found) == lower.digest
+
+    def _digest(self, path: bytes, found: os.stat_result) -> str:
+        known = self._known.get((found.st_ino, found.st_ctime_ns))
+        if known is not None:
+            return known
+        inode = (found.st_dev, found.st_ino)
+        if inode not in self._digests:
+            self._digests[inode] = self._read(path)
+        return self._digests[inode]
+
+    def _read(self, path: bytes) -> str:
+        digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+        with self._tree.open(path) as file:
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+        return digest.hexdigest()
+
+    def _clamped(self, entry: Entry) -> Entry:
+        if self._clamp is None or entry.mtime <= self._clamp:
+            return entry
+        return replace(entry, mtime=self._clamp)
+
+
+def _shape(entry: Entry) -> tuple[object, ...]:
+    """Everything that is compared but time and content."""
+    return (
+        entry.kind,
+        0 if entry.kind is Kind.SYMLINK else entry.mode,  # Linux has none for them; tars do
+        entry.uid,
+        entry.gid,
+        entry.size,
+        entry.link,
+        entry.major,
+        entry.minor,
+        entry.xattrs,
+    )
+
+
+def _refuse_partial(path: bytes, xattrs: set[str]) -> None:
+    for name in xattrs & _UNREADABLE:
+        raise errors.LayerError(
+            f"{paths.show(path)} in the upper directory carries {name}: its content is elsewhere",
+            hint="mount the overlay with redirect_dir=off,metacopy=off",
+        )
