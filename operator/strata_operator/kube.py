@@ -271,7 +271,7 @@ def _retrying() -> tenacity.AsyncRetrying:
     )
 
 
-_backoff: Final = tenacity.wait_exponential_jitter(initial=0.2, max=5, jitter=0.2)
+_backoff: Final = tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -352,7 +352,8 @@ async def connect() -> kube_client.ApiClient:
     if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
         kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await kube_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        file = os.environ.get("KUBECONFIG") or None  # else the library's own default
+        await kube_config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 100
     api = kube_client.ApiClient(configuration)
     api.user_agent = names.OPERATOR

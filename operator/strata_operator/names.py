@@ -84,6 +84,8 @@ COMPONENT_OPERATOR: Final = "operator"
 ANNOTATION_REBUILD: Final = f"{GROUP}/rebuild"
 ANNOTATION_NO_CACHE: Final = f"{GROUP}/no-cache"
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
+ANNOTATION_IMAGEBUILD: Final = f"{GROUP}/imagebuild"  # the whole name, which a label may not hold
+ANNOTATION_CONFIG_MAPS: Final = f"{GROUP}/config-maps"  # names of those that a Job mounts
 ANNOTATION_CONFIG_HASH: Final = f"{GROUP}/config-hash"  # on pod templates: a change rolls the pods
 ANNOTATION_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 

@@ -28,6 +28,7 @@ _CHILDREN = (
 def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
     """The queues of this kind and what they watch."""
     logins = vault.Vault()
+    spaces = access.Access(frame, logins)
     return (
         controller.Controller(
             kind=reconcile.KIND,
@@ -40,7 +41,7 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
         ),
         controller.Controller(
             kind=access.KIND,
-            reconcile=access.Access(frame, logins).reconcile,
+            reconcile=spaces.reconcile,
             watches=(
                 controller.Watch(names.NAMESPACES, controller.itself(access.KIND)),
                 controller.Watch(names.REGISTRIES, access.admitted(frame)),
@@ -55,7 +56,7 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
         ),
         controller.Controller(
             kind=sweep.KIND,
-            reconcile=sweep.Sweep(frame, logins, reconcile.KIND).reconcile,
+            reconcile=sweep.Sweep(frame, logins, spaces, reconcile.KIND).reconcile,
             workers=1,
             start=(sweep.ALL,),
         ),

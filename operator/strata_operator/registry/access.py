@@ -25,6 +25,7 @@ class Access:
     def __init__(self, frame: controller.Frame, logins: vault.Vault) -> None:
         self._frame = frame
         self._logins = logins
+        self.holders: set[str] = set()  # namespaces that have, or may have, Secrets of ours
 
     async def reconcile(self, key: names.Key) -> float | None:
         """Make the Secrets of the namespace `key.name` what its Registries say."""
@@ -33,13 +34,18 @@ class Access:
             return None
         labels = namespace["metadata"].get("labels") or {}
         bodies = [b for b in self._frame.cache[names.REGISTRIES].all() if spec.parse(b).admits(key.name, labels)]
+        if not bodies and key.name not in self.holders:
+            return None
         known, pending = self._sorted(bodies)
         hosts = {host for one in pending for host in self._hosts(one)}
         pull = {host: login for one in known for host, login in one.pull.items()}
         push = {host: login for one in known for host, login in one.push.items()}
         await self._write(key.name, names.SECRET_PULL, pull, hosts, bodies)
         await self._write(key.name, names.SECRET_PUSH, push, hosts, bodies)
-        return self._next_look() if bodies else None
+        if bodies:
+            return self._next_look()
+        self.holders.discard(key.name)
+        return None
 
     def _next_look(self) -> float:
         """Secrets are not watched, so each is looked at now and then; more seldom where there are very many."""
@@ -70,6 +76,7 @@ class Access:
         kept = {host: entry for host, entry in before.items() if host in pending}
         if logins or kept:
             text = vault.docker_config(logins, kept)
+            self.holders.add(namespace)
             await self._frame.kube.apply(names.SECRETS, _secret(namespace, name, text))
         elif found is not None and not pending:
             await self._frame.kube.delete(names.SECRETS, namespace, name, uid=found["metadata"]["uid"])

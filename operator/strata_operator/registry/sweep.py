@@ -21,9 +21,10 @@ ALL: Final = names.Key("", "all")
 class Sweep:
     """Looks through the cluster's Secrets of ours and has their owners looked at."""
 
-    def __init__(self, frame: controller.Frame, logins: vault.Vault, registries: str) -> None:
+    def __init__(self, frame: controller.Frame, logins: vault.Vault, spaces: access.Access, registries: str) -> None:
         self._frame = frame
         self._logins = logins
+        self._access = spaces
         self._registries = registries
 
     async def reconcile(self, _key: names.Key) -> float | None:
@@ -32,6 +33,7 @@ class Sweep:
         self._logins.keep({body["metadata"]["uid"] for body in store.all()})
         for name in (names.SECRET_PULL, names.SECRET_PUSH):
             async for body in self._secrets(name):
+                self._access.holders.add(body["metadata"]["namespace"])
                 self._frame.enqueue(access.KIND, names.Key("", body["metadata"]["namespace"]))
         for name in (names.SECRET_REGISTRY, names.SECRET_SERVING):
             async for body in self._secrets(name):

@@ -1,0 +1,153 @@
+"""The work queue: each key once, one worker a key, back-off, and telling how it stands."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from strata_operator import kube, metrics, names, queue
+
+pytestmark = pytest.mark.asyncio
+A, B = names.Key("team", "a"), names.Key("team", "b")
+
+
+@contextlib.asynccontextmanager
+async def working(work: queue.Queue) -> AsyncIterator[None]:
+    task = asyncio.create_task(work.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition, seconds: float = 3.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  the condition is anybody's
+            await asyncio.sleep(0.005)
+
+
+def make(reconcile, **more) -> tuple[queue.Queue, metrics.Metrics]:
+    counters = metrics.Metrics()
+    return queue.Queue("thing", reconcile, counters, **({"workers": 2, "first_backoff": 0.02} | more)), counters
+
+
+async def test_a_key_added_many_times_before_a_worker_is_free_is_worked_on_once():
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key)
+
+    work, _ = make(reconcile)
+    for _ in range(10):
+        work.add(A)
+    work.add(B)
+    assert work.depth == 2
+    async with working(work):
+        await until(lambda: work.idle)
+    assert seen == [A, B]
+
+
+async def test_two_workers_are_never_on_one_key_and_news_meanwhile_cause_one_more_look():
+    running, most, count = 0, 0, 0
+    release = asyncio.Event()
+
+    async def reconcile(_key):
+        nonlocal running, most, count
+        running, count = running + 1, count + 1
+        most = max(most, running)
+        await release.wait()
+        running -= 1
+
+    work, _ = make(reconcile)
+    async with working(work):
+        work.add(A)
+        await until(lambda: running == 1)
+        for _ in range(5):
+            work.add(A)
+        await asyncio.sleep(0.02)
+        release.set()
+        await until(lambda: work.idle and count == 2)
+    assert (most, count) == (1, 2)
+
+
+async def test_failures_back_off_and_a_success_starts_the_count_anew():
+    times = []
+
+    async def reconcile(_key):
+        times.append(asyncio.get_running_loop().time())
+        if len(times) in (1, 2, 3, 5):
+            raise RuntimeError("no")
+
+    work, counters = make(reconcile)
+    async with working(work):
+        work.add(A)
+        await until(lambda: len(times) == 4)
+        work.add(A)
+        await until(lambda: len(times) == 6)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps[1] > gaps[0] * 1.2
+    assert gaps[2] > gaps[1] * 1.2
+    assert gaps[4] < gaps[2]
+    assert b'strata_reconcile_total{kind="thing",result="error"} 4.0' in counters.render()
+
+
+async def test_news_while_a_reconcile_fails_do_not_break_the_back_off():
+    times = []
+
+    async def reconcile(key):
+        times.append(asyncio.get_running_loop().time())
+        work.add(key)  # as the event of a write of its own would
+        raise RuntimeError("no")
+
+    work, _ = make(reconcile, first_backoff=0.1)
+    async with working(work):
+        work.add(A)
+        await asyncio.sleep(0.35)
+    assert 2 <= len(times) <= 4
+
+
+async def test_a_conflict_is_tried_again_at_once_and_counted_apart():
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key)
+        if len(seen) == 1:
+            raise kube.Conflict(409, "Conflict", "somebody wrote")
+
+    work, counters = make(reconcile, first_backoff=30.0)
+    async with working(work):
+        work.add(A)
+        await until(lambda: len(seen) == 2)
+    assert b'strata_reconcile_total{kind="thing",result="conflict"} 1.0' in counters.render()
+
+
+async def test_a_returned_delay_brings_the_key_back_and_an_earlier_appointment_wins():
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key)
+        return 0.03 if len(seen) < 3 else None
+
+    work, _ = make(reconcile)
+    async with working(work):
+        work.add_after(A, 60)
+        work.add_after(A, 0.01)
+        work.add_after(A, 60)
+        await until(lambda: len(seen) == 3)
+
+
+async def test_a_reconcile_that_hangs_is_seen():
+    async def reconcile(_key):
+        await asyncio.Event().wait()
+
+    work, _ = make(reconcile)
+    assert work.longest_busy() == (None, 0.0)
+    async with working(work):
+        work.add(A)
+        await asyncio.sleep(0.05)
+        key, seconds = work.longest_busy()
+    assert key == A
+    assert seconds > 0.03
