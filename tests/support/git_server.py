@@ -1,7 +1,7 @@
 """A real git server for tests: `git http-backend` behind HTTP(S) with a password or token, and sshd.
 
 Runs in the test's process (`with HttpServer(root, ...) as server`), or alone:
-``python tests/support/git_server.py ROOT --port 8443 --user u:p --certificate C --key K``.
+``PYTHONPATH=tests python -m support.git_server ROOT --port 8443 --user u:p --certificate C --key K``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+from support import certificates
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada Lovelace",
@@ -202,6 +204,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return body
+
+
+def server_tls(folder: Path) -> tuple[ssl.SSLContext, bytes]:
+    """A server's context for 127.0.0.1 and localhost, and the certificate (PEM) of the authority behind it."""
+    authority = certificates.Authority()
+    leaf = authority.leaf()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "server.pem").write_bytes(leaf.certificate + leaf.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context, authority.pem
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from strata_builder import errors
 from strata_builder.context import git, gitprogram, gitremote
 from strata_builder.context.credentials import Credentials
 from strata_builder.contract import GitSource, SourceResult
-from support import certificates, git_server
+from support import git_server
 from support.git_server import HttpServer, Repository
 
 FILES: dict[str, str | bytes | None] = {"Dockerfile": "FROM scratch\n", "web/index.html": "hello", "web/deep/x": "y"}
@@ -149,9 +149,9 @@ PASSWORD = "s3cr&t/w@rd"  # characters that a URL would have to escape
 
 @pytest.fixture
 def private(repo: Repository, tmp_path: Path) -> Iterator[tuple[HttpServer, bytes]]:
-    authority = certificates.make(tmp_path / "pki")
-    with HttpServer(repo.bare.parent, user="ada", password=PASSWORD, tls=authority.server_context()) as server:
-        yield server, authority.ca
+    tls, ca = git_server.server_tls(tmp_path / "pki")
+    with HttpServer(repo.bare.parent, user="ada", password=PASSWORD, tls=tls) as server:
+        yield server, ca
 
 
 def test_https_with_a_password_and_an_own_authority(
