@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import collapse_rfc2231_value, parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from strata_builder import errors
@@ -131,7 +131,8 @@ def _disposition_name(header: str) -> str:
     """RFC 6266, filename* before filename."""
     message = Message()
     message["content-disposition"] = header[:4096].replace("\r", "").replace("\n", "")
-    found = [value for name, value in message.get_params([], "content-disposition") if name == "filename"]
+    params: list[tuple[str, Any]] = message.get_params([], "content-disposition")  # RFC 2231 values are tuples
+    found = [value for name, value in params if name == "filename"]
     extended = [collapse_rfc2231_value(value) for value in found if isinstance(value, tuple)]
     name = next(iter([*extended, *(value for value in found if isinstance(value, str))]), "")
     return _usable(name.replace("\\", "/").rpartition("/")[2])
