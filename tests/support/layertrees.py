@@ -50,9 +50,9 @@ class Merged:
     def __init__(self, *layers: index.Index) -> None:
         self.entries: dict[bytes, Entry] = {}
         for layer in layers:
-            self._put(layer)
+            self.push(layer)
 
-    def _put(self, layer: index.Index) -> None:
+    def push(self, layer: index.Index) -> None:
         for gone in (*layer.whiteouts, *layer.opaque):
             self._drop_below(gone)
         for gone in layer.whiteouts:
@@ -63,6 +63,10 @@ class Merged:
             if entry.kind is not Kind.DIR:
                 self._drop_below(path)
             self.entries[path] = entry
+            for parent in paths.parents(path):
+                known = self.entries.get(parent)
+                if known is None or known.kind is not Kind.DIR:
+                    self.entries[parent] = Entry(parent, Kind.DIR, 0o755)
 
     def _drop_below(self, folder: bytes) -> None:
         self.entries = {path: entry for path, entry in self.entries.items() if not paths.is_below(path, folder)}

@@ -22,7 +22,7 @@ from strata_builder.layers import paths
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Descriptors kept open on the way to the last directory; deeper ones are opened afresh.
-_KEPT: Final = 64
+_KEPT: Final = 128
 
 
 class Folders:
@@ -31,7 +31,7 @@ class Folders:
     def __init__(self, root: Path) -> None:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._chain: list[tuple[bytes, int]] = []
-        self._deep: int | None = None
+        self._deep: tuple[bytes, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -56,27 +56,36 @@ class Folders:
 
         Raises FileNotFoundError, or NotADirectoryError for whatever else stands there or on the way (a link too).
         """
+        at, path, rest = self._nearest(folder)
+        for part in rest:
+            path = paths.join(path, part)
+            at = self._enter(path, part, at)
+        return at
+
+    def _nearest(self, folder: bytes) -> tuple[int, bytes, list[bytes]]:
+        """The last open directory on the way to `folder`: descriptor and path, and the components that follow."""
+        if self._deep is not None and (folder == self._deep[0] or paths.is_below(folder, self._deep[0])):
+            path, at = self._deep
+            return at, path, folder[len(path) + 1 :].split(b"/") if folder != path else []
         parts = folder.split(b"/") if folder else []
         common = 0
         while common < min(len(parts), len(self._chain)) and self._chain[common][0] == parts[common]:
             common += 1
         self._cut(common)
         at = self._chain[-1][1] if self._chain else self._root
-        for part in parts[common:]:
-            at = self._enter(part, at)
-        return at
+        return at, b"/".join(parts[:common]), parts[common:]
 
-    def _enter(self, part: bytes, parent: int) -> int:
+    def _enter(self, path: bytes, name: bytes, parent: int) -> int:
         try:
-            fd = os.open(part, _DIRECTORY, dir_fd=parent)
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
         except PermissionError:
             # Without the right to read a directory one may still pass through it.
-            fd = os.open(part, _DIRECTORY | os.O_PATH, dir_fd=parent)
+            fd = os.open(name, _DIRECTORY | os.O_PATH, dir_fd=parent)
         if len(self._chain) < _KEPT:
-            self._chain.append((part, fd))
+            self._chain.append((name, fd))
         else:
             self._close_deep()
-            self._deep = fd
+            self._deep = (path, fd)
         return fd
 
     def _cut(self, length: int) -> None:
@@ -87,10 +96,12 @@ class Folders:
     def _close_deep(self) -> None:
         deep, self._deep = getattr(self, "_deep", None), None
         if deep is not None:
-            os.close(deep)
+            os.close(deep[1])
 
     def forget(self, path: bytes) -> None:
         """To be called before `path` stops being the directory that it was."""
+        if self._deep is not None and (self._deep[0] == path or paths.is_below(self._deep[0], path)):
+            self._close_deep()
         for depth, (name, _) in enumerate(self._chain):
             if depth >= path.count(b"/") or path.split(b"/")[depth] != name:
                 self._cut(depth)
@@ -130,8 +141,8 @@ class Folders:
     def remove(self, path: bytes, keep: Callable[[bytes], bool] = lambda _: False) -> None:
         """Removes `path` and all below it but what `keep` names (and the directories on the way there).
 
-        A path that does not exist is fine. Raises OSError."""
-        with contextlib.suppress(FileNotFoundError):
+        A path that is not there is fine. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if not stat.S_ISDIR(self.stat(path).st_mode):
                 if not keep(path):
                     os.unlink(paths.split(path)[1], dir_fd=self.fd(paths.split(path)[0]))

@@ -52,7 +52,7 @@ class Options:
     owner: OwnerPolicy = OwnerPolicy.STRICT
     opaque_xattr: str = "user.overlay.opaque"
     copy_links: bool = False
-    lower: Callable[[bytes], Entry | None] = lambda _: None
+    lower: Callable[[bytes], Entry | None] | None = None
     skip: Callable[[bytes], bool] = lambda _: False
     on_entry: OnEntry | None = None
 
@@ -104,22 +104,22 @@ class Restorer:
             if error.errno not in _NO_FOLDER:
                 raise
             for folder in (*paths.parents(parent), parent):
-                self._imply(folder)
+                self._imply(folder, path)
             fd = self._folders.fd(parent)
         if parent not in self._times and parent not in self._built:
             self._times[parent] = os.fstat(fd).st_mtime_ns
         return fd
 
-    def _imply(self, folder: bytes) -> None:
-        """A directory that the layer has not spoken of (yet): as the layers below have it, else 0755 of root."""
+    def _imply(self, folder: bytes, path: bytes) -> None:
+        """A directory above `path` that the layer has not spoken of (yet): as in the lower layers, or 0755 root."""
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(self._folders.stat(folder).st_mode):
                 return
             known = self._built.lookup(folder)
             if known is not None:
-                raise index.below_no_directory(folder + b"/...", folder, known.kind)
+                raise index.below_no_directory(path, folder, known.kind)
         self._directory(folder)
-        self._implied[folder] = self._options.lower(folder)
+        self._implied[folder] = self._options.lower(folder) if self._options.lower else None
         self._times.pop(folder, None)
 
     def _make(self, path: bytes, make: Callable[[bytes, int], None]) -> None:
@@ -135,6 +135,7 @@ class Restorer:
     def _directory(self, path: bytes) -> None:
         if not path:
             return
+        self._parent(path)
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(self._folders.stat(path).st_mode):
                 return
@@ -277,6 +278,8 @@ class Restorer:
 
     def _hide(self, path: bytes, contents: index.Index) -> None:
         known = contents.lookup(path)
+        if self._options.lower is not None and self._options.lower(path) is None:
+            return  # in a directory that no lower layer has, an overlay would show the device
         if not self._options.overlay:
             self._remember_time(paths.split(path)[0])
             self._folders.remove(path, lambda inside: self._stays(inside, contents))
@@ -286,6 +289,8 @@ class Restorer:
             self._mark_opaque(path)
 
     def _hide_below(self, folder: bytes, contents: index.Index) -> None:
+        if self._options.lower is not None and self._options.lower(folder) is None:
+            return
         if self._options.overlay:
             self._directory_for_mark(folder)
             self._mark_opaque(folder)
@@ -304,7 +309,7 @@ class Restorer:
 
     def _directory_for_mark(self, folder: bytes) -> None:
         for above in (*paths.parents(folder), *([folder] if folder else [])):
-            self._imply(above)
+            self._imply(above, folder)
 
     def _mark_opaque(self, folder: bytes) -> None:
         os.setxattr(self._folders.fd(folder), self._options.opaque_xattr, b"y")

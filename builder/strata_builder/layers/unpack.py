@@ -91,7 +91,7 @@ def unpack_to(
     skipped: list[Skipped] | None = None,
     opaque_xattr: str = "user.overlay.opaque",
     copy_links: bool = False,
-    lower: Callable[[bytes], Entry | None] = lambda _: None,
+    lower: Callable[[bytes], Entry | None] | None = None,
     skip: Callable[[bytes], bool] = lambda _: False,
     on_entry: OnEntry | None = None,
     diff_id: str | None = None,
@@ -102,7 +102,8 @@ def unpack_to(
     `overlay` True: `root` becomes one lower directory of an overlay: a whiteout is a device 0:0, a hidden directory has
     `opaque_xattr`. False: `root` holds the layers below, and what this one hides is deleted.
     `owner` says what happens with what the kernel refuses to set; what was left out is appended to `skipped`.
-    `lower` gives the metadata, in the layers below, of a directory that the layer uses without holding it.
+    `lower` looks paths up in the layers below: for directories that the layer uses without holding them (0755, of root,
+    time 0 where nobody knows them), and to leave out whiteouts of what was never there, which an overlay would show.
     `copy_links` writes hard links as files of their own. `skip` names paths that are left alone (mount points).
     `on_entry` is told of each path with its final stat; directories come last. `diff_id` is verified at the end.
 
@@ -195,7 +196,7 @@ def _extract_targets(
         if entry.kind is Kind.FILE and users:
             _save(entry, content, wanted[users[0]])
             for path in users[1:]:
-                shutil.copyfile(wanted[users[0]], wanted[path])
+                shutil.copy(wanted[users[0]], wanted[path])
             saved.update(users)
     if not links.keys() <= saved:
         lost = next(path for path in links if path not in saved)
