@@ -134,9 +134,16 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
     runner = await web.start(frame, frame.settings.listen)
     work = asyncio.create_task(_work(frame))
     work.add_done_callback(lambda _task: stop.set())
+    handlers = watch_handlers(frame)
+
+    async def end_work(**_: Any) -> None:
+        work.cancel()  # here, for at its own end kopf waits five seconds for tasks that it does not know
+        await asyncio.gather(work, return_exceptions=True)
+
+    kopf.on.cleanup(registry=handlers)(end_work)
     try:
         await kopf.operator(
-            registry=watch_handlers(frame),
+            registry=handlers,
             settings=watch_settings(frame),
             clusterwide=True,
             standalone=True,
@@ -144,11 +151,9 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
         )
     finally:
         frame.metrics.leader.set(0)
-        crashed = work.done()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await end_work()
         await runner.cleanup()
-    if crashed:
+    if not work.cancelled():
         work.result()
 
 

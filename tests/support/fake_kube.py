@@ -13,9 +13,10 @@ import copy
 import itertools
 import json
 import re
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,46 +69,48 @@ class FakeKube:
         self._compacted = 0
         self._history: list[tuple[int, names.Resource, str, Body]] = []
         self._owned: dict[tuple[str, str], set[tuple[str, ...]]] = {}  # (uid, manager) -> field paths
-        self._news = asyncio.Event()
+        self._lock = threading.RLock()  # it serves in a thread of its own, so that no task of it is in the tests' loop
         self._continues: dict[str, list[Body]] = {}
 
     # -- what tests do --
 
     def put(self, resource: names.Resource, body: Body) -> Body:
         """Create or replace an object, as somebody else would."""
-        meta = body["metadata"]
-        key = names.Key(meta.get("namespace", ""), meta["name"])
-        old = self.objects[resource].get(key)
-        new = copy.deepcopy(body)
-        new.setdefault("apiVersion", resource.api_version)
-        new.setdefault("kind", resource.kind)
-        self._stamp(new, old)
-        self._store(resource, key, new, "MODIFIED" if old else "ADDED")
-        return new
+        with self._lock:
+            meta = body["metadata"]
+            key = names.Key(meta.get("namespace", ""), meta["name"])
+            old = self.objects[resource].get(key)
+            new = copy.deepcopy(body)
+            new.setdefault("apiVersion", resource.api_version)
+            new.setdefault("kind", resource.kind)
+            self._stamp(new, old)
+            self._store(resource, key, new, "MODIFIED" if old else "ADDED")
+            return new
 
     def get(self, resource: names.Resource, namespace: str, name: str) -> Body | None:
         return self.objects[resource].get(names.Key(namespace, name))
 
     def remove(self, resource: names.Resource, namespace: str, name: str) -> None:
         """Delete an object, and whatever it owns."""
-        body = self.objects[resource].pop(names.Key(namespace, name))
-        self._version = next(self._versions)
-        gone = copy.deepcopy(body)
-        gone["metadata"]["resourceVersion"] = str(self._version)
-        self._tell(resource, "DELETED", gone)
-        self._collect(body["metadata"]["uid"])
+        with self._lock:
+            body = self.objects[resource].pop(names.Key(namespace, name))
+            self._version = next(self._versions)
+            gone = copy.deepcopy(body)
+            gone["metadata"]["resourceVersion"] = str(self._version)
+            self._tell(resource, "DELETED", gone)
+            self._collect(body["metadata"]["uid"])
 
     def vanish(self, resource: names.Resource, namespace: str, name: str) -> None:
         """Delete an object so that no watch will ever tell: what a gap looks like from the client's side."""
-        self.objects[resource].pop(names.Key(namespace, name))
-        self._version = next(self._versions)
-        self.compact()
+        with self._lock:
+            self.objects[resource].pop(names.Key(namespace, name))
+            self._version = next(self._versions)
+            self.compact()
 
     def compact(self) -> None:
         """Forget history: every watch ends with 410 and cannot go on from where it was."""
         self._history.clear()
         self._compacted = self._version
-        self._wake()
 
     def fail(self, method: str, path: str, status: int, **more: Any) -> None:
         self.faults.append(Fault(method, path, status, **more))
@@ -116,21 +119,29 @@ class FakeKube:
         """The requests so far whose path matches."""
         return [r for r in self.requests if r.method == method and re.search(path, r.path)]
 
-    @contextlib.asynccontextmanager
-    async def serving(self, folder: Path) -> AsyncIterator[Path]:
+    @contextlib.contextmanager
+    def serving(self, folder: Path) -> Iterator[Path]:
         """Serve; gives the path of a kubeconfig in `folder`."""
-        app = web.Application(client_max_size=8 << 20)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{port}"
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(self._start(), loop).result(10)
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield _kubeconfig(folder, self.url)
         finally:
-            await runner.cleanup()
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
+
+    async def _start(self) -> web.AppRunner:
+        app = web.Application(client_max_size=8 << 20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
 
     # -- what the server does --
 
@@ -150,7 +161,8 @@ class FakeKube:
             )
         if seen.method == "GET" and seen.query.get("watch") == "true":
             return await self._watch(request, seen)
-        code, answer = self._answer(seen)
+        with self._lock:
+            code, answer = self._answer(seen)
         return web.json_response(answer, status=code)
 
     def _answer(self, request: Request) -> tuple[int, Body]:
@@ -240,17 +252,17 @@ class FakeKube:
                 gone = _status(410, "Expired", "too old resource version")
                 await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
                 break
-            for version, which, kind, body in list(self._history):
+            with self._lock:
+                history, version_now = list(self._history), self._version
+            for version, which, kind, body in history:
                 if version <= since or which != resource:
                     continue
                 if (not key.namespace or body["metadata"].get("namespace") == key.namespace) and _selected(
                     body, seen.query
                 ):
                     await response.write(json.dumps({"type": kind, "object": body}).encode() + b"\n")
-            since = max(since, self._version)
-            news = self._news
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), min(1.0, max(0.01, ends - time.monotonic())))
+            since = max(since, version_now)
+            await asyncio.sleep(0.02)
         return response
 
     def _create(self, resource: names.Resource, namespace: str, request: Request) -> tuple[int, Body]:
@@ -340,11 +352,6 @@ class FakeKube:
 
     def _tell(self, resource: names.Resource, kind: str, body: Body) -> None:
         self._history.append((self._version, resource, kind, body))
-        self._wake()
-
-    def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
 
     def _collect(self, uid: str) -> None:
         for resource, objects in self.objects.items():

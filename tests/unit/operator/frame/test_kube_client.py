@@ -14,7 +14,7 @@ ALL = (names.REGISTRIES, names.CONFIGMAPS, names.SECRETS, names.EVENTS, names.NA
 @contextlib.asynccontextmanager
 async def connected(tmp_path, monkeypatch):
     fake = FakeKube(*ALL)
-    async with fake.serving(tmp_path) as config:
+    with fake.serving(tmp_path) as config:
         monkeypatch.setenv("KUBECONFIG", str(config))
         counters = metrics.Metrics()
         client = kube.Kube(await kube.connect(), counters)

@@ -1,0 +1,198 @@
+"""The running operator, kopf and all, against an API server that forgets, falls silent and loses events."""
+
+import asyncio
+import contextlib
+import socket
+
+import aiohttp
+import pytest
+
+from strata_operator import controller, main, names, settings
+from support.fake_kube import FakeKube
+
+pytestmark = pytest.mark.asyncio
+CRDS = names.Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)
+RESOURCES = (names.REGISTRIES, names.JOBS, names.NAMESPACES, CRDS)
+
+
+class Recorder:
+    """A kind that only notes what it is woken for, and whether the object was there."""
+
+    def __init__(self, frame: controller.Frame) -> None:
+        self.frame = frame
+        self.seen: list[tuple[str, bool]] = []
+        self.hang = False
+
+    async def reconcile(self, key: names.Key) -> float | None:
+        self.seen.append((key.name, self.frame.cache[names.REGISTRIES].get(*key) is not None))
+        if self.hang:
+            await asyncio.Event().wait()
+        return None
+
+    def controllers(self) -> list[controller.Controller]:
+        watches = (
+            controller.Watch(names.REGISTRIES, controller.itself("thing")),
+            controller.Watch(names.JOBS, controller.owner("thing", names.REGISTRIES), selector=names.OWNED),
+        )
+        return [controller.Controller("thing", self.reconcile, watches)]
+
+
+def registry(name: str, **more) -> dict:
+    return {"metadata": {"name": name, "namespace": "team"}, "spec": {"managed": {}}, **more}
+
+
+def job(name: str, owner: dict, **labels: str) -> dict:
+    reference = {"apiVersion": names.API_VERSION, "kind": "Registry"} | {
+        k: owner["metadata"][k] for k in ("name", "uid")
+    }
+    return {
+        "metadata": {"name": name, "namespace": "team", "labels": labels, "ownerReferences": [reference]},
+        "spec": {},
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def running(fake: FakeKube, tmp_path, monkeypatch, **options):
+    with fake.serving(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        listen = f"127.0.0.1:{free_port()}"
+        found = settings.Settings(namespace="strata-system", listen=listen, **options)
+        recorders: list[Recorder] = []
+
+        def kind(frame):
+            recorders.append(Recorder(frame))
+            return recorders[0].controllers()
+
+        stop = asyncio.Event()
+        async with main.assembled(found, (kind,)) as frame:
+            task = asyncio.create_task(main.run(frame, stop=stop))
+            try:
+                yield recorders[0], f"http://{listen}"
+            finally:
+                stop.set()
+                async with asyncio.timeout(20):
+                    await task
+
+
+async def until(condition, seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  the condition is anybody's
+            await asyncio.sleep(0.02)
+
+
+async def ask(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def until_status(url: str, status: int) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectorError):  # not listening yet
+                if (await ask(url))[0] == status:
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_objects_that_are_there_come_and_change_and_go_are_reconciled(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    before = fake.put(names.REGISTRIES, registry("before"))
+    async with running(fake, tmp_path, monkeypatch) as (recorder, url):
+        await until(lambda: ("before", True) in recorder.seen)
+        fake.put(names.REGISTRIES, registry("later"))
+        await until(lambda: ("later", True) in recorder.seen)
+        recorder.seen.clear()
+        fake.put(names.JOBS, job("ours", before, **names.common_labels("x")))
+        await until(lambda: ("before", True) in recorder.seen)
+        fake.remove(names.REGISTRIES, "team", "later")
+        await until(lambda: ("later", False) in recorder.seen)
+        assert await ask(f"{url}/readyz") == (200, "ok\n")
+        assert await ask(f"{url}/healthz") == (200, "ok\n")
+        assert 'strata_reconcile_total{kind="thing",result="success"}' in (await ask(f"{url}/metrics"))[1]
+    assert all(r.query.get("labelSelector") == names.OWNED for r in fake.asked("GET", "/jobs$"))
+
+
+async def test_a_deletion_that_no_watch_told_of_is_found_by_the_next_list(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("kept"))
+    fake.put(names.REGISTRIES, registry("lost"))
+    async with running(fake, tmp_path, monkeypatch, resync_seconds=1.5) as (recorder, _):
+        await until(lambda: {("kept", True), ("lost", True)} <= set(recorder.seen))
+        fake.vanish(names.REGISTRIES, "team", "lost")
+        await until(lambda: ("lost", False) in recorder.seen)
+        recorder.seen.clear()
+        await until(lambda: ("kept", True) in recorder.seen)  # the resync looks at all
+
+
+async def test_watches_go_on_after_their_history_was_forgotten(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("a"))
+    async with running(fake, tmp_path, monkeypatch) as (recorder, _):
+        await until(lambda: ("a", True) in recorder.seen)
+        await until(lambda: [r for r in fake.asked("GET", "/registries$") if r.query.get("watch")])
+        fake.compact()
+        fake.put(names.REGISTRIES, registry("b"))
+        await until(lambda: ("b", True) in recorder.seen)
+
+
+async def test_nothing_is_reconciled_before_every_kind_was_listed(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("a"))
+    fake.fail("GET", "/jobs$", 403, times=1000)
+    async with running(fake, tmp_path, monkeypatch) as (recorder, url):
+        await until(lambda: len(fake.asked("GET", "/jobs$")) >= 2)
+        await asyncio.sleep(0.3)
+        assert recorder.seen == []
+        status, text = await ask(f"{url}/readyz")
+        assert (status, text) == (503, "not listed yet: jobs\n")
+        assert (await ask(f"{url}/healthz"))[0] == 200
+        fake.faults.clear()
+        await until(lambda: ("a", True) in recorder.seen)
+
+
+async def test_a_reconcile_that_hangs_ends_the_health(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    async with running(fake, tmp_path, monkeypatch, stuck_seconds=0.2) as (recorder, url):
+        recorder.hang = True
+        fake.put(names.REGISTRIES, registry("a"))
+        await until(lambda: recorder.seen)
+        await asyncio.sleep(0.4)
+        status, text = await ask(f"{url}/healthz")
+        assert status == 503
+        assert text.startswith("thing team/a has been worked on for")
+
+
+async def test_lists_that_fail_for_long_end_the_readiness(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    async with running(fake, tmp_path, monkeypatch, resync_seconds=1.0) as (_, url):
+        await until_status(f"{url}/readyz", 200)
+        fake.fail("GET", "/registries$", 403, times=10_000)
+        await until_status(f"{url}/readyz", 503)
+        fake.faults.clear()
+
+
+async def test_two_kinds_cannot_watch_one_resource_by_different_selectors(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    with fake.serving(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+
+        def kind(_frame):
+            async def nothing(_key):
+                return None
+
+            return [
+                controller.Controller(k, nothing, (controller.Watch(names.JOBS, controller.itself(k), selector=s),))
+                for k, s in (("one", names.OWNED), ("two", ""))
+            ]
+
+        with pytest.raises(ValueError, match="jobs is watched with"):
+            async with main.assembled(settings.Settings(namespace="x"), (kind,)):
+                pass
