@@ -141,15 +141,27 @@ def _write(steps: list[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
 
 def _write_file(item: Item, pipe: pipeline.Pipeline, built: index.Builder) -> None:
     entry = item.entry
-    if item.open is None:
-        raise errors.LayerError(f"{paths.show(entry.path)} is a file without content to read")
     pipe.write(tarheader.header(entry))
-    with contextlib.closing(item.open()) as source:
+    with contextlib.closing(_opened(item)) as source:
         digest, text = _copy(entry, source, pipe)
     if entry.digest and digest != entry.digest:
         raise _changed(entry, "its content is no longer what it was when it was compared")
     pipe.write(bytes(tarheader.padding(entry.size)))
     built.add(replace(entry, digest=digest), text)
+
+
+def _opened(item: Item) -> Readable:
+    if item.open is None:
+        raise errors.LayerError(f"{paths.show(item.entry.path)} is a file without content to read")
+    try:
+        return item.open()
+    except PermissionError as error:
+        raise errors.LayerError(
+            f"{paths.show(item.entry.path)} cannot be read: {error.strerror}",
+            hint="make it readable, or exclude it in .dockerignore",
+        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _changed(item.entry, "it is gone") from error
 
 
 def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:

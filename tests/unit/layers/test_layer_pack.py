@@ -228,6 +228,23 @@ def test_content_that_differs_from_the_digest_it_was_compared_by_is_refused(tmp_
         pack.pack([file("f", b"new", digest=hashlib.sha256(b"old").hexdigest())], blob=tmp_path / "blob")
 
 
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "'a/f' cannot be read: Permission denied"),
+        (FileNotFoundError(2, "No such file"), "'a/f' changed while it was being read: it is gone"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, failure: OSError, said: str) -> None:
+    def refuse() -> io.BytesIO:
+        raise failure
+
+    with pytest.raises(errors.LayerError) as caught:
+        pack.pack([Item(Entry(b"a/f", Kind.FILE, 0o600, size=1), refuse)], blob=tmp_path / "blob")
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Breaks(io.BytesIO):
     def readinto(self, _buffer: object) -> int:
         raise OSError(5, "Input/output error", "f")
