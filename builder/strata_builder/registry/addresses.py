@@ -27,7 +27,7 @@ class Origin:
     def of(cls, url: str) -> Origin:
         """Raises ProtocolError for what is no absolute http(s) URL."""
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(url if url.isascii() and url.isprintable() and " " not in url else "")
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
@@ -49,10 +49,12 @@ def base_url(host: str, *, insecure: bool) -> str:
 
 def resolve(request_url: str, location: str) -> str:
     """A Location as the specification has it: absolute or relative to the request, its query kept byte for byte."""
-    if not location or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise errors.ProtocolError(f"{redact(request_url)} answered without a usable Location", url=redact(request_url))
-    resolved = urljoin(request_url, location.partition("#")[0])
-    Origin.of(resolved)
+    try:
+        resolved = urljoin(request_url, location.partition("#")[0]) if location and location.isprintable() else ""
+        Origin.of(resolved)
+    except (ValueError, errors.ProtocolError):
+        shown = redact(request_url)
+        raise errors.ProtocolError(f"{shown} answered without a usable Location", url=shown) from None
     return resolved
 
 

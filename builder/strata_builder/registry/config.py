@@ -147,7 +147,7 @@ def _parse(data: bytes, where: str) -> dict[str, Any]:
 
 
 def _auths(document: Mapping[str, Any], where: str) -> list[_Auth]:
-    entries = document.get("auths") or {}
+    entries = {} if document.get("auths") is None else document["auths"]
     if not isinstance(entries, dict):
         raise errors.CredentialsInvalid(f"{where}: auths must be an object")
     found = []
@@ -180,7 +180,7 @@ def _decode(auth: str, where: str) -> tuple[str, str]:
 
 
 def _helpers(document: Mapping[str, Any], where: str) -> dict[str, str]:
-    entries = document.get("credHelpers") or {}
+    entries = {} if document.get("credHelpers") is None else document["credHelpers"]
     if not isinstance(entries, dict):
         raise errors.CredentialsInvalid(f"{where}: credHelpers must be an object")
     return {key: _helper_name(entries, key, f"{where}: credHelpers") for key in entries}

@@ -252,7 +252,7 @@ def _kind(method: str, status: int, code: str, is_json: bool, challenge_error: s
 
 def _plain_text(body: bytes) -> str:
     text = body[:MAX_BODY].decode("utf-8", "replace").strip()
-    return "" if text.startswith(("<", "{")) else clean(text)
+    return "" if text.startswith(("<", "{")) or "\ufffd" in text else clean(text)
 
 
 def _digests(detail: Any) -> list[str]:

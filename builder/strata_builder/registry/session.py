@@ -108,7 +108,7 @@ class Session:
                 f"{self.host} sends its clients from https to {addresses.redact(location)}, which is not encrypted",
                 host=self.host,
                 url=addresses.redact(location),
-                hint="the proxy before it must pass Host and X-Forwarded-Proto, or set http.relativeurls in the registry",
+                hint="the proxy before it must pass Host and X-Forwarded-Proto; or set http.relativeurls there",
             )
         return location
 
@@ -136,7 +136,10 @@ class Session:
     def _error(self, call: Call, response: Response) -> errors.RegistryError:
         offered = challenges.parse(response.headers_of("www-authenticate"))
         doing = call.doing
-        if response.status == 401 and addresses.Origin.of(response.url) == self._origin:
+        at = addresses.Origin.of(response.url)
+        if response.status == 401 and at != self._origin:
+            return self._elsewhere(call, at)
+        if response.status == 401:
             anonymous = self._credentials(call.repository) is None
             doing = f"{'no credentials' if anonymous else 'authentication failed'} for {self.host}: {call.doing}"
         return errors.of_answer(
@@ -149,6 +152,17 @@ class Session:
             doing=doing,
             challenge_error=next(filter(None, (c.param("error") for c in offered)), ""),
             retry_after=retry.parse_retry_after(response.header("retry-after")),
+        )
+
+    def _elsewhere(self, call: Call, at: addresses.Origin) -> errors.Unauthorized:
+        return errors.Unauthorized(
+            f"{call.doing}: {self.host} sent its client on to {at.netloc}, which wants a login,"
+            f" but credentials are for {self.host} alone",
+            status=401,
+            host=self.host,
+            repository=call.repository,
+            method=call.method,
+            hint=f"name the registry as it names itself ({at.netloc}), or set its http.host or http.relativeurls",
         )
 
 
