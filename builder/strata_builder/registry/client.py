@@ -76,6 +76,7 @@ class Registry:
     ) -> None:
         self.host = host
         self._credentials = credentials
+        self._found: dict[str, Credential | None] = {}
         self._counters = counters or Counters()
         self._transport = Transport(_connector(ca, proxies, connect_filter, timeouts), self._counters, clock=clock)
         self._session = Session(
@@ -333,9 +334,12 @@ class Registry:
         return data
 
     def _credential(self, repository: str) -> Credential | None:
-        if isinstance(self._credentials, DockerConfig):
-            return self._credentials.lookup(self.host, repository)
-        return self._credentials
+        """Looked up once a repository: a credential helper is a program to be run."""
+        if not isinstance(self._credentials, DockerConfig):
+            return self._credentials
+        if repository not in self._found:
+            self._found[repository] = self._credentials.lookup(self.host, repository)
+        return self._found[repository]
 
     def _not_found(self, repository: str, version: str) -> errors.NotFound:
         at = "@" if digests.is_digest(version) else ":"

@@ -91,6 +91,20 @@ class DockerConfig:
         return next((auth.credential for auth in self.auths if auth.matches(host, repository)), None)
 
 
+def default_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where docker and podman keep a person's logins, as far as the files exist: docker's first."""
+    home = Path(environ.get("HOME") or "/")
+    candidates = (
+        [Path(environ["DOCKER_CONFIG"]) / "config.json"]
+        if environ.get("DOCKER_CONFIG")
+        else [home / ".docker/config.json"]
+    )
+    candidates += [Path(environ["REGISTRY_AUTH_FILE"])] if environ.get("REGISTRY_AUTH_FILE") else []
+    candidates += [Path(environ["XDG_RUNTIME_DIR"]) / "containers/auth.json"] if environ.get("XDG_RUNTIME_DIR") else []
+    candidates.append(home / ".config/containers/auth.json")
+    return tuple(path for path in candidates if path.is_file())
+
+
 def run_helper(name: str, server: str) -> Credential | None:
     """`docker-credential-<name> get`, as docker does it (github.com/docker/docker-credential-helpers). None if it knows
     nothing of `server`."""

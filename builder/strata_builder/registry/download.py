@@ -69,6 +69,8 @@ class _Resuming(io.RawIOBase):
                 count = self._response.readinto(buffer)
             except errors.Unavailable as e:
                 self._drop()
+                if self._offset == self._size:
+                    return 0  # all is here; it was only the end of the answer that got lost
                 self._failures += 1
                 self._session.policy.wait(self._failures, e)
                 continue

@@ -789,6 +789,21 @@ def test_the_address_filter_holds_for_redirects(fake, client):
         registry.blob(REPO, digest.of(DATA), len(DATA))
 
 
+def test_a_credential_helper_is_run_once(fake, client):
+    fake.users = {"alice": ALICE.password}
+    asked: list[str] = []
+
+    def run(name: str, server: str) -> Credential:
+        asked.append(server)
+        return ALICE
+
+    document = json.dumps({"credsStore": "mine"}).encode()
+    registry = client(fake.host, credentials=DockerConfig.load([document], run_helper=run))
+    for _ in range(3):
+        registry.has_blob(REPO, digest.EMPTY)
+    assert asked == [fake.host]
+
+
 def test_credentials_are_looked_up_for_the_repository(fake, client):
     fake.users = {"u2": "p2"}
     document = {

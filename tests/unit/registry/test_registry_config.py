@@ -175,5 +175,15 @@ def test_a_missing_helper_says_what_to_install(monkeypatch, tmp_path):
         config.run_helper("gone", "reg.example")
 
 
+def test_the_files_of_docker_and_podman_are_found(tmp_path):
+    wanted = [tmp_path / ".docker/config.json", tmp_path / "run/containers/auth.json"]
+    for path in wanted:
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    assert config.default_paths(environ) == tuple(wanted)
+    assert config.default_paths({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == ()
+
+
 def test_nothing_secret_is_shown():
     assert not any(secret in repr(SECRET) for secret in ("p:q", "idt", "'b'"))
