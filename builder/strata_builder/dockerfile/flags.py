@@ -50,6 +50,8 @@ def parse(keyword: str, words: Sequence[str], known: Mapping[str, Kind]) -> Flag
 
 def _unknown(keyword: str, name: str, known: Mapping[str, Kind]) -> Fault:
     hint = did_you_mean(name, known, before="--") if known else f"{keyword} takes no flags"
+    if keyword in ("RUN", "CMD", "ENTRYPOINT"):
+        hint += f'; an argument that begins with -- needs the exec form: {keyword} ["--{name}"]'
     return Fault(f"{keyword} has no flag --{name}", about=f"--{name}", hint=hint)
 
 

@@ -27,8 +27,8 @@ class LogicalLine:
     end: int
 
 
-class UnterminatedHeredoc(Fault):
-    """The file ended before the delimiter came."""
+class BadDirective(Fault):
+    """A directive at the top of the file; it stands where the reader is."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Reader:
             line = self._next()
             if (line.lstrip("\t") if chomp else line) == name:
                 return "".join(self.raw[start : self.position - 1])
-        raise UnterminatedHeredoc(
+        raise Fault(
             f"here-document <<{name} has no end",
             about=f"<<{name}",
             hint=f"end it with a line that is exactly {name}, without spaces around it",
@@ -110,12 +110,14 @@ class Reader:
             self._in_directives = False
             return
         if name in self.directives:
-            raise Fault(f"the directive {name} stands twice", about=line, hint="keep one of them")
+            raise BadDirective(f"the directive {name} stands twice", about=line, hint="keep one of them")
         self.directives[name] = value
         if name == "escape":
             self._set_escape(value, line)
 
     def _set_escape(self, value: str, line: str) -> None:
         if value not in ("\\", "`"):
-            raise Fault(f"invalid escape character {value!r}", about=line, hint="write # escape=\\ or # escape=`")
+            raise BadDirective(
+                f"invalid escape character {value!r}", about=line, hint="write # escape=\\ or # escape=`"
+            )
         self.escape = value

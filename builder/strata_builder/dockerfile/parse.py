@@ -24,9 +24,10 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
         start = max(1, len(reader.lines))
         if not in_stage:
             raise _no_from(found)
+    except lines.BadDirective as fault:
+        raise placed(fault, name, reader.lines, reader.position, reader.position) from None
     except Fault as fault:
-        # A fault in a directive comes while the reader looks for the next instruction.
-        raise placed(fault, name, reader.lines, start, max(start, min(reader.position, len(reader.lines)))) from None
+        raise placed(fault, name, reader.lines, start, max(start, reader.position)) from None
     return _dockerfile(found, reader, name, source)
 
 
