@@ -177,18 +177,21 @@ class Cache:
             store.remove(body)
             self._notice(resource, body)
             return
+        self._take(store, body)
+
+    def wrote(self, resource: names.Resource, body: kube.Object) -> None:
+        """The answer to a write of our own. Notice is given now: the watch event that follows will be no news."""
+        store = self.stores.get(resource)
+        if store is not None and _selected(store.selector, body):
+            self._take(store, body)
+
+    def _take(self, store: Store, body: kube.Object) -> None:
         old = store.put(body)
         if old is body:
             return
         if old is not None:
-            self._notice(resource, old)
-        self._notice(resource, body)
-
-    def wrote(self, resource: names.Resource, body: kube.Object) -> None:
-        """The answer to a write of our own; nobody is woken, for who wrote it knows. The watch event follows."""
-        store = self.stores.get(resource)
-        if store is not None and _selected(store.selector, body):
-            store.put(body)
+            self._notice(store.resource, old)
+        self._notice(store.resource, body)
 
     async def refresh(self, resource: names.Resource, client: kube.Kube) -> None:
         """Replace one store by a list of our own and give notice of all in it: the resync. Raises KubeError."""

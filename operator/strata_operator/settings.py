@@ -20,6 +20,12 @@ PREFIX: Final = "STRATA_"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+_BUILD_REQUESTS: Final = {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "512Mi"}
+_BUILD_LIMITS: Final = {"memory": "2Gi", "ephemeral-storage": "20Gi"}
+_HELPER_REQUESTS: Final = {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "256Mi"}
+_HELPER_LIMITS: Final = {"memory": "1Gi", "ephemeral-storage": "20Gi"}
+
+
 class SettingsError(ValueError):
     """A variable that is missing or cannot be used; the text begins with its name."""
 
@@ -78,6 +84,20 @@ class Settings:
     context_limit_bytes: int = _option(2 * 1024**3, _at_least(1))
     mirrors: Mapping[str, str] = field(default_factory=dict, metadata={"check": _urls})  # upstream host=endpoint URL
     insecure_registries: tuple[str, ...] = ()
+    platform: str = "linux/amd64"  # of the nodes that build
+    build_requests: Mapping[str, str] = field(
+        default_factory=lambda: dict(_BUILD_REQUESTS)
+    )  # of the building container
+    build_limits: Mapping[str, str] = field(default_factory=lambda: dict(_BUILD_LIMITS))
+    helper_requests: Mapping[str, str] = field(default_factory=lambda: dict(_HELPER_REQUESTS))  # of fetch and of push
+    helper_limits: Mapping[str, str] = field(default_factory=lambda: dict(_HELPER_LIMITS))
+    scratch_limit: str = "20Gi"  # of each disk-backed emptyDir of a builder pod
+    job_ttl_seconds: int = _option(3600, _at_least(0))  # how long an ended Job and its logs stay
+    ca_bundle_file: str = ""  # PEM, trusted by builders and by polls beside the system's
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    poll_allowed_cidrs: tuple[str, ...] = _option((), _cidrs)  # private addresses that polls may ask all the same
 
 
 def load(environ: Mapping[str, str], *, own_namespace: Path = _OWN_NAMESPACE) -> Settings:

@@ -100,9 +100,13 @@ def test_both_the_old_and_the_new_version_are_told_of_and_a_repetition_is_not():
 
 
 def test_a_write_of_our_own_is_in_the_store_at_once_if_the_selector_admits_it():
-    known = cache.Cache()
+    told: list[str] = []
+    known = cache.Cache(lambda _resource, b: told.append(b["metadata"]["name"]))
     known.add(cache.Store(names.JOBS, selector=names.OWNED))
     known.wrote(names.JOBS, body("ours", 1, labels=names.common_labels("builder")))
     known.wrote(names.JOBS, body("other", 1, uid="2", labels={}))
     known.wrote(names.PODS, body("unwatched", 1))
     assert seen(known[names.JOBS]) == {"ours": "1"}
+    assert told == ["ours"]
+    known.seen(names.JOBS, "ADDED", body("ours", 1, labels=names.common_labels("builder")))
+    assert told == ["ours"]
