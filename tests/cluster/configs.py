@@ -101,6 +101,9 @@ def kubelet(node: Node) -> dict[str, Any]:
         "resolvConf": f"{node.state}/upstream.conf",
         "podLogsDir": f"{node.state}/pods",
         "volumePluginDir": f"{node.state}/volume-plugins",
+        # By default an image that was pulled under one name cannot be used under another without a pull of that too,
+        # which would lock out an image that `load` brought as soon as its twin comes from a registry.
+        "imagePullCredentialsVerificationPolicy": "NeverVerify",
         "serializeImagePulls": False,
         "registryPullQPS": 0,
         "eventRecordQPS": 0,
