@@ -8,7 +8,7 @@ from typing import Any
 def managed(name: str = "main", namespace: str = "team", **managed_spec: Any) -> dict[str, Any]:
     """A managed Registry; keyword arguments go into spec.managed, `access` and `mirrors` into spec."""
     rest = {key: managed_spec.pop(key) for key in ("access", "mirrors") if key in managed_spec}
-    spec = {"managed": {"storage": {"volume": {"size": "1Gi"}}, **managed_spec}, **rest}
+    spec: dict[str, Any] = {"managed": {"storage": {"volume": {"size": "1Gi"}}, **managed_spec}, **rest}
     return _body(name, namespace, spec)
 
 
@@ -17,7 +17,9 @@ def external(
 ) -> dict[str, Any]:
     """An external Registry; keyword arguments go into spec.external."""
     spec: dict[str, Any] = {"external": {"host": "registry.example.com", **external_spec}}
-    return _body(name, namespace, spec | ({"access": access} if access else {}))
+    if access:
+        spec["access"] = access
+    return _body(name, namespace, spec)
 
 
 def _body(name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:

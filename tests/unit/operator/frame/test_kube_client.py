@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The client against an API server over a real socket: retries, conflicts, pages, status, apply, events."""
 
 import contextlib

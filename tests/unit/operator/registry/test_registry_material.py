@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """Passwords, htpasswd, certificates: made once, kept while they are good, renewed in time."""
 
 import base64

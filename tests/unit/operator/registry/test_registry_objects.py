@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The objects of a managed Registry: what keeps it safe, and what must not change by itself."""
 
 import json

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The probe against servers over real sockets: with and without TLS, passwords and manners."""
 
 import base64

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """Registries reconciled by the whole operator against an API server over a socket; the registry itself is played by a
 probe whose answers the tests choose."""
 

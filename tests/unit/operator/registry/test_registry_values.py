@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """Registry specs, access, repositories and what builds see: the pure parts."""
 
 import inspect

@@ -1,0 +1,91 @@
+"""kubectl against the cluster of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import cluster
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What kubectl said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Kubectl:
+    """One cluster's kubectl."""
+
+    def __init__(self, where: cluster.Cluster) -> None:
+        program = str(where.bin_dir / "kubectl") if where.bin_dir else "kubectl"
+        self.where = where
+        self._argv = [program, "--kubeconfig", str(where.kubeconfig)]
+
+    def ask(self, *words: str, body: Any = None, text: str = "") -> Answer:
+        """Run it; `body` is sent as a manifest on standard input."""
+        given = text or (yaml.safe_dump(body) if body is not None else "")
+        done = subprocess.run(
+            [*self._argv, *words], input=given, capture_output=True, text=True, timeout=120, check=False
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *words: str, body: Any = None, text: str = "") -> str:
+        """As `ask`; fails the test if kubectl does."""
+        answer = self.ask(*words, body=body, text=text)
+        assert answer.code == 0, f"kubectl {' '.join(words)}: {answer.err or answer.out}"
+        return answer.out
+
+    def get(self, *words: str) -> dict[str, Any] | None:
+        """An object or list, None if there is none."""
+        answer = self.ask("get", *words, "-o", "json")
+        if answer.code and "NotFound" in answer.err:
+            return None
+        assert answer.code == 0, answer.err
+        found: dict[str, Any] = json.loads(answer.out)
+        return found
+
+    def apply_crd(self, plural: str) -> None:
+        """Bring a CRD of this checkout up to date and wait until it is served."""
+        self(
+            "apply", "--server-side", "--force-conflicts", "-f", str(CHECKOUT / "crds" / f"{plural}.strata.build.yaml")
+        )
+        self("wait", "--for=condition=Established", f"crd/{plural}.strata.build", "--timeout=30s")
+
+
+def current() -> Kubectl:
+    """kubectl for the cluster that tests are to use. Raises cluster.ClusterError if there is none."""
+    return Kubectl(cluster.current())
+
+
+def inside(where: cluster.Cluster, *argv: str) -> list[str]:
+    """The command line that runs `argv` in the node: where Services and their names can be reached."""
+    return [str(CHECKOUT / ".venv/bin/python"), "-m", "cluster", "exec", "--", *argv]
+
+
+def environment() -> dict[str, str]:
+    """The environment in which `inside` works."""
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT / "tests")}
+
+
+def until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "the condition") -> Any:
+    """Wait for `condition` to be true, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"{what} did not come about in {seconds:.0f} s"
+        time.sleep(0.2)
