@@ -60,7 +60,7 @@ def openers(statement: Statement) -> list[tuple[str, bool, bool]]:
         keyword, rest = statement.keyword, statement.rest
     if keyword not in ("RUN", "COPY", "ADD") or "<<" not in rest or words.json_strings(rest) is not None:
         return []
-    found = words.quoted_words(statement.text, "\\", balanced=True)
+    found = words.shell_words(statement.text)
     return [opener for word in found if (opener := words.heredoc_opener(word))]
 
 
@@ -228,10 +228,21 @@ def _sources_and_dest(statement: Statement) -> tuple[tuple[str, ...], str, tuple
     *sources, dest = found
     if words.heredoc_opener(dest):
         raise Fault(f"{statement.keyword} cannot write to a here-document", about=dest, hint="end with the destination")
-    bodies = {heredoc.name: heredoc for heredoc in statement.heredocs}
-    names = [opener[0] for source in sources if (opener := words.heredoc_opener(source))]
     paths = tuple(source for source in sources if not words.heredoc_opener(source))
-    return paths, dest, tuple(bodies[name] for name in names if name in bodies)
+    inline = tuple(_inline(statement, source) for source in sources if source not in paths)
+    if statement.heredocs and not inline:
+        name = statement.heredocs[0].name
+        raise Fault("a space after <<", about="<<", hint=f"{statement.keyword} wants <<{name} in one word")
+    return paths, dest, inline
+
+
+def _inline(statement: Statement, source: str) -> typed.Heredoc:
+    """The here-document that a source such as <<EOF names; of several with one name the last, as elsewhere."""
+    opener = words.heredoc_opener(source)
+    for heredoc in reversed(statement.heredocs):
+        if opener and heredoc.name == opener[0]:
+            return heredoc
+    raise Fault(f"{source} opens no here-document here", about=source, hint="write it without quotes and without [ ]")
 
 
 def _workdir(statement: Statement) -> typed.Workdir:

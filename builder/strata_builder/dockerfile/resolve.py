@@ -89,12 +89,10 @@ def _placed(fault: Fault, instruction: typed.Instruction, file: str) -> errors.D
 def _arg(arg: typed.Arg, scope: _Scope, given: Mapping[str, str | None] | None = None) -> typed.Arg:
     env = dict(scope.env)
     pairs: list[tuple[str, str | None]] = []
-    for written, default in arg.pairs:
-        running = _Scope(env, scope.escape)
-        name = running(written)
+    for name, default in arg.pairs:
         value = (given or {}).get(name)
         if value is None and default is not None:
-            value = running(default)
+            value = _Scope(env, scope.escape)(default)
         if value is not None:
             env[name] = value
         pairs.append((name, value))

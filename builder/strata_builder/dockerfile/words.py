@@ -13,7 +13,8 @@ from strata_builder.dockerfile import text
 from strata_builder.dockerfile.faults import Fault
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
-_HEREDOC = re.compile(r"([0-9]*)<<(-?)([^<]+)", re.DOTALL)
+_REDIRECT = re.compile(r"<<[\t\r ]*")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)\s*([^<]+)", re.DOTALL | re.ASCII)
 _HIGH_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -72,36 +73,43 @@ def blank_separated(rest: str) -> list[str]:
     return _BLANKS.split(rest) if rest else []
 
 
-def quoted_words(rest: str, escape: str, *, balanced: bool = False) -> list[str]:
-    """Words between spaces that are neither quoted nor escaped; quotes and escapes stay in them.
+def quoted_words(rest: str, escape: str) -> list[str]:
+    """Words between spaces that are neither quoted nor escaped; quotes and escapes stay in them."""
+    return _scanned(rest, escape, redirects=False)[0]
 
-    With `balanced` a line whose last quote does not end has no words at all.
-    """
+
+def shell_words(line: str) -> list[str]:
+    """The same as a shell sees them: << EOF is one word; a line whose last quote is open has none."""
+    words, quote = _scanned(line, "\\", redirects=True)
+    return [] if quote else words
+
+
+def _scanned(rest: str, escape: str, *, redirects: bool) -> tuple[list[str], str]:
+    """The words, and the quote that is open at the end."""
     words: list[str] = []
     word: list[str] = []
     quote = ""
     position = 0
     while position < len(rest):
         char = rest[position]
-        position += 1
+        taken = 1
         if not quote and char in text.SPACES:
             if word:
                 words.append("".join(word))
                 word = []
-            continue
-        if char == escape and quote != "'":
-            if position < len(rest):
-                word.append(char + rest[position])
             position += 1
             continue
-        if char == quote:
+        if char == escape and quote != "'":
+            taken = 2 if position + 1 < len(rest) else 0
+        elif char == quote:
             quote = ""
         elif not quote and char in "'\"":
             quote = char
-        word.append(char)
-    if balanced and quote:
-        return []
-    return [*words, "".join(word)] if word else words
+        elif redirects and not quote and (match := _REDIRECT.match(rest, position)):
+            taken = len(match[0])
+        word.append(rest[position : position + taken])
+        position += taken or 1
+    return [*words, "".join(word)] if word else words, quote
 
 
 def pairs(rest: str, keyword: str, escape: str) -> tuple[tuple[str, str], ...]:
@@ -170,10 +178,10 @@ def heredoc_opener(word: str) -> tuple[str, bool, bool] | None:
     match = _HEREDOC.fullmatch(word)
     if match is None:
         return None
-    name = _unquoted(match[3])
+    name = _unquoted(match[2])
     if not name or any(char in text.SPACES for char in name):
         return None
-    return name, not ("'" in match[3] or '"' in match[3]), match[2] == "-"
+    return name, not ("'" in match[2] or '"' in match[2]), match[1] == "-"
 
 
 def _unquoted(word: str) -> str:

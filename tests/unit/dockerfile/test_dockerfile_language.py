@@ -203,6 +203,8 @@ def test_a_run_here_document_is_the_script_and_is_left_to_the_shell() -> None:
         "RUN <<-EOF\n\t#!/bin/awk -f\n\t\tBEGIN\n\tEOF\n"
         'RUN echo "<<EOF" > /q; echo $((1<<3)) > /n\n'
         "RUN it's <<EOF\n"
+        "RUN cat << EOF >/x\nspaced\nEOF\n"
+        "RUN cat <<< EOF\n"
     )
     scripts = [dockerfile.script_of(each) for each in file.stages[0].instructions if isinstance(each, dockerfile.Run)]
     assert [script.command for script in scripts] == [
@@ -213,8 +215,10 @@ def test_a_run_here_document_is_the_script_and_is_left_to_the_shell() -> None:
         "#!/bin/awk -f\nBEGIN\n",
         'echo "<<EOF" > /q; echo $((1<<3)) > /n',
         "it's <<EOF",
+        "cat << EOF >/x\nspaced\nEOF",
+        "cat <<< EOF",
     ]
-    assert [script.interpreted for script in scripts] == [False, False, False, False, True, False, False]
+    assert [script.interpreted for script in scripts] == [False] * 4 + [True] + [False] * 4
 
 
 def test_copy_here_documents_expand_unless_their_name_is_quoted() -> None:
