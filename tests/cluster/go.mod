@@ -1,3 +1,5 @@
+// Every program of the test cluster's node in one graph, so that one file pins them all and client-go is compiled once.
+// k8s.io/kubernetes requires its staging modules at v0.0.0: the replace lines name the release that belongs to it.
 module strata.build/tests/cluster
 
 go 1.26.6
