@@ -94,6 +94,17 @@ def test_a_default_storage_class_exists_and_pod_security_is_enforced(cluster):
     kubectl(cluster, "label", "namespace", "default", "pod-security.kubernetes.io/enforce-")
 
 
+def test_a_pod_can_have_a_user_namespace(cluster):
+    overrides = '--overrides={"spec": {"hostUsers": false}}'
+    show = ("--", "cat", "/proc/self/uid_map")
+    kubectl(cluster, "run", "userns", "--image=busybox:1.36", "--restart=Never", overrides, *show)
+    kubectl(cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/userns", "--timeout=30s")
+    inside, outside, count = kubectl(cluster, "logs", "userns").split()
+    assert (inside, count) == ("0", "65536")
+    assert int(outside) >= 65536
+    kubectl(cluster, "delete", "pod", "userns", "--wait=false")
+
+
 def test_up_again_changes_nothing_and_is_quick(who, cluster):
     before = processes.init(who)
     start = time.monotonic()
