@@ -16,12 +16,15 @@ from typing import Any, Final
 
 import kopf
 
-from strata_operator import controller, kube, logs, metrics, names, registry, settings, web
+from strata_operator import controller, imagebuild, kube, logs, metrics, names, registry, settings, web
 
 log = logging.getLogger(__name__)
 
 #: Each makes the controllers of one kind.
-KINDS: Final[tuple[Callable[[controller.Frame], Sequence[controller.Controller]], ...]] = (registry.controllers,)
+KINDS: Final[tuple[Callable[[controller.Frame], Sequence[controller.Controller]], ...]] = (
+    registry.controllers,
+    imagebuild.controllers,
+)
 
 
 class Backoffs:
@@ -88,7 +91,8 @@ async def _refresh(frame: controller.Frame, resource: names.Resource) -> None:
         try:
             await frame.cache.refresh(resource, frame.kube)
         except kube.KubeError as e:
-            log.warning("cannot list %s: %s", resource.plural, e)
+            hint = "; is its CustomResourceDefinition installed?" if isinstance(e, kube.NotFound) else ""
+            log.warning("cannot list %s: %s%s", resource.plural, e, hint)
             await asyncio.sleep(delay)
         else:
             return

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +21,10 @@ BAD = sorted((HERE / "crds" / "imagebuild" / "bad").glob("*.yaml"))
 @pytest.fixture(scope="module")
 def kubectl():
     here = cluster.current()
+    program = str(here.bin_dir / "kubectl") if here.bin_dir else "kubectl"
 
-    def run(*arguments, stdin=None):
-        command = [str(Path(here.bin_dir) / "kubectl"), "--kubeconfig", str(here.kubeconfig), *arguments]
+    def run(*arguments: str, stdin: str | None = None) -> Any:
+        command = [program, "--kubeconfig", str(here.kubeconfig), *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
     applied = run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
@@ -31,7 +34,7 @@ def kubectl():
     return run
 
 
-def dry_run(kubectl, path, *more):
+def dry_run(kubectl: Any, path: Path, *more: str) -> Any:
     return kubectl("create", "--dry-run=server", "--validate=strict", "--namespace=default", "-f", str(path), *more)
 
 
@@ -88,7 +91,7 @@ def test_every_field_is_described():
     assert list(undescribed(schema, "")) == []
 
 
-def undescribed(schema, path):
+def undescribed(schema: Any, path: str) -> Iterator[str]:
     for name, field in (schema.get("properties") or {}).items():
         if not field.get("description") and (name, path) != ("metadata", ""):
             yield f"{path}.{name}"
@@ -104,7 +107,7 @@ def test_every_text_list_and_map_of_the_spec_is_bounded():
     assert list(unbounded(schema["properties"]["spec"], "spec")) == []
 
 
-def unbounded(schema, path):
+def unbounded(schema: Any, path: str) -> Iterator[str]:
     kind = schema.get("type")
     if kind == "string" and "maxLength" not in schema and "enum" not in schema:
         yield path

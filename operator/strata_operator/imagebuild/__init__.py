@@ -1,0 +1,41 @@
+"""The ImageBuild kind: a Dockerfile and its files become an image in a Registry, again whenever the inputs change.
+
+::
+
+    observe.py (the cache) -> case.Observed
+    decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
+      spec, state, inputs, contents, wanting        what is wanted, what was, what is different
+      starting, isolation, queueing                 the gates before a Job
+      following, outcome, refusals, retry           what a Job has come to
+      endings, settling, status, history, tags      what is said and kept of it
+    answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
+    objects.py, pod.py, request.py                  the Job and its ConfigMaps as dicts, pure
+    reconcile.py                                    applies a decision once, the status first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strata_operator import cache, controller, names
+from strata_operator.imagebuild import observe, reconcile, spec
+
+
+def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
+    """The queue of this kind and what it watches."""
+    work = reconcile.Reconciler(frame)
+    owned = controller.owner(reconcile.KIND, names.IMAGEBUILDS)
+    return (
+        controller.Controller(
+            kind=reconcile.KIND,
+            reconcile=work.reconcile,
+            watches=(
+                controller.Watch(names.IMAGEBUILDS, controller.itself(reconcile.KIND), trim=spec.trim),
+                controller.Watch(names.JOBS, owned, selector=names.OWNED),
+                controller.Watch(names.PODS, observe.wakes_of_pod, selector=names.OWNED),
+                controller.Watch(names.CONFIGMAPS, lambda _: (), selector=names.OWNED, trim=cache.without_contents),
+                controller.Watch(names.REGISTRIES, observe.builds_of_registry(frame)),
+                controller.Watch(names.NAMESPACES, observe.builds_of_namespace(frame)),
+            ),
+        ),
+    )

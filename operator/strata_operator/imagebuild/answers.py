@@ -1,0 +1,247 @@
+"""The answers to what `decide` asks: the one place where an ImageBuild's reconcile reads more than the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from strata_builder import contract, errors
+from strata_builder.context import credentials
+from strata_builder.registry import config
+from strata_operator import controller, kube, names
+from strata_operator.imagebuild import (
+    isolation,
+    memory,
+    objects,
+    observe,
+    pod,
+    questions,
+    queueing,
+    refusals,
+    remote,
+    target,
+)
+from strata_operator.imagebuild.case import Observed
+from strata_operator.imagebuild.triggers import git
+from strata_operator.registry import external, material, view
+
+_NODES_AGE: Final = 600.0
+_FAILURE_AGE: Final = 20.0  # a failed look-up is not repeated sooner, whoever asks
+_RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+
+class Answers:
+    """Belongs to one operator. Slow things happen in threads."""
+
+    def __init__(self, frame: controller.Frame, places: queueing.Places, known: memory.Memory) -> None:
+        self._frame = frame
+        self._places = places
+        self._known = known
+        options = frame.settings
+        self._filter = git.Filter.of(options.poll_allowed_cidrs, _api_addresses(os.environ))
+        self._ca = Path(options.ca_bundle_file).read_text("ascii") if options.ca_bundle_file else ""
+        self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
+        self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
+            questions.ConfigMaps: self._config_maps,
+            questions.Commit: self._commit,
+            questions.Slot: self._slot,
+            questions.Rivals: self._rivals,
+            questions.Runs: self._runs,
+            questions.UserNamespaces: self._user_namespaces,
+            questions.Admission: self._admission,
+            questions.Events: self._events,
+            questions.Published: self._published,
+            questions.Tag: self._tag,
+            questions.LostResult: self._lost_result,
+        }
+
+    async def answer(self, seen: Observed, question: questions.Question) -> Any:
+        """What `question` asks for. Raises kube.KubeError where the API server does not answer."""
+        return await self._by_kind[type(question)](seen, question)
+
+    async def made(self, seen: Observed, job: questions.Job) -> objects.Made:
+        """The objects of an attempt. Raises kube.Conflict if the spec has changed meanwhile."""
+        whole = await self._whole(seen)
+        registry = view.view(seen.registry or {})
+        bundle = "\n".join(part.strip() for part in (registry.ca_bundle, self._ca) if part.strip())
+        return objects.make(
+            whole,
+            target.Target(registry, job.repository),
+            job,
+            self._frame.settings,
+            resolv_conf=pod.resolv_conf(self._resolv_conf, self._frame.settings.namespace, seen.key.namespace),
+            ca_bundle=f"{bundle}\n" if bundle else "",
+        )
+
+    async def _whole(self, seen: Observed) -> Observed:
+        """`seen` with the object as it is stored, contents and all; the cache holds digests of them only."""
+        body = await self._frame.kube.get(names.IMAGEBUILDS, *seen.key)
+        meta = (body or {}).get("metadata") or {}
+        if body is None or (meta.get("uid"), meta.get("generation")) != (seen.uid, seen.generation):
+            raise kube.Conflict(409, "Conflict", f"ImageBuild {seen.key} has changed while it was looked at")
+        return Observed(body, seen.registry, seen.namespace, seen.jobs, seen.pods, seen.config_maps)
+
+    async def _config_maps(self, seen: Observed, asked: questions.ConfigMaps) -> dict[str, kube.Object | None]:
+        found = await asyncio.gather(
+            *(self._frame.kube.get(names.CONFIGMAPS, seen.key.namespace, name) for name in asked.names)
+        )
+        return dict(zip(asked.names, found, strict=True))
+
+    async def _commit(self, seen: Observed, asked: questions.Commit) -> Any:
+        key = (asked.url, asked.revision, asked.secret and f"{seen.key.namespace}/{asked.secret}")
+        known = self._known.recall(key, asked.max_age)
+        if isinstance(known, questions.Resolved):
+            return known
+        if known is not None and (recent := self._known.recall(key, _FAILURE_AGE)) is not None:
+            return recent
+        found = await self._look_up(seen, asked)
+        self._known.learn(key, found)
+        return found
+
+    async def _look_up(self, seen: Observed, asked: questions.Commit) -> Any:
+        try:
+            login = await self._login(seen, asked.secret) if asked.secret else None
+        except errors.BuildError as e:
+            return isolation.failure(e)
+        if isinstance(login, questions.Unseen | contract.Failure):
+            return login
+        options = self._frame.settings
+        return await asyncio.to_thread(
+            git.resolve,
+            asked.url,
+            asked.revision,
+            login,
+            admits=self._filter,
+            ca=self._ca.encode(),
+            proxied=bool(options.https_proxy or options.http_proxy),
+        )
+
+    async def _login(self, seen: Observed, name: str) -> credentials.Credentials | questions.Unseen | contract.Failure:
+        """The user's Secret, if its namespace lets the operator read it."""
+        namespace = seen.key.namespace
+        try:
+            body = await self._frame.kube.get(names.SECRETS, namespace, name)
+        except kube.Forbidden:
+            return questions.Unseen(_may_not_read(namespace, name, self._frame.settings.namespace))
+        if body is None:
+            return contract.Failure(
+                "ReferenceNotFound",
+                f"Secret {name}, which spec.source names, does not exist in this namespace",
+                hint="create it, or name another one; it is looked at again by itself",
+            )
+        return credentials.Credentials.of({k: base64.b64decode(v) for k, v in (body.get("data") or {}).items()})
+
+    async def _slot(self, seen: Observed, asked: questions.Slot) -> int:
+        return self._places.claim(seen.key, asked.rank, observe.busy(self._frame))
+
+    async def _rivals(self, seen: Observed, asked: questions.Rivals) -> Any:
+        return observe.rivals(self._frame, seen, asked.repository)
+
+    async def _runs(self, seen: Observed, asked: questions.Runs) -> bool | contract.Failure:
+        whole = await self._whole(seen)
+        text = ((whole.body["spec"].get("dockerfile") or {}).get("inline") or "").encode("utf-8", "surrogatepass")
+        return isolation.runs(text, asked.target)
+
+    async def _user_namespaces(self, _seen: Observed, asked: questions.UserNamespaces) -> bool:
+        """Whether every node says that its runtime has them; where nodes may not be read, the pod tells."""
+        known = self._known.recall(asked, _NODES_AGE)
+        if known is None:
+            try:
+                nodes = [n async for page, _ in self._frame.kube.pages(names.NODES) for n in page]
+                known = bool(nodes) and all(_has_user_namespaces(node) for node in nodes)
+            except kube.Forbidden:
+                known = True
+            self._known.learn(asked, known)
+        return bool(known)
+
+    async def _admission(self, seen: Observed, asked: questions.Admission) -> contract.Failure | None:
+        made = await self.made(seen, asked.job)
+        try:
+            await self._frame.kube.create(names.PODS, objects.pod_for_admission(made.job), dry_run=True)
+        except kube.Forbidden as e:
+            return refusals.creation(e.message)
+        except kube.Invalid as e:
+            return contract.Failure("InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod")
+        return None
+
+    async def _events(self, seen: Observed, asked: questions.Events) -> list[kube.Object]:
+        fields = f"regarding.uid={asked.uid}"
+        pages = self._frame.kube.pages(names.EVENTS, namespace=seen.key.namespace, fields=fields)
+        return [event async for page, _ in pages for event in page]
+
+    async def _published(self, seen: Observed, asked: questions.Published) -> bool | contract.Failure:
+        key = (seen.uid, asked.repository, asked.digest)
+        if asked.max_age and self._known.recall(key, asked.max_age):
+            return True
+        access = await self._access(seen)
+        if isinstance(access, contract.Failure):
+            return access
+        there = await asyncio.to_thread(remote.published, access, asked.repository, asked.digest)
+        if there is True:
+            self._known.learn(key, True)
+        return there
+
+    async def _tag(self, seen: Observed, asked: questions.Tag) -> contract.Failure | None:
+        access = await self._access(seen)
+        if isinstance(access, contract.Failure):
+            return access
+        return await asyncio.to_thread(remote.tag, access, asked.repository, asked.digest, asked.tags)
+
+    async def _lost_result(self, seen: Observed, asked: questions.LostResult) -> Any:
+        access = await self._access(seen)
+        if isinstance(access, contract.Failure):
+            return access
+        return await asyncio.to_thread(
+            remote.left_behind,
+            access,
+            asked.repository,
+            uid=seen.uid,
+            number=asked.number,
+            attempt=asked.attempt,
+            built_for=self._frame.settings.platform,
+        )
+
+    async def _access(self, seen: Observed) -> remote.Access | contract.Failure:
+        """The operator's own way into the Registry, with the credentials that it made or was given."""
+        if seen.registry is None:
+            return contract.Failure("RegistryUnavailable", "the Registry is gone", retryable=True)
+        found = view.view(seen.registry)
+        if found.registry.managed:
+            login: config.Credential | None = await self._own_login(found)
+        else:
+            references = await external.read(self._frame.kube, found.registry, self._frame.settings)
+            if references.problem:
+                return contract.Failure("RegistryUnavailable", references.problem.message, retryable=True)
+            login = references.credential
+        return remote.Access(found.push, found.insecure, found.ca_bundle, login)
+
+    async def _own_login(self, found: view.View) -> config.Credential | None:
+        body = await self._frame.kube.get(names.SECRETS, found.registry.namespace, names.SECRET_REGISTRY)
+        password = material.decode(body).get(f"{found.registry.name}.{material.USER_OPERATOR}")
+        return config.Credential(material.USER_OPERATOR, password) if password else None
+
+
+def _has_user_namespaces(node: kube.Object) -> bool:
+    handlers = (node.get("status") or {}).get("runtimeHandlers") or ()
+    return any((handler.get("features") or {}).get("userNamespaces") for handler in handlers)
+
+
+def _may_not_read(namespace: str, name: str, operator: str) -> str:
+    return (
+        f"the operator may not read Secret {name}, so only builder pods can look at the source. To let it:"
+        f" kubectl create rolebinding {names.SECRET_READER} --namespace {namespace}"
+        f" --clusterrole {names.SECRET_READER} --serviceaccount {operator}:{names.OPERATOR}"
+    )
+
+
+def _api_addresses(environ: Mapping[str, str]) -> list[str]:
+    """The API server's address, as blocks that polls must not ask."""
+    try:
+        return [str(ipaddress.ip_network(environ["KUBERNETES_SERVICE_HOST"]))]
+    except (KeyError, ValueError):
+        return []

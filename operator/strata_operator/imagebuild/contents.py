@@ -1,0 +1,82 @@
+"""What would be built now: the commit, the ConfigMaps, the repository, and the digest over all of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from strata_builder import contract
+from strata_operator import kube
+from strata_operator.imagebuild import inputs, outcome, questions, state, target, wanting
+from strata_operator.imagebuild.case import Case
+from strata_operator.imagebuild.questions import Steps
+
+#: Where the image goes, or why that is not known (yet).
+Aim = target.Target | contract.Failure | outcome.Waiting
+_RECENT: Final = 20.0  # seconds for which a commit that was looked up may begin a build
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that the inputs digest is over; `seen` is false if only the pod can look at the source."""
+
+    inputs: str
+    commit: str = ""
+    ref: str = ""
+    args: tuple[tuple[str, str], ...] = ()
+    seen: bool = True
+
+
+def aim(case: Case) -> Aim:
+    return target.of(case.seen.registry, case.seen.namespace, case.wanted, case.seen.key)
+
+
+def commit(case: Case) -> Steps[questions.Resolved | questions.Unseen | contract.Failure]:
+    """The commit to build: looked up when a build may begin or the time has come to poll, else the one known."""
+    git, interval = case.wanted.git, case.wanted.poll_interval
+    if git is None:
+        return questions.Resolved("")
+    if _COMMIT.fullmatch(git.revision):
+        return questions.Resolved(git.revision)
+    between = case.current is not None and case.current.phase == state.RETRYING
+    idle = wanting.idle(case)
+    if between or (idle and interval is None):
+        return known(case)
+    age = interval * 0.9 if idle and interval else _RECENT
+    answer: questions.Resolved | questions.Unseen | contract.Failure
+    answer = yield questions.Commit(git.url, git.revision, git.secret, age)
+    return answer
+
+
+def known(case: Case) -> questions.Resolved:
+    """The commit of the newest build."""
+    current = case.current
+    return questions.Resolved(current.commit, current.ref) if current else questions.Resolved("")
+
+
+def content(
+    case: Case, to: target.Target, source: questions.Resolved, *, seen: bool = True
+) -> Steps[Content | contract.Failure]:
+    """All that the inputs are made of."""
+    found: Mapping[str, kube.Object | None] = {}
+    if case.wanted.config_maps:
+        found = yield questions.ConfigMaps(case.wanted.config_maps)
+    present = {name: body for name, body in found.items() if body is not None}
+    if absent := [name for name in case.wanted.config_maps if name not in present]:
+        return _missing(f"ConfigMap {absent[0]} does not exist in this namespace")
+    args = []
+    for arg in case.wanted.args:
+        value = arg.value if arg.value is not None else (present[arg.config_map].get("data") or {}).get(arg.key)
+        if value is None:
+            return _missing(f"ConfigMap {arg.config_map} has no key {arg.key}, which spec.args {arg.name} names")
+        args.append((arg.name, value))
+    digest = inputs.digest(case.wanted, repository=to.repository, commit=source.commit, config_maps=present)
+    return Content(digest, source.commit, source.ref, tuple(args), seen)
+
+
+def _missing(text: str) -> contract.Failure:
+    hint = "create it, or name another one; it is looked at again by itself"
+    return contract.Failure("ReferenceNotFound", text, hint=hint)

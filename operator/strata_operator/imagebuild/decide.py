@@ -1,0 +1,151 @@
+"""What is to be done about an ImageBuild: Observed and now -> Decision. Pure; a generator that asks for what costs I/O.
+
+::
+
+    invalid spec ------------------------------------------------> failed
+    a build has a Job -- spec changed, suspended --> ended, then as below
+                      -- else ---------------------> following.follow
+    nothing runs ----- suspended ------------------> as it was
+                       inputs known and as built --> settling (Succeeded, Unchanged)
+                       failed, and nothing changed > as it was
+                       else -----------------------> starting.begin
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_operator.imagebuild import (
+    contents,
+    endings,
+    following,
+    inputs,
+    isolation,
+    outcome,
+    questions,
+    settling,
+    spec,
+    starting,
+    state,
+    status,
+    target,
+    wanting,
+)
+from strata_operator.imagebuild.case import Case, Decision, Ended, Observed, conclude
+from strata_operator.imagebuild.questions import Steps
+
+#: Failures before a Job whose causes are looked at again whenever the object is: that costs nothing, or little.
+_CHEAP: Final = frozenset(
+    {"AccessNotGranted", "ReferenceNotFound", "DestinationConflict", "PodRejected", "QuotaExceeded", "InvalidSpec"}
+)
+
+
+def decide(seen: Observed, now: float) -> Steps[Decision]:
+    """The decision about one object at one moment."""
+    was = state.read(seen.body.get("status") or {})
+    try:
+        case = Case(seen, spec.parse(seen.body), was, now)
+    except errors.InvalidSpec as e:
+        return _invalid(seen, was, now, isolation.failure(e))
+    if seen.body["metadata"].get("deletionTimestamp"):
+        return _going(case)
+    return (yield from _decide(case))
+
+
+def _decide(case: Case) -> Steps[Decision]:
+    current, ended = case.current, None
+    if current and current.phase in state.OPEN:
+        if case.wanted.suspend:
+            case, ended = endings.supersede(case, state.SUSPENDED)
+        elif current.attempt and inputs.fields(case.wanted) != current.fields:
+            case, ended = endings.supersede(case, state.SUPERSEDED)
+        elif current.active:
+            return (yield from _active(case, current))
+    decision = yield from _rest(case)
+    return dataclasses.replace(decision, ended=ended) if ended else decision
+
+
+def _active(case: Case, current: state.Current) -> Steps[Decision]:
+    """A build has a Job, or was about to have one when the operator ended."""
+    if current.phase == state.STARTING and case.seen.job(current.job) is None:
+        return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
+    aim, content = contents.aim(case), None
+    if isinstance(aim, target.Target) and current.isolation == isolation.LAYERS:  # a RUN may call for another pod
+        found = yield from contents.content(case, aim, contents.known(case))
+        content = found if isinstance(found, contents.Content) else None
+    return (yield from following.follow(case, aim, content))
+
+
+def _rest(case: Case) -> Steps[Decision]:
+    """Nothing runs: is there something to build?"""
+    if case.wanted.suspend:
+        same = case.current is not None and case.current.fields == inputs.fields(case.wanted)
+        return conclude(case, status.suspended(case.was, as_it_was=same))
+    if _stays_failed(case):
+        return settling.keep(case)
+    commit = yield from contents.commit(case)
+    if isinstance(commit, questions.Resolved):
+        return (yield from _with_commit(case, commit))
+    if wanting.idle(case):
+        decision = yield from _with_commit(case, contents.known(case))
+        return settling.unwatched(decision, case, commit)
+    if isinstance(commit, contract.Failure):
+        return endings.fail(wanting.intend(case), commit, ran=False)
+    return (yield from _with_commit(case, questions.Resolved(""), seen=False))
+
+
+def _with_commit(case: Case, commit: questions.Resolved, *, seen: bool = True) -> Steps[Decision]:
+    aim = contents.aim(case)
+    if isinstance(aim, outcome.Waiting):
+        return settling.keep(case) if wanting.idle(case) else starting.wait(wanting.intend(case), aim)
+    content = aim if isinstance(aim, contract.Failure) else (yield from contents.content(case, aim, commit, seen=seen))
+    if isinstance(aim, contract.Failure) or isinstance(content, contract.Failure):
+        failure = aim if isinstance(aim, contract.Failure) else content
+        if wanting.idle(case) or not isinstance(failure, contract.Failure):
+            return settling.keep(case)
+        return endings.fail(wanting.intend(case), failure, ran=False)
+    return (yield from _with_content(case, aim, content))
+
+
+def _with_content(case: Case, aim: target.Target, content: contents.Content) -> Steps[Decision]:
+    want = wanting.want(case, digest=content.inputs, commit=content.commit, seen=content.seen)
+    if isinstance(want, wanting.Nothing) and (yield from settling.lost(case, aim)):
+        want = wanting.Build("ImageLost")
+    if isinstance(want, wanting.Nothing):
+        return (yield from settling.unchanged(case, aim, content))
+    if isinstance(want, wanting.Nobody):
+        return settling.keep(case)
+    wanted = wanting.intend(case, want).change(
+        generation=case.seen.generation,
+        fields=inputs.fields(case.wanted),
+        inputs=content.inputs,
+        commit=content.commit,
+        ref=content.ref,
+    )
+    return (yield from starting.begin(wanted, aim, content))
+
+
+def _stays_failed(case: Case) -> bool:
+    """It failed before it had a Job, for a reason that costs something to check, and its time has not come."""
+    current = case.current
+    if current is None or current.phase != state.FAILED or current.job or case.fresh or case.forced:
+        return False
+    return current.result not in _CHEAP and not wanting.due(case)
+
+
+def _invalid(seen: Observed, was: state.State, now: float, failure: contract.Failure) -> Decision:
+    """The spec cannot be carried out: whatever runs is of an older one."""
+    case = Case(seen, spec.Spec(registry="", registry_namespace=""), was, now)
+    ended: Ended | None = None
+    if was.current and was.current.phase in state.OPEN:
+        case, ended = endings.supersede(case, state.SUPERSEDED)
+    said = status.failed(case.was, seen.generation, failure.reason, endings.message(failure))
+    return conclude(case, said, ended=ended)
+
+
+def _going(case: Case) -> Decision:
+    """The object is being deleted: its Jobs go too, and nothing is begun."""
+    decision = conclude(case.become(dataclasses.replace(case.was, current=None)), ())
+    return dataclasses.replace(decision, status=None, expire_jobs=(), drop_config_maps=())

@@ -1,0 +1,203 @@
+"""How a build, or an attempt of one, ends: each is one change of the state and one set of conditions. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from strata_builder import contract
+from strata_operator.imagebuild import history, retry, state, status, wanting
+from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
+from strata_operator.imagebuild.target import Target
+
+_SHOWN_DIGEST = 19  # characters: sha256: and twelve more
+
+
+def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
+    """The current build failed: in its pod if it `ran`, else before there was one.
+
+    By the failure's class it is retried at a time, looked at again at a time, or has ended.
+    """
+    kind = retry.class_of(failure.reason)
+    current = _current(case)
+    if kind is retry.Class.RETRIED and current.retries < case.wanted.retries:
+        return _retry(case, failure, ran=ran)
+    if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
+        return still_failed(case, message(failure))
+    next_time = case.now + retry.check_delay(current.checks) if kind is retry.Class.CHECKED else None
+    changed = case.change(
+        phase=state.FAILED,
+        result=failure.reason,
+        checks=current.checks + 1 if kind is retry.Class.CHECKED else current.checks,
+        next_time=next_time,
+        completion_time=case.now,
+        job=current.job if ran else "",
+    )
+    return conclude(
+        _remember(changed, failure.reason, message=message(failure)),
+        status.failed(changed.was, case.seen.generation, failure.reason, message(failure)),
+        ended=_ended(changed, "failed", failure.reason) if ran or not current.checks else None,
+        look_again=next_time - case.now if next_time else None,
+    )
+
+
+def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
+    current = _current(case)
+    delay = retry.retry_delay(current.retries)
+    changed = case.change(
+        phase=state.RETRYING,
+        result=failure.reason,
+        retries=current.retries + 1,
+        next_time=case.now + delay,
+        job=current.job if ran else "",
+    )
+    text = f"{message(failure)}; retry {current.retries + 1} of {case.wanted.retries} follows"
+    return conclude(
+        changed,
+        status.working(changed.was, case.seen.generation, failure.reason, text),
+        ended=_ended(changed, "failed", failure.reason) if ran else None,
+        look_again=delay,
+    )
+
+
+def still_failed(case: Case, text: str) -> Decision:
+    """Nothing has changed since it failed; `text` is what is to be said of it now."""
+    current = _current(case)
+    wait = max(current.next_time - case.now, 0.0) if current.next_time else None
+    return conclude(case, status.failed(case.was, case.seen.generation, current.result, text), look_again=wait)
+
+
+def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
+    """The current build is no longer wanted (`phase` Superseded or Suspended). Its Job goes by itself."""
+    current = _current(case)
+    changed = case.change(phase=phase, result=phase, completion_time=case.now, next_time=None)
+    if not current.attempt:
+        return changed, None
+    return _remember(changed, phase), _ended(changed, "cancelled", phase)
+
+
+def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> Decision:
+    """The image is in the registry under its tags."""
+    current = _current(case)
+    digest = result.platforms[0].digest
+    changed = case.change(
+        phase=state.SUCCEEDED,
+        result="Succeeded",
+        completion_time=case.now,
+        next_time=None,
+        checks=0,
+        generation=case.seen.generation,
+    )
+    done = dataclasses.replace(
+        changed.was,
+        last_success=state.Success(current.number, case.seen.generation, digest, case.now, current.isolation),
+        image=_image(changed, target, result, tags),
+    )
+    text = f"build {current.number} put {target.repository}@{digest[:_SHOWN_DIGEST]} there"
+    text += f", tagged {', '.join(tags)}" if tags else ""
+    return conclude(
+        _remember(changed.become(done), "Succeeded", digest=digest, commit=result.source.commit),
+        status.satisfied("Succeeded", text),
+        ended=_ended(changed, "succeeded", "Succeeded", result),
+        look_again=case.wanted.poll_interval,
+    )
+
+
+def message(failure: contract.Failure) -> str:
+    """A failure for people: what, where, and what to do next."""
+    return "\n".join(part for part in (failure.message, failure.hint and f"hint: {failure.hint}") if part)
+
+
+def _image(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> dict[str, Any]:
+    current = _current(case)
+    digest = result.platforms[0].digest
+    references = {
+        name: f"{host}/{target.repository}@{digest}"
+        for name, host in (("node", target.view.node), ("push", target.view.push), ("external", target.view.external))
+        if host
+    }
+    found = {
+        "image": references.get("node") or references.get("external") or references.get("push"),
+        "references": references,
+        "digest": digest,
+        "size": sum(platform.size for platform in result.platforms),
+        "tags": list(tags),
+        "repository": target.repository,
+        "platforms": [{"platform": p.platform[:64], "digest": p.digest, "size": p.size} for p in result.platforms[:16]],
+        "inputs": current.inputs,
+        "source": _source(case, result),
+        "baseImages": [{"name": base.name[:512], "digest": base.digest[:256]} for base in result.base_images[:32]],
+        "metrics": metrics(case, result),
+        "steps": [_step(step) for step in result.steps[:32]],
+    }
+    return {name: value for name, value in found.items() if value not in (None, [], {}, "")}
+
+
+def _source(case: Case, result: contract.BuildResult) -> dict[str, str]:
+    if case.wanted.git is None:
+        return {}
+    said = result.source
+    found = {
+        "revision": case.wanted.git.revision[:255],
+        "commit": (_current(case).commit or said.commit)[:64],
+        "message": said.message[:200],
+        "author": said.author[:200],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _step(step: contract.Step) -> dict[str, Any]:
+    found: dict[str, Any] = {"line": step.line, "instruction": step.instruction[:60], "cached": step.cached}
+    found |= {"reason": step.reason[:60]} if step.reason else {}
+    return found | {"seconds": round(step.seconds, 3), "size": step.size}
+
+
+def metrics(case: Case, result: contract.BuildResult) -> dict[str, Any]:
+    """The numbers of a build that succeeded, as the status has them."""
+    current, said = _current(case), result.metrics
+    started = current.start_time or case.now
+    found: dict[str, Any] = {
+        "durationSeconds": round(case.now - started, 3),
+        "queueSeconds": round(max(started - (current.queued_time or started), 0.0), 3),
+        "podStartSeconds": round(max(result.started - started, 0.0), 3) if result.started else 0,
+        "phases": {
+            "fetch": round(said.fetch_seconds, 3),
+            "build": round(said.build_seconds, 3),
+            "push": round(said.push_seconds, 3),
+        },
+        "pulledBytes": said.pulled_bytes,
+        "pushedBytes": said.pushed_bytes,
+        "cacheHits": said.cache_hits,
+        "cacheMisses": said.cache_misses,
+        "layers": said.layers,
+        "peakMemoryBytes": said.peak_memory_bytes,
+    }
+    return found
+
+
+def _ended(case: Case, result: str, reason: str, said: contract.BuildResult | None = None) -> Ended:
+    current = _current(case)
+    numbers = metrics(case, said) if said else {}
+    return Ended(
+        result=result,
+        reason=reason,
+        isolation=current.isolation,
+        duration=case.now - current.start_time if current.start_time and current.attempt else None,
+        queue=numbers.get("queueSeconds"),
+        pod_start=numbers.get("podStartSeconds"),
+        metrics=said.metrics if said else None,
+    )
+
+
+def _remember(case: Case, result: str, *, digest: str = "", commit: str = "", message: str = "") -> Case:
+    """The case with the current build in its history."""
+    current = _current(case)
+    entry = history.entry(current, result, case.now, digest=digest, commit=commit, message=message)
+    kept = history.add(case.was.builds, entry, succeeded=case.wanted.keep_succeeded, failed=case.wanted.keep_failed)
+    return case.become(dataclasses.replace(case.was, builds=kept))
+
+
+def _current(case: Case) -> state.Current:
+    if case.current is None:
+        raise ValueError("there is no current build")
+    return case.current

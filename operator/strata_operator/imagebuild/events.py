@@ -1,0 +1,45 @@
+"""What people are told in Events: one a transition of the status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from strata_operator import conditions
+from strata_operator.imagebuild import status
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    reason: str
+    note: str
+    warning: bool = False
+
+
+def transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> Event | None:
+    """The event for the step from one status to the next, if it is one that people care for."""
+    spoken = _spoken(after)
+    if spoken is None or _mark(before) == _mark(after):
+        return None
+    bad = conditions.is_true([spoken], conditions.STALLED) or spoken.get("status") == conditions.FALSE
+    return Event(str(spoken["reason"]), str(spoken.get("message") or "")[:1000], warning=bad)
+
+
+def _mark(found: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a moment another one: the build, its attempt, how far it is, and why."""
+    current, spoken = found.get("current") or {}, _spoken(found) or {}
+    where = current.get("number"), current.get("attempt"), current.get("isolation")
+    return *where, current.get("checks"), spoken.get("type"), spoken.get("status"), spoken.get("reason")
+
+
+def _spoken(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The condition that says what happens now."""
+    kinds = (status.SUSPENDED, status.BUILDING, conditions.STALLED, status.LAST, conditions.READY)
+    present = (conditions.find(found.get("conditions"), kind) for kind in kinds)
+    return next((c for c in present if c is not None and not _old_news(c, found)), None)
+
+
+def _old_news(condition: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """LastBuildSucceeded=True says less than Ready."""
+    return bool(condition.get("type") == status.LAST and condition.get("status") == conditions.TRUE and found)

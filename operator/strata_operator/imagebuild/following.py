@@ -1,0 +1,132 @@
+"""A build that has, or is about to have, a Job: from what its containers say to the next state. Pure."""
+
+from __future__ import annotations
+
+from strata_builder import contract, errors
+from strata_operator import kube
+from strata_operator.imagebuild import contents, endings, isolation, outcome, questions, retry, starting, state, tags
+from strata_operator.imagebuild.case import Case, Decision, conclude
+from strata_operator.imagebuild.questions import Steps
+from strata_operator.imagebuild.target import Target
+
+_WATCHED = 5.0  # seconds between looks at a pod that has not started: some of its troubles give no event of ours
+_GLANCE = 60.0
+_REGISTRY_AWAY = 10.0
+
+
+def follow(case: Case, aim: contents.Aim, content: contents.Content | None) -> Steps[Decision]:
+    """What the Job of the current build has come to. `content` is what would be built now, None if not known."""
+    current = case.current
+    if current is None:
+        raise ValueError("nothing runs")
+    verdict = yield from _verdict(case, case.seen.job(current.job))
+    if isinstance(verdict, outcome.Lost):
+        verdict = yield from _found(verdict, aim, current)
+    if isinstance(verdict, contract.BuildResult):
+        return (yield from _publish(case, aim, verdict))
+    if isinstance(verdict, outcome.NeedsSandbox):
+        return (yield from _sandbox(case, aim, content, verdict))
+    if isinstance(verdict, contract.Failure):
+        return endings.fail(case, verdict, ran=True)
+    return _running(case, verdict)
+
+
+def _verdict(case: Case, job: kube.Object | None) -> Steps[outcome.Verdict]:
+    if job is None:
+        return outcome.Lost("the build's Job was deleted")
+    pods = case.seen.pods_of(job)
+    verdict = outcome.judge(job, pods, case.now)
+    if isinstance(verdict, outcome.AskEvents):
+        meta = verdict.body["metadata"]
+        kind = str(verdict.body.get("kind") or ("Job" if verdict.body is job else "Pod"))
+        events = yield questions.Events(kind, meta["name"], meta["uid"])
+        verdict = outcome.judge(job, pods, case.now, events=events)
+    return verdict
+
+
+def _found(lost: outcome.Lost, aim: contents.Aim, current: state.Current) -> Steps[outcome.Verdict]:
+    """A pod that vanished may have finished before: its result stands in the registry."""
+    if isinstance(aim, Target):
+        result: contract.BuildResult | contract.Failure | None = yield questions.LostResult(
+            aim.repository, current.number, current.attempt
+        )
+        if isinstance(result, contract.Failure):
+            return outcome.Waiting(result.reason, f"{lost.message}; its result is looked for: {result.message}")
+        if result is not None:
+            return result
+    return contract.Failure("InfrastructureFailed", lost.message, retryable=True)
+
+
+def _running(case: Case, verdict: outcome.Verdict) -> Decision:
+    """Nothing is decided yet."""
+    changed = case.change(phase=state.RUNNING)
+    if isinstance(verdict, outcome.Waiting):
+        said = starting.progress(changed, verdict.reason, verdict.message)
+        return conclude(changed, said, look_again=_GLANCE)
+    if not isinstance(verdict, outcome.Running):
+        raise TypeError(f"no verdict: {verdict!r}")
+    said = starting.progress(changed, "Building", verdict.message, started=verdict.started)
+    return conclude(changed, said, look_again=_GLANCE if verdict.started else _WATCHED)
+
+
+def _publish(case: Case, aim: contents.Aim, result: contract.BuildResult) -> Steps[Decision]:
+    """The digest must be in the registry; then the tags move, and only then the status."""
+    if not isinstance(aim, Target):
+        return _held_up(case, aim)
+    for platform in result.platforms:
+        there = yield questions.Published(aim.repository, platform.digest)
+        if isinstance(there, contract.Failure):
+            return _held_up(case, there)
+        if not there:
+            text = f"push reported {platform.digest}, and {aim.repository} has no such manifest"
+            return endings.fail(case, contract.Failure("InfrastructureFailed", text, retryable=True), ran=True)
+    return (yield from _tag(case, aim, result))
+
+
+def _tag(case: Case, target: Target, result: contract.BuildResult) -> Steps[Decision]:
+    current = case.current
+    commit = (current.commit if current else "") or result.source.commit
+    try:
+        wanted = tags.expand(case.wanted.tags, starting.facts(case, commit, current.ref if current else ""))
+    except errors.InvalidSpec as e:
+        return endings.fail(case, isolation.failure(e), ran=True)
+    if taken := tags.conflict(wanted, (yield questions.Rivals(target.repository))):
+        return endings.fail(case, taken, ran=True)
+    failure = None
+    if wanted:
+        failure = yield questions.Tag(target.repository, result.platforms[0].digest, wanted)
+    if failure is not None:
+        return _held_up(case, failure)
+    return endings.succeed(case, target, result, wanted)
+
+
+def _held_up(case: Case, why: contract.Failure | outcome.Waiting) -> Decision:
+    """All is built and pushed; only the registry, or the way to it, is missing. No attempt is lost by waiting."""
+    if isinstance(why, contract.Failure) and retry.class_of(why.reason) is retry.Class.FINAL:
+        return endings.fail(case, why, ran=True)
+    text = f"the image is pushed, its tags are not yet written: {why.message}"
+    changed = case.change(phase=state.RUNNING)
+    return conclude(changed, starting.progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)
+
+
+def _sandbox(
+    case: Case, aim: contents.Aim, content: contents.Content | None, verdict: outcome.NeedsSandbox
+) -> Steps[Decision]:
+    """A Layers pod found a RUN: the right pod follows in the same attempt."""
+    current = case.current
+    if current is None or case.wanted.isolation == isolation.LAYERS:
+        refusal = isolation.rungs(
+            isolation.LAYERS, runs=True, network=case.wanted.network, level=None, user_namespaces=False
+        )
+        return endings.fail(case, _failure(refusal, verdict.message), ran=True)
+    if not isinstance(aim, Target) or content is None:
+        waiting = outcome.Waiting("RegistryNotReady", "a pod that can run steps follows when its inputs are there")
+        return _running(case, aim if isinstance(aim, outcome.Waiting) else waiting)
+    rungs = yield from starting.candidates(case, runs=True)
+    if isinstance(rungs, contract.Failure):
+        return endings.fail(case, rungs, ran=False)
+    return (yield from starting.admitted(case, aim, content, rungs, attempt=current.attempt))
+
+
+def _failure(refusal: tuple[str, ...] | contract.Failure, text: str) -> contract.Failure:
+    return refusal if isinstance(refusal, contract.Failure) else contract.Failure("InvalidSpec", text)

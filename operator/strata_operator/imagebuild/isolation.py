@@ -1,0 +1,108 @@
+"""Which rung a build runs on: the weakest pod that can do it, the strongest isolation that is admitted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from strata_builder import contract, dockerfile, errors
+from strata_builder.dockerfile import instructions, stages
+from strata_operator import names
+
+LAYERS, IN_PLACE, USER_NS = contract.ISOLATIONS
+#: Rungs that a Pod Security level admits; another value of the label, or none, means that the cluster's default holds,
+#: which only a dry run tells.
+_ADMITTED: Final = {
+    "restricted": frozenset({LAYERS}),
+    "baseline": frozenset({LAYERS, IN_PLACE}),
+    "privileged": frozenset({LAYERS, IN_PLACE, USER_NS}),
+}
+
+
+def rungs(
+    wanted: str, *, runs: bool | None, network: str, level: str | None, user_namespaces: bool
+) -> tuple[str, ...] | contract.Failure:
+    """The rungs to try, the best first.
+
+    `runs` tells whether steps run, None = not known; `level` is the namespace's Pod Security label.
+    """
+    if wanted != "Auto":
+        return _explicit(wanted, runs=runs)
+    if runs is False:
+        return (LAYERS,)
+    admitted = _ADMITTED.get(level or "", frozenset(contract.ISOLATIONS))
+    found = [USER_NS] if user_namespaces and USER_NS in admitted else []
+    found += [IN_PLACE] if network != "None" and IN_PLACE in admitted else []
+    if runs is None:
+        found.append(LAYERS)
+    return tuple(found) or _none(network, level)
+
+
+def _explicit(wanted: str, *, runs: bool | None) -> tuple[str, ...] | contract.Failure:
+    if wanted == LAYERS and runs:
+        return contract.Failure(
+            "InvalidSpec",
+            "the Dockerfile has RUN steps, and spec.isolation Layers runs none",
+            hint="set spec.isolation to Auto, InPlace or UserNS, or remove the RUN steps",
+        )
+    return (wanted,)
+
+
+def _none(network: str, level: str | None) -> contract.Failure:
+    needs = "privileged" if network == "None" else "baseline"
+    where = f"its label {names.LABEL_POD_SECURITY} is {level}" if level else "its nodes give no user namespaces"
+    return contract.Failure(
+        "PodRejected",
+        f"the Dockerfile has RUN steps, and this namespace admits no pod that can run them: {where}",
+        hint=f"build in a namespace with {names.LABEL_POD_SECURITY}={needs}, or a Dockerfile without RUN",
+    )
+
+
+def runs(text: bytes, target: str) -> bool | contract.Failure:
+    """Whether building `target` of this Dockerfile runs anything; ONBUILD triggers of bases are not seen here."""
+    try:
+        parsed = dockerfile.parse(text)
+        goal = stages.find_stage(parsed, target) if target else parsed.stages[-1]
+        if goal is None:
+            raise errors.DockerfileInvalid(f"there is no stage {target!r}", hint="see spec.target")
+        return any(isinstance(i, instructions.Run) for stage in _needed(parsed, goal) for i in stage.instructions)
+    except errors.BuildError as e:
+        return failure(e)
+
+
+def failure(error: errors.BuildError) -> contract.Failure:
+    """An error of the builder's tree as the contract has it."""
+    place = error.place
+    return contract.Failure(
+        error.reason,
+        str(errors.BuildError(error.message, place=place)),
+        retryable=error.retryable,
+        file=place.file if place else "",
+        line=place.line if place else 0,
+        end_line=place.end_line if place else 0,
+        hint=error.hint,
+    )
+
+
+def _needed(parsed: stages.Dockerfile, goal: stages.Stage) -> Iterator[stages.Stage]:
+    """`goal` and every stage that it builds upon or copies from."""
+    waiting, seen = [goal], set()
+    while waiting:
+        stage = waiting.pop()
+        if stage.index in seen:
+            continue
+        seen.add(stage.index)
+        yield stage
+        for name in _named(stage):
+            found = stages.find_stage(parsed, name, before=stage.index)
+            waiting += [found] if found else []
+
+
+def _named(stage: stages.Stage) -> Iterator[str]:
+    """Stages or images that `stage` takes from; a name with a variable is taken for an image."""
+    yield stage.from_.image
+    for instruction in stage.instructions:
+        if isinstance(instruction, instructions.Copy) and instruction.from_:
+            yield instruction.from_
+        if isinstance(instruction, instructions.Run):
+            yield from (mount.from_ for mount in instruction.mounts if mount.from_)

@@ -1,0 +1,26 @@
+"""Answers that may be used again for a while. A cache only: an operator without it asks once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+_LARGEST: Final = 20_000
+
+
+class Memory:
+    """Values by key, with the time at which they were learnt (of `clock`, in seconds)."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: dict[Hashable, tuple[float, Any]] = {}
+
+    def recall(self, key: Hashable, max_age: float) -> Any | None:
+        """What was learnt at most `max_age` seconds ago, else None."""
+        found = self._known.get(key)
+        return found[1] if found and self._clock() - found[0] <= max_age else None
+
+    def learn(self, key: Hashable, value: Any) -> None:
+        if len(self._known) >= _LARGEST:
+            self._known = dict(sorted(self._known.items(), key=lambda item: item[1][0])[_LARGEST // 2 :])
+        self._known[key] = (self._clock(), value)

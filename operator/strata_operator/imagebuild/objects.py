@@ -1,0 +1,164 @@
+"""The Job of an attempt and the ConfigMaps that it mounts, as dicts. Pure.
+
+ConfigMaps are immutable and named by their content, so that what a pod reads cannot change under it and two attempts
+with the same content share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from strata_builder import contract
+from strata_operator import kube, names, settings
+from strata_operator.imagebuild import pod, questions, request, spec
+from strata_operator.imagebuild.case import Observed
+from strata_operator.imagebuild.target import Target
+
+_AUTOSCALER: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+_ISTIO: Final = "sidecar.istio.io/inject"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """All that is created for an attempt, in this order: ConfigMaps, then the Job."""
+
+    config_maps: tuple[kube.Object, ...]
+    job: kube.Object
+
+
+def make(
+    seen: Observed, to: Target, job: questions.Job, options: settings.Settings, *, resolv_conf: str, ca_bundle: str
+) -> Made:
+    """What `job` needs. `seen.body` must be the whole object; `ca_bundle` are the authorities to trust, in PEM."""
+    wanted = spec.parse(seen.body)
+    config_maps = _config_maps(seen, wanted, to, job, options, resolv_conf=resolv_conf, ca_bundle=ca_bundle)
+    called = [body["metadata"]["name"] for body in config_maps]
+    parts = pod.Parts(
+        request=called[0],
+        contents=called[1] if len(called) > 1 else "",
+        ca=bool(ca_bundle),
+        registry_login=bool(((seen.registry or {}).get("status") or {}).get("credentials")),
+    )
+    return Made(tuple(config_maps), _job(seen, wanted, job, parts, called, options))
+
+
+def pod_for_admission(job: kube.Object) -> kube.Object:
+    """The pod that the Job controller would make of it, for a dry run."""
+    template = job["spec"]["template"]
+    metadata = {**template["metadata"], "name": f"{job['metadata']['name'][:57]}-check"}
+    metadata["namespace"] = job["metadata"]["namespace"]
+    return {"metadata": metadata, "spec": template["spec"]}
+
+
+def is_ours(job: kube.Object, seen: Observed, planned: questions.Job) -> bool:
+    """Whether a Job that was there already is the one that was meant."""
+    meta = job["metadata"]
+    owned = any(owner.get("uid") == seen.uid for owner in meta.get("ownerReferences") or ())
+    return owned and (meta.get("annotations") or {}).get(names.ANNOTATION_INPUTS) == planned.inputs
+
+
+def _config_maps(
+    seen: Observed,
+    wanted: spec.Spec,
+    to: Target,
+    job: questions.Job,
+    options: settings.Settings,
+    *,
+    resolv_conf: str,
+    ca_bundle: str,
+) -> list[kube.Object]:
+    data = {
+        "request.json": contract.encode(request.of(seen, wanted, to, job, options)),
+        "hosts": pod.HOSTS,
+        "resolv.conf": resolv_conf,
+    }
+    data |= {"ca.crt": ca_bundle} if ca_bundle else {}
+    found = [_config_map(seen, "request", data)]
+    if contents := _contents(seen, wanted):
+        found.append(_config_map(seen, "files", contents))
+    return found
+
+
+def _contents(seen: Observed, wanted: spec.Spec) -> dict[str, str]:
+    """The inline files by key, and the inline Dockerfile."""
+    fields = seen.body.get("spec") or {}
+    files = (fields.get("source") or {}).get("inline") or {}
+    data = {key: files[path] for path, key in request.file_keys(wanted)}
+    if wanted.dockerfile_inline:
+        data["Dockerfile"] = fields["dockerfile"]["inline"]
+    return data
+
+
+def _config_map(seen: Observed, kind: str, data: Mapping[str, str]) -> kube.Object:
+    digest = names.short_hash(seen.uid, kind, spec.canonical(data), length=16)
+    return {
+        "metadata": {
+            "name": names.derived("sib", seen.key.name, f"{kind}-{digest}"),
+            "namespace": seen.key.namespace,
+            "labels": _labels(seen),
+            "ownerReferences": [_owner(seen)],
+        },
+        "immutable": True,
+        "data": dict(data),
+    }
+
+
+def _job(
+    seen: Observed,
+    wanted: spec.Spec,
+    job: questions.Job,
+    parts: pod.Parts,
+    config_maps: list[str],
+    options: settings.Settings,
+) -> kube.Object:
+    labels = _labels(seen) | {names.LABEL_BUILD_NUMBER: str(job.number)}
+    annotations = {names.ANNOTATION_IMAGEBUILD: seen.key.name, names.ANNOTATION_INPUTS: job.inputs}
+    return {
+        "metadata": {
+            "name": job.name,
+            "namespace": seen.key.namespace,
+            "labels": labels,
+            "annotations": annotations | {names.ANNOTATION_CONFIG_MAPS: ",".join(config_maps)},
+            "ownerReferences": [_owner(seen)],
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": {
+                "metadata": _pod_metadata(wanted.pod, labels, annotations),
+                "spec": pod.spec_of(wanted, job.isolation, parts, options),
+            },
+        },
+    }
+
+
+def _pod_metadata(wanted: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]) -> kube.Object:
+    """What the spec adds never replaces what Strata needs."""
+    own = {_ISTIO: "false"} | dict(wanted.get("labels") or {}) | dict(labels)
+    notes = {_AUTOSCALER: "false"} | dict(wanted.get("annotations") or {}) | dict(annotations)
+    return {"labels": own, "annotations": notes}
+
+
+def _labels(seen: Observed) -> dict[str, str]:
+    return names.common_labels(names.COMPONENT_BUILDER, seen.key.name) | {
+        names.LABEL_IMAGEBUILD: names.label_value(seen.key.name),
+        names.LABEL_IMAGEBUILD_UID: seen.uid,
+    }
+
+
+def _owner(seen: Observed) -> dict[str, Any]:
+    return {
+        "apiVersion": names.IMAGEBUILDS.api_version,
+        "kind": names.IMAGEBUILDS.kind,
+        "name": seen.key.name,
+        "uid": seen.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,141 @@
+"""What `decide` may ask of the world, and the answers. Pure.
+
+`decide` is a generator: it yields questions and is sent the answers, so that the whole decision is free of I/O and a
+test gives the answers from a table. A question that costs a request says how old its answer may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from strata_builder import contract
+
+T = TypeVar("T")
+Steps = Generator["Question", Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMaps:
+    """The named ConfigMaps of the namespace -> Mapping[str, body | None]."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The commit of a revision -> Resolved | Unseen | contract.Failure."""
+
+    url: str
+    revision: str
+    secret: str
+    max_age: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`ref` is the full name of the branch or tag (refs/heads/main), empty for a commit given as such."""
+
+    commit: str
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The operator may not look; the pod can. `message` says why, and what would change it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among the builds that may run at once -> how many wait before it; 0 = it is taken."""
+
+    rank: tuple[float, float, str]  # (-priority, since when it waits, uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Other ImageBuilds that write to this repository of the same Registry -> Sequence[tags.Rival]."""
+
+    repository: str
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Whether the inline Dockerfile runs anything -> True | False | contract.Failure."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamespaces:
+    """Whether the nodes can give a pod a user namespace of its own -> bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether the API server would admit such a pod now -> contract.Failure | None."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events of an object -> Sequence[body] of events.k8s.io/v1."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Whether the repository holds a manifest -> bool | contract.Failure."""
+
+    repository: str
+    digest: str
+    max_age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Make `tags` name the manifest -> contract.Failure | None."""
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostResult:
+    """What a pod that vanished may have left in the registry -> contract.BuildResult | contract.Failure | None."""
+
+    repository: str
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a Job is made from, beside the object itself."""
+
+    name: str
+    number: int
+    attempt: int
+    generation: int
+    inputs: str
+    isolation: str
+    repository: str
+    commit: str = ""
+    ref: str = ""
+    no_cache: bool = False
+    args: tuple[tuple[str, str], ...] = ()
+
+
+Question = (
+    ConfigMaps | Commit | Slot | Rivals | Runs | UserNamespaces | Admission | Events | Published | Tag | LostResult
+)
+Answers = Mapping[Question, Any]
+Failure = contract.Failure

@@ -1,0 +1,154 @@
+"""One look at an ImageBuild: observe, decide, apply once. The order of the writes is what makes a kill harmless.
+
+The status is written first, with the resourceVersion that was read: who loses that race changes nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from strata_operator import controller, kube, names
+from strata_operator.imagebuild import (
+    answers,
+    decide,
+    events,
+    memory,
+    objects,
+    observe,
+    questions,
+    queueing,
+)
+from strata_operator.imagebuild.case import Decision, Ended, Observed
+
+log = logging.getLogger(__name__)
+
+KIND = "imagebuild"
+
+
+class Reconciler:
+    """Reconciles ImageBuilds. `clock` gives Unix seconds."""
+
+    def __init__(self, frame: controller.Frame, *, clock: Callable[[], float] = time.time) -> None:
+        self._frame = frame
+        self._clock = clock
+        self._places = queueing.Places(frame.settings.max_builds)
+        self._answers = answers.Answers(frame, self._places, memory.Memory(clock))
+        self._restored = False
+
+    async def reconcile(self, key: names.Key) -> float | None:
+        """Bring one ImageBuild nearer to its spec; returns seconds until the next look."""
+        self._restore()
+        body = self._frame.cache[names.IMAGEBUILDS].get(*key)
+        if body is None:
+            self._leave(key)
+            return None
+        seen = observe.observe(self._frame, body)
+        try:
+            decision = await self._decided(seen)
+            await self._apply(seen, decision)
+        finally:
+            self._measure()
+        if not decision.active and not decision.queued:
+            self._leave(key)
+        return decision.look_again
+
+    def _restore(self) -> None:
+        """Once, when the cache is whole: who has a place already."""
+        if not self._restored:
+            self._restored = True
+            self._places.restore(observe.active(self._frame))
+
+    async def _decided(self, seen: Observed) -> Decision:
+        steps = decide.decide(seen, self._clock())
+        answer: Any = None
+        while True:
+            try:
+                question = steps.send(answer)
+            except StopIteration as e:
+                decision: Decision = e.value
+                return decision
+            answer = await self._answers.answer(seen, question)
+
+    async def _apply(self, seen: Observed, decision: Decision) -> None:
+        if decision.status is not None:
+            await self._frame.kube.patch_status(names.IMAGEBUILDS, seen.body, decision.status)
+            await self._tell(seen, decision)
+        namespace = seen.key.namespace
+        for ref in decision.end_jobs:
+            log.info("ending Job %s", ref.name)
+            await self._frame.kube.delete(names.JOBS, namespace, ref.name, uid=ref.uid)
+        for name in decision.expire_jobs:
+            await self._expire(namespace, name)
+        for ref in decision.drop_config_maps:
+            await self._frame.kube.delete(names.CONFIGMAPS, namespace, ref.name, uid=ref.uid)
+        if decision.start is not None:
+            await self._start(seen, decision.start)
+
+    async def _tell(self, seen: Observed, decision: Decision) -> None:
+        """Count and say what the status now says: whoever wrote it is the only one to do so."""
+        if decision.ended:
+            self._count(decision.ended)
+        event = events.transition(seen.body.get("status") or {}, decision.status or {})
+        if event:
+            log.info("%s: %s", event.reason, event.note.replace("\n", " "))
+            await self._frame.kube.event(
+                seen.body, reason=event.reason, note=event.note, action="Build", warning=event.warning
+            )
+
+    async def _expire(self, namespace: str, name: str) -> None:
+        """The result is in the status: the Job may go in a while."""
+        ttl = {"spec": {"ttlSecondsAfterFinished": self._frame.settings.job_ttl_seconds}}
+        try:
+            await self._frame.kube.patch(names.JOBS, namespace, name, ttl)
+        except kube.NotFound:
+            log.debug("Job %s is gone already", name)
+
+    async def _start(self, seen: Observed, job: questions.Job) -> None:
+        """ConfigMaps, then the Job. All have names of their own content: what is there already is right."""
+        made = await self._answers.made(seen, job)
+        for config_map in made.config_maps:
+            await self._frame.kube.create(names.CONFIGMAPS, config_map)
+        answer = await self._frame.kube.create(names.JOBS, made.job)
+        if isinstance(answer, kube.AlreadyExists):
+            await self._adopt(seen, job)
+
+    async def _adopt(self, seen: Observed, job: questions.Job) -> None:
+        """A Job of that name is there: ours from before a restart, or one of an object that had our name."""
+        found = await self._frame.kube.get(names.JOBS, seen.key.namespace, job.name)
+        if found is None:
+            raise kube.Conflict(409, "Conflict", f"Job {job.name} came and went")
+        if objects.is_ours(found, seen, job):
+            self._frame.cache.wrote(names.JOBS, found)
+            return
+        log.warning("Job %s is not ours and is removed", job.name)
+        await self._frame.kube.delete(names.JOBS, seen.key.namespace, job.name, uid=found["metadata"]["uid"])
+        raise kube.Conflict(409, "Conflict", f"Job {job.name} was somebody else's")
+
+    def _leave(self, key: names.Key) -> None:
+        """Give the place back, and wake who can have it."""
+        self._places.leave(key)
+        for waiting in self._places.next():
+            self._frame.enqueue(KIND, waiting)
+
+    def _measure(self) -> None:
+        self._frame.metrics.builds.labels("queued").set(self._places.waiting)
+        self._frame.metrics.builds.labels("running").set(self._places.running)
+
+    def _count(self, ended: Ended) -> None:
+        counters = self._frame.metrics
+        counters.builds_total.labels(ended.result, ended.reason).inc()
+        if ended.duration is not None:
+            counters.build_duration.labels(ended.result, ended.isolation).observe(max(ended.duration, 0.0))
+        phases = {"queue": ended.queue, "pod_start": ended.pod_start}
+        if said := ended.metrics:
+            phases |= {"fetch": said.fetch_seconds, "build": said.build_seconds, "push": said.push_seconds}
+            counters.cache_lookups.labels("hit").inc(max(said.cache_hits, 0))
+            counters.cache_lookups.labels("miss").inc(max(said.cache_misses, 0))
+            counters.pulled_bytes.inc(max(said.pulled_bytes, 0))
+            counters.pushed_bytes.inc(max(said.pushed_bytes, 0))
+        for phase, seconds in phases.items():
+            if seconds is not None:
+                counters.build_phase.labels(phase).observe(max(seconds, 0.0))

@@ -1,0 +1,78 @@
+"""The API server's and the kubelet's own words for why a pod cannot be, as failures with a next step. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strata_builder import contract
+from strata_operator import names
+
+_POD_SECURITY: Final = re.compile(r'violates PodSecurity "([a-z]+):([^"]*)": (.*)', re.DOTALL)
+_QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
+_MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
+_MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
+_ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
+_VOLUME: Final = re.compile(r'volume "([^"]+)"')
+
+
+def creation(message: str) -> contract.Failure:
+    """Why no pod was made: from an event FailedCreate of the Job, or from a dry run."""
+    if found := _POD_SECURITY.search(message):
+        return pod_security(found[1], found[3])
+    if found := _QUOTA.search(message):
+        return contract.Failure(
+            "QuotaExceeded",
+            f"the namespace's quota refuses the builder pod: {found[0]}",
+            hint="free some of the quota, raise it, or lower spec.pod.resources",
+        )
+    if found := _ACCOUNT.search(message):
+        return _missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
+    return contract.Failure("InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True)
+
+
+def pod_security(level: str, violations: str) -> contract.Failure:
+    """A namespace that enforces `level` refuses the pod."""
+    return contract.Failure(
+        "PodRejected",
+        f"the namespace's label {names.LABEL_POD_SECURITY}={level} refuses the builder pod: {violations}",
+        hint="build in a namespace with a wider level (baseline for InPlace, privileged for UserNS),"
+        " or a Dockerfile without RUN with isolation Layers",
+    )
+
+
+def mount(message: str) -> contract.Failure:
+    """Why a volume cannot be mounted, from an event FailedMount of the pod."""
+    if found := _MISSING.search(message):
+        kind = {"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()]
+        return _missing(kind, found[2], f"volume {_volume(message)}" if _volume(message) else "the builder pod")
+    if found := _MISSING_KEY.search(message):
+        kind = "Secret" if found[1].lower() == "secret" else "ConfigMap"
+        return contract.Failure(
+            "ReferenceNotFound",
+            f"a {kind} has no key {found[2]} ({message})",
+            hint=f"add the key to the {kind}, or name another one; it is looked at again by itself",
+        )
+    return contract.Failure("InfrastructureFailed", f"a volume cannot be mounted: {message}", retryable=True)
+
+
+def container(name: str, reason: str, message: str) -> contract.Failure:
+    """Why a container cannot be started, from its waiting state."""
+    if found := _MISSING.search(message):
+        return _missing({"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()], found[2], f"container {name}")
+    return contract.Failure(
+        "InfrastructureFailed", f"container {name} cannot be started: {reason}: {message}", retryable=True
+    )
+
+
+def _missing(kind: str, name: str, user: str) -> contract.Failure:
+    return contract.Failure(
+        "ReferenceNotFound",
+        f"{kind} {name} does not exist in this namespace ({user} needs it)",
+        hint=f"create it, or name another one: kubectl get {kind.lower()} {name}; it is looked at again by itself",
+    )
+
+
+def _volume(message: str) -> str:
+    found = _VOLUME.search(message)
+    return found[1] if found else ""

@@ -1,0 +1,43 @@
+"""What happens after a failure, by its class, and when. Pure.
+
+Mistakes of people are never retried; what heals outside is looked at again for ever, ever more rarely; failures of the
+infrastructure are retried as often as the spec allows.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from strata_builder import contract
+
+FIRST_CHECK: Final = 60.0
+LONGEST_CHECK: Final = 1800.0
+FIRST_RETRY: Final = 5.0
+LONGEST_RETRY: Final = 300.0
+
+
+class Class(enum.Enum):
+    FINAL = "final"  # until somebody changes something
+    CHECKED = "checked"  # heals outside: looked at again
+    RETRIED = "retried"
+    WAITING = "waiting"  # comes by itself: no failure at all
+
+
+def class_of(reason: str) -> Class:
+    """The class of a reason of the contract; an unknown one is no ground for trying again."""
+    if reason in contract.HEALS_OUTSIDE:
+        return Class.CHECKED
+    if reason in contract.RETRIED:
+        return Class.RETRIED
+    return Class.WAITING if reason in contract.WAITING else Class.FINAL
+
+
+def check_delay(checks: int) -> float:
+    """Seconds until the look after `checks` looks that found it unhealed: 1, 2, 4 … 30 minutes."""
+    return min(FIRST_CHECK * 2.0 ** min(checks, 16), LONGEST_CHECK)
+
+
+def retry_delay(retries: int) -> float:
+    """Seconds until the attempt after `retries` retries: 5, 10, 20 s … 5 minutes."""
+    return min(FIRST_RETRY * 2.0 ** min(retries, 16), LONGEST_RETRY)

@@ -1,0 +1,108 @@
+"""Nothing is to be built: what is said then, and tags that have to move without a build. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_operator import conditions
+from strata_operator.imagebuild import contents, endings, isolation, questions, state, status, tags, target
+from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
+from strata_operator.imagebuild.questions import Steps
+
+IMAGE_CHECK: Final = 6 * 3600.0  # seconds between two looks whether an image is still there
+_AGAIN: Final = 60.0
+
+
+def keep(case: Case) -> Decision:
+    """As it was said when it came about."""
+    current = case.current
+    if current and current.phase == state.FAILED and not case.was.built(case.seen.generation):
+        return endings.still_failed(case, said(case))
+    found = conditions.find(case.was.conditions, conditions.READY) or {}
+    last = conditions.find(case.was.conditions, status.LAST) or {}
+    reason, text = str(found.get("reason") or ""), str(found.get("message") or "")
+    if found.get("status") != conditions.TRUE:
+        reason, text = "Unchanged", "the image is the one that was built last"
+    wanted = status.satisfied(reason, text)
+    if last.get("status") == conditions.FALSE and current and current.phase == state.FAILED:
+        wanted = status.failed(case.was, case.seen.generation, str(last["reason"]), said(case))
+    return conclude(case, wanted, look_again=next_look(case))
+
+
+def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps[Decision]:
+    """The image is what the spec asks for; its tags may not be."""
+    success = case.was.last_success
+    if success is None or case.was.built(case.seen.generation):
+        return keep(case)
+    git = case.wanted.git
+    facts = tags.Facts(
+        success.number, success.time or case.now, content.commit, content.ref, git.revision if git else ""
+    )
+    try:
+        wanted = tags.expand(case.wanted.tags, facts)
+    except errors.InvalidSpec as e:
+        return _not_tagged(case, isolation.failure(e))
+    failure = tags.conflict(wanted, (yield questions.Rivals(to.repository)))
+    if failure is None and wanted and list(wanted) != case.was.image.get("tags"):
+        failure = yield questions.Tag(to.repository, success.digest, wanted)
+    return _not_tagged(case, failure) if failure else _moved_on(case, success, wanted)
+
+
+def lost(case: Case, to: target.Target) -> Steps[bool]:
+    """Whether the image that was built is gone from the registry; a registry that does not answer proves nothing."""
+    digest = str(case.was.image.get("digest", ""))
+    if not to.ready or not digest:
+        return False
+    there = yield questions.Published(to.repository, digest, max_age=IMAGE_CHECK)
+    return there is False
+
+
+def unwatched(decision: Decision, case: Case, answer: questions.Unseen | contract.Failure) -> Decision:
+    """Say that the source cannot be watched, beside what is said of the image."""
+    reason = "AccessNotGranted" if isinstance(answer, questions.Unseen) else answer.reason
+    text = answer.message if isinstance(answer, questions.Unseen) else endings.message(answer)
+    before = case.seen.body.get("status") or {}
+    written = dict(decision.status or before)
+    polling = [status.polling_failed(reason, text)]
+    extra = conditions.merge(case.was.conditions, polling, generation=case.seen.generation, now=case.now)
+    written["conditions"] = [c for c in written.get("conditions", []) if c.get("type") != status.POLLING] + extra
+    return dataclasses.replace(decision, status=None if written == before else written)
+
+
+def said(case: Case) -> str:
+    """What was said of the last failure."""
+    last = conditions.find(case.was.conditions, status.LAST) or {}
+    return str(last.get("message") or (case.current.result if case.current else ""))
+
+
+def next_look(case: Case) -> float | None:
+    """Seconds until the source is polled, or what failed is looked at again."""
+    current = case.current
+    waits = [case.wanted.poll_interval] if case.wanted.poll_interval is not None else []
+    if current and current.phase == state.FAILED and current.next_time is not None:
+        waits.append(max(current.next_time - case.now, 0.0))
+    return min(waits, default=None)
+
+
+def _moved_on(case: Case, success: state.Success, wanted: tuple[str, ...]) -> Decision:
+    image = {name: value for name, value in case.was.image.items() if name != "tags"}
+    moved = dataclasses.replace(
+        case.was,
+        last_success=dataclasses.replace(success, generation=case.seen.generation),
+        image=image | ({"tags": list(wanted)} if wanted else {}),
+    )
+    text = f"nothing that counts for the image has changed since build {success.number}"
+    return conclude(
+        case.become(moved),
+        status.satisfied("Unchanged", text),
+        ended=Ended("unchanged", "Unchanged"),
+        look_again=case.wanted.poll_interval,
+    )
+
+
+def _not_tagged(case: Case, failure: contract.Failure) -> Decision:
+    """The image is there and cannot be given its tags: looked at again until it can."""
+    wanted = status.failed(case.was, case.seen.generation, failure.reason, endings.message(failure))
+    return conclude(case, wanted, look_again=_AGAIN)

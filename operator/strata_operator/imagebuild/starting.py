@@ -1,0 +1,186 @@
+"""The gates between the wish to build and a Job, in order; the first that is closed decides what is said. Pure.
+
+A build that waits is Pending; nothing is made in the cluster before all gates are open.
+"""
+
+from __future__ import annotations
+
+from strata_builder import contract, errors
+from strata_operator import conditions, names
+from strata_operator.imagebuild import endings, isolation, outcome, questions, state, status, tags
+from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished_jobs
+from strata_operator.imagebuild.contents import Content
+from strata_operator.imagebuild.questions import Steps
+from strata_operator.imagebuild.target import Target, not_ready
+
+_SOON = 2.0
+_LATER = 30.0
+#: Failures of a pod that never got to run: they have healed as soon as one runs.
+BEFORE_START = frozenset({"ReferenceNotFound", "PodRejected", "QuotaExceeded", "AccessNotGranted"})
+
+
+def wait(
+    case: Case,
+    waiting: outcome.Waiting,
+    *,
+    look_again: float | None = None,
+    queued: bool = False,
+    clear: bool = False,
+) -> Decision:
+    """The current build waits, without a Job, for something that comes by itself."""
+    pending = (
+        case.change(phase=state.PENDING) if case.current and case.current.phase != state.RETRYING else case
+    )
+    said = progress(pending, waiting.reason, waiting.message)
+    return conclude(pending, said, look_again=look_again, queued=queued, clear=clear)
+
+
+def progress(case: Case, reason: str, message: str, *, started: bool = False) -> list[conditions.Condition]:
+    """Conditions of a build that waits or runs; one that is only looked at again stays Stalled until it has healed."""
+    current = case.current
+    if current is None or not current.checks or (started and current.result in BEFORE_START):
+        return status.working(case.was, case.seen.generation, reason, message)
+    last = next((c for c in case.was.conditions if c.get("type") == status.LAST), {})
+    said = str(last.get("message") or message)
+    return status.rechecking(case.was, case.seen.generation, current.result, said)
+
+
+def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
+    """Take the current build, which is wanted and has no Job, through the gates."""
+    current = case.current
+    if current is None:
+        raise ValueError("nothing is wanted")
+    if current.phase == state.RETRYING and current.next_time and case.now < current.next_time:
+        return _between(case)
+    if not target.ready:
+        return wait(case, not_ready(target))
+    if refused := (yield from _refused(case, target, content)):
+        return endings.fail(case, refused, ran=False)
+    if unfinished_jobs(case.seen) or any(not outcome.ended(pod) for pod in case.seen.pods):
+        waiting = outcome.Waiting("Building", "an earlier builder pod is ending")
+        return wait(case, waiting, look_again=_SOON, clear=True)
+    position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
+    if position:
+        waiting = outcome.Waiting("Queued", f"{position - 1} builds are before this one")
+        return wait(case, waiting, look_again=_LATER, queued=True)
+    return (yield from _admit(case, target, content))
+
+
+def job(case: Case, target: Target, content: Content, rung: str) -> questions.Job:
+    """The Job of the current build's attempt on a rung. Its name tells all of these apart."""
+    current = case.current
+    if current is None:
+        raise ValueError("nothing is wanted")
+    number, attempt = str(current.number), str(current.attempt)
+    digest = names.short_hash(
+        case.seen.uid, number, str(current.generation), content.inputs, "linux", attempt, rung, length=8
+    )
+    name = names.derived("sib", case.seen.key.name, f"{number}-{attempt}-{digest}")
+    return questions.Job(
+        name=name,
+        number=current.number,
+        attempt=current.attempt,
+        generation=current.generation,
+        inputs=content.inputs,
+        isolation=rung,
+        repository=target.repository,
+        commit=content.commit,
+        ref=content.ref,
+        no_cache=current.no_cache,
+        args=content.args,
+    )
+
+
+def start(case: Case, planned: questions.Job) -> Decision:
+    """Write who is to run, then make its Job."""
+    changed = case.change(
+        phase=state.STARTING,
+        job=planned.name,
+        isolation=planned.isolation,
+        start_time=case.current.start_time if case.current and case.current.job and case.current.active else case.now,
+        completion_time=None,
+        next_time=None,
+        checks=case.current.checks if case.current and case.current.job else 0,  # a gate that opens has healed
+    )
+    text = f"build {planned.number}, attempt {planned.attempt} is starting ({planned.isolation})"
+    return conclude(changed, progress(changed, "Building", text), start=planned, look_again=_SOON)
+
+
+def candidates(case: Case, *, runs: bool | None) -> Steps[tuple[str, ...] | contract.Failure]:
+    """The rungs to try, the best first; the nodes are asked only where it matters."""
+    wanted = case.wanted
+    able = wanted.isolation == "Auto" and runs is not False and (yield questions.UserNamespaces())
+    return isolation.rungs(
+        wanted.isolation,
+        runs=runs,
+        network=wanted.network,
+        level=case.seen.pod_security,
+        user_namespaces=bool(able),
+    )
+
+
+def admitted(case: Case, target: Target, content: Content, rungs: tuple[str, ...], *, attempt: int) -> Steps[Decision]:
+    """Start `attempt` on the first rung that is admitted. Only Pod Security is a reason to try the next one."""
+    refusal: contract.Failure | None = None
+    trying = case.change(attempt=attempt)
+    for rung in rungs:
+        planned = job(trying, target, content, rung)
+        refusal = yield questions.Admission(planned)
+        if refusal is None:
+            return start(trying, planned)
+        if refusal.reason != "PodRejected":
+            break
+    if refusal is None:
+        raise ValueError("no rung to try")
+    return endings.fail(case, refusal, ran=False)
+
+
+def _admit(case: Case, target: Target, content: Content) -> Steps[Decision]:
+    runs = yield from _runs(case)
+    if isinstance(runs, contract.Failure):
+        return endings.fail(case, runs, ran=False)
+    rungs = yield from candidates(case, runs=runs)
+    if isinstance(rungs, contract.Failure):
+        return endings.fail(case, rungs, ran=False)
+    current = case.current
+    attempt = (current.attempt if current else 0) + 1
+    return (yield from admitted(case, target, content, rungs, attempt=attempt))
+
+
+def _refused(case: Case, target: Target, content: Content) -> Steps[contract.Failure | None]:
+    """Whether the tags can never be written: found out before anything is built."""
+    try:
+        wanted = tags.expand(case.wanted.tags, facts(case, content.commit, content.ref))
+    except errors.InvalidSpec as e:
+        unseen = not content.seen
+        return None if unseen else isolation.failure(e)
+    rivals = yield questions.Rivals(target.repository)
+    return tags.conflict(wanted, rivals)
+
+
+def facts(case: Case, commit: str, ref: str) -> tags.Facts:
+    """What the placeholders of tags stand for."""
+    git, current = case.wanted.git, case.current
+    number = current.number if current else 1
+    return tags.Facts(number, case.now, commit, ref, git.revision if git else "")
+
+
+def _runs(case: Case) -> Steps[bool | contract.Failure | None]:
+    """Whether steps run: read from an inline Dockerfile, else as the last build reported, else not known."""
+    if case.wanted.dockerfile_inline:
+        answer: bool | contract.Failure = yield questions.Runs(case.wanted.target)
+        return answer
+    current, last = case.current, case.was.last_success
+    if current and current.attempt and (current.isolation, current.result) == (isolation.LAYERS, "PodRejected"):
+        return True  # a Layers pod of this very build found a RUN
+    return False if last and last.isolation == isolation.LAYERS else None
+
+
+def _between(case: Case) -> Decision:
+    """Between two attempts: what was said of the failure stands."""
+    current = case.current
+    wait_for = (current.next_time or case.now) - case.now if current else 0.0
+    building = next((c for c in case.was.conditions if c.get("type") == status.BUILDING), {})
+    reason = str(building.get("reason") or "InfrastructureFailed")
+    text = str(building.get("message") or "the next attempt follows")
+    return conclude(case, progress(case, reason, text), look_again=wait_for)

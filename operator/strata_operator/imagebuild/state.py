@@ -1,0 +1,168 @@
+"""The status of an ImageBuild as values, and back. Pure.
+
+All that the operator has to remember between two looks at an object is here, so that it can be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from strata_operator import conditions
+
+PENDING: Final = "Pending"  # wanted, and waiting for something
+STARTING: Final = "Starting"  # its Job is about to be there
+RUNNING: Final = "Running"  # its Job was seen
+RETRYING: Final = "Retrying"  # the infrastructure failed; the next attempt has a time
+SUCCEEDED: Final = "Succeeded"
+FAILED: Final = "Failed"
+SUPERSEDED: Final = "Superseded"
+SUSPENDED: Final = "Suspended"
+ACTIVE: Final = frozenset({STARTING, RUNNING})  # phases that have, or are about to have, a Job
+OPEN: Final = ACTIVE | {PENDING, RETRYING}
+
+#: Fields of the status that describe the image of the last success.
+IMAGE_FIELDS: Final = (
+    "image",
+    "references",
+    "digest",
+    "size",
+    "tags",
+    "repository",
+    "platforms",
+    "inputs",
+    "source",
+    "baseImages",
+    "metrics",
+    "steps",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The newest build. Times are Unix seconds."""
+
+    number: int
+    generation: int = 0
+    phase: str = PENDING
+    reason: str = ""
+    fields: str = ""
+    inputs: str = ""
+    commit: str = ""
+    ref: str = ""
+    job: str = ""
+    attempt: int = 0
+    retries: int = 0
+    checks: int = 0
+    isolation: str = ""
+    no_cache: bool = False
+    result: str = ""
+    next_time: float | None = None
+    queued_time: float | None = None
+    start_time: float | None = None
+    completion_time: float | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.phase in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    number: int
+    generation: int
+    digest: str
+    time: float | None = None
+    isolation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A whole status; `image` holds IMAGE_FIELDS as they are written."""
+
+    observed_generation: int = -1
+    current: Current | None = None
+    last_success: Success | None = None
+    handled_rebuild: str = ""
+    handled_no_cache: str = ""
+    image: Mapping[str, Any] = field(default_factory=dict)
+    builds: Sequence[Mapping[str, Any]] = ()
+    conditions: Sequence[Mapping[str, Any]] = ()
+
+    def with_current(self, **changes: Any) -> State:
+        """The state with a changed current build."""
+        if self.current is None:
+            raise ValueError("there is no current build to change")
+        return dataclasses.replace(self, current=dataclasses.replace(self.current, **changes))
+
+    def built(self, generation: int) -> bool:
+        """Whether the image in the registry is that of `generation`."""
+        return self.last_success is not None and self.last_success.generation == generation
+
+
+def read(status: Mapping[str, Any]) -> State:
+    """The state in a status that this module wrote, or in an empty one."""
+    current, success = status.get("current"), status.get("lastSuccess")
+    return State(
+        observed_generation=status.get("observedGeneration", -1),
+        current=_from_json(Current, current) if current else None,
+        last_success=_from_json(Success, success) if success else None,
+        handled_rebuild=status.get("lastHandledRebuild", ""),
+        handled_no_cache=status.get("lastHandledNoCache", ""),
+        image={name: status[name] for name in IMAGE_FIELDS if name in status},
+        builds=tuple(status.get("builds") or ()),
+        conditions=tuple(status.get("conditions") or ()),
+    )
+
+
+def write(state: State) -> dict[str, Any]:
+    """The status of `state`; what is empty is left out."""
+    status: dict[str, Any] = {"observedGeneration": state.observed_generation, "conditions": list(state.conditions)}
+    status |= state.image
+    if state.current:
+        status["current"] = _to_json(state.current)
+    if state.last_success:
+        status["lastSuccess"] = _to_json(state.last_success)
+    if state.handled_rebuild:
+        status["lastHandledRebuild"] = state.handled_rebuild
+    if state.handled_no_cache:
+        status["lastHandledNoCache"] = state.handled_no_cache
+    if state.builds:
+        status["builds"] = list(state.builds)
+    return status
+
+
+def stamp(seconds: float) -> str:
+    """Unix time as RFC 3339 with milliseconds: builds can take less than a second."""
+    moment = datetime.datetime.fromtimestamp(round(seconds, 3), datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _to_json(value: Current | Success) -> dict[str, Any]:
+    found = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return {
+        _camel(name): _out(name, item)
+        for name, item in found.items()
+        if item not in (None, "", False) or name == "number"
+    }
+
+
+def _from_json(kind: Any, data: Mapping[str, Any]) -> Any:
+    known = {f.name: data[_camel(f.name)] for f in dataclasses.fields(kind) if _camel(f.name) in data}
+    return kind(**{name: conditions.unix(item) if _is_time(name) else item for name, item in known.items()})
+
+
+def _out(name: str, item: Any) -> Any:
+    return stamp(item) if _is_time(name) else item
+
+
+def _is_time(name: str) -> bool:
+    return name == "time" or name.endswith("_time")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,70 @@
+"""Where an image goes: the Registry as this build may use it, or why it may not (yet). Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from strata_builder import contract
+from strata_operator import kube
+from strata_operator.imagebuild import outcome, spec
+from strata_operator.registry import view
+
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
+LONGEST: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A repository of a Registry. `ready` tells whether a build may begin; `problem` why not."""
+
+    view: view.View
+    repository: str
+
+    @property
+    def ready(self) -> bool:
+        return self.view.ready
+
+
+def of(
+    registry: kube.Object | None, namespace: kube.Object | None, wanted: spec.Spec, key: tuple[str, str]
+) -> Target | contract.Failure | outcome.Waiting:
+    """The target of the ImageBuild `key` (namespace, name); `namespace` is the object of its namespace."""
+    called = f"Registry {wanted.registry_namespace}/{wanted.registry}"
+    if registry is None:
+        return outcome.Waiting("RegistryNotFound", f"{called} does not exist yet; the build goes on when it appears")
+    seen = view.view(registry)
+    labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
+    if not seen.admits(key[0], labels):
+        return contract.Failure(
+            "AccessNotGranted",
+            f"{called} does not grant builds of namespace {key[0]}",
+            hint="its owner can grant them in the Registry's spec.access; or use a Registry of this namespace",
+        )
+    return _repository(seen, wanted, key)
+
+
+def not_ready(target: Target) -> outcome.Waiting:
+    return outcome.Waiting(
+        "RegistryNotReady", f"Registry {target.view.registry.key} is not ready: {target.view.problem}"
+    )
+
+
+def _repository(seen: view.View, wanted: spec.Spec, key: tuple[str, str]) -> Target | contract.Failure:
+    try:
+        repository = seen.repository(key[0], key[1], wanted.repository)
+    except ValueError as e:
+        return contract.Failure("AccessNotGranted", str(e), hint="change spec.output.repository")
+    if len(repository) > LONGEST or not _REPOSITORY.fullmatch(repository):
+        why = (
+            f"has {len(repository)} characters, {LONGEST} are the most"
+            if len(repository) > LONGEST
+            else "is no repository"
+        )
+        return contract.Failure(
+            "InvalidSpec",
+            f"the Registry's repositoryTemplate gives {repository[:80]!r}, which {why}",
+            hint="set spec.output.repository, or give the ImageBuild a shorter name",
+        )
+    return Target(seen, repository)

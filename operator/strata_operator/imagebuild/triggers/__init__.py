@@ -1,0 +1,1 @@
+"""What starts a build besides a change of its spec."""

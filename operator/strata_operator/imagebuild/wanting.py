@@ -1,0 +1,92 @@
+"""Is a build wanted, and why; is it the one that waits, or the next number? Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from strata_operator import names
+from strata_operator.imagebuild import inputs, state
+from strata_operator.imagebuild.case import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """`goes_on` with the current number, else the next one."""
+
+    reason: str
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The image is as wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """The newest build failed, and nothing that counts has changed since."""
+
+
+def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing | Nobody:
+    """What is wanted, given the digest of the inputs; `seen` is false if only the pod can tell the commit."""
+    current = case.current
+    if current and _waits(current):
+        return Build(current.reason, goes_on=True)
+    if case.forced or current is None:
+        return Build(case.forced or "SpecChanged")
+    if case.was.image.get("inputs") == digest and (seen or not case.fresh):
+        return Nothing()
+    if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
+        return Nobody() if idle(case) else Build(current.reason, goes_on=True)
+    return Build(_change(case, current, commit))
+
+
+def idle(case: Case) -> bool:
+    """Nothing is to be begun unless the inputs turn out to have changed."""
+    current = case.current
+    if current is None or case.fresh or case.forced or _waits(current):
+        return False
+    if current.phase == state.FAILED:
+        return bool(current.job) and not due(case)
+    return current.phase == state.SUCCEEDED or case.was.built(case.seen.generation)
+
+
+def due(case: Case) -> bool:
+    """The time has come to look again at what failed."""
+    next_time = case.current.next_time if case.current else None
+    return next_time is not None and case.now >= next_time
+
+
+def intend(case: Case, build: Build | None = None) -> Case:
+    """The case with the wanted build as its current one.
+
+    Without `build` it is not known whether the inputs have changed: a build that waits or has failed goes on.
+    """
+    current = case.current
+    failed = current is not None and current.phase == state.FAILED and not case.fresh and not case.forced
+    if current and (_waits(current) or (failed and build is None) or (build and build.goes_on)):
+        return case
+    asked, no_cache = (case.seen.annotation(name) for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE))
+    new = state.Current(
+        number=(current.number if current else 0) + 1,
+        generation=case.seen.generation,
+        reason=build.reason if build else case.forced or "SpecChanged",
+        fields=inputs.fields(case.wanted),
+        no_cache=bool(no_cache) and no_cache != case.was.handled_no_cache,
+        queued_time=case.now,
+    )
+    changed = dataclasses.replace(case.was, current=new, handled_rebuild=asked, handled_no_cache=no_cache)
+    return case.become(changed)
+
+
+def _waits(current: state.Current) -> bool:
+    return current.phase in (state.PENDING, state.RETRYING)
+
+
+def _change(case: Case, current: state.Current, commit: str) -> str:
+    if current.phase == state.SUSPENDED:
+        return "Resumed"
+    if case.fresh or inputs.fields(case.wanted) != current.fields:
+        return "SpecChanged"
+    return "CommitChanged" if commit != current.commit else "InputsChanged"

@@ -1,0 +1,882 @@
+"""Every row of the conditions table, every gate before a Job, every class of failure: as decisions in a small world."""
+
+from typing import Any
+
+import pytest
+
+from strata_builder import contract
+from strata_operator.imagebuild import questions, tags
+from support import imagebuilds as ib
+from support.imagebuilds import World, ended, result, running, waiting
+
+FAILURE = contract.Failure
+
+
+def failed_world(failure: contract.Failure, **kwargs: Any) -> World:
+    """A world whose first build has ended with `failure`."""
+    world = World(**kwargs)
+    world.settle()
+    world.pod(ended(code=1, message=failure))
+    world.finish(phase="Failed")
+    world.settle()
+    return world
+
+
+# -- the table of conditions --
+
+
+def test_a_new_object_becomes_reconciling_and_gets_one_job():
+    world = World()
+    decision = world.step()
+    assert decision.start is not None
+    assert world.condition("Ready") == ("Unknown", "Building")
+    assert world.condition("Reconciling") == ("True", "Building")
+    assert world.condition("Building") == ("True", "Building")
+    assert world.condition("Stalled") is None
+    assert world.status["observedGeneration"] == 1
+    assert world.current["phase"] == "Starting"
+    world.settle()
+    assert len(world.started) == 1
+    assert world.current["phase"] == "Running"
+
+
+def test_a_build_that_ended_well_is_ready_and_tagged_and_counted_once():
+    world = World()
+    said = result(metrics=contract.Metrics(fetch_seconds=1.5, pushed_bytes=10, layers=2), started=ib.NOW + 1)
+    world.step()
+    world.now += 4
+    world.succeed(said)
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+    assert world.condition("Reconciling") is None
+    assert world.condition("Building") is None
+    assert world.status["digest"] == ib.DIGEST
+    assert world.status["image"] == f"localhost:5000/team/web@{ib.DIGEST}"
+    assert world.status["references"]["push"] == f"registry.example:5000/team/web@{ib.DIGEST}"
+    assert world.status["tags"] == ["latest"]
+    assert world.status["lastSuccess"]["generation"] == 1
+    assert world.status["metrics"]["durationSeconds"] == 4
+    assert world.status["metrics"]["podStartSeconds"] == 1
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded"]
+    assert [t.tags for t in world.tagged] == [("latest",)]
+    assert [(e.result, e.reason) for e in world.counted] == [("succeeded", "Succeeded")]
+    job = next(iter(world.jobs.values()))
+    assert job["spec"]["ttlSecondsAfterFinished"] == 3600
+
+
+def test_the_ttl_is_given_only_after_the_result_is_in_the_status():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    before = world.look()
+    assert before.status is not None
+    assert before.expire_jobs == (world.current["job"],)  # applied after the status, by the order of the fields
+
+
+def test_a_rebuild_keeps_ready_and_says_that_it_builds():
+    world = World()
+    world.succeed()
+    world.annotate("strata.build/rebuild", "1")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("Building") == ("True", "Building")
+    assert world.condition("Reconciling") is None
+    assert world.current["number"] == 2
+    assert world.current["reason"] == "Rebuild"
+    assert world.status["lastHandledRebuild"] == "1"
+
+
+def test_a_failed_rebuild_leaves_the_image_ready():
+    world = World()
+    world.succeed()
+    world.annotate("strata.build/rebuild", "1")
+    world.settle()
+    world.pod(ended(code=11, message=FAILURE("RunFailed", "exit 1")))
+    world.finish(phase="Failed")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("LastBuildSucceeded") == ("False", "RunFailed")
+    assert world.condition("Stalled") is None
+    assert world.status["digest"] == ib.DIGEST
+    assert len(world.started) == 2
+
+
+def test_the_first_build_of_a_new_generation_that_fails_is_stalled_and_keeps_the_old_image():
+    world = World()
+    world.succeed()
+    world.edit(target="other")
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "Building")
+    world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no", file="Dockerfile", line=3)))
+    world.finish(phase="Failed")
+    world.settle()
+    assert world.condition("Ready") == ("False", "DockerfileInvalid")
+    assert world.condition("Stalled") == ("True", "DockerfileInvalid")
+    assert world.status["digest"] == ib.DIGEST
+    assert world.status["lastSuccess"]["generation"] == 1
+
+
+def test_suspending_an_idle_build_leaves_ready_as_it_was():
+    world = World()
+    world.succeed()
+    world.edit(suspend=True)
+    world.settle()
+    assert world.condition("Suspended") == ("True", "Suspended")
+    assert world.condition("Ready") == ("True", "Succeeded")
+    world.annotate("strata.build/rebuild", "x")
+    world.settle()
+    assert len(world.started) == 1
+
+
+def test_suspending_ends_a_running_build_and_resuming_builds_again():
+    world = World()
+    world.settle()
+    world.pod(running())
+    world.edit(suspend=True)
+    world.settle()
+    assert world.jobs == {}
+    assert world.current["phase"] == "Suspended"
+    assert world.condition("Reconciling") is None
+    world.edit(suspend=False)
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "Resumed")
+
+
+def test_every_condition_carries_the_generation():
+    world = World()
+    world.succeed()
+    world.edit(timeout="5m")
+    world.settle()
+    assert {c["observedGeneration"] for c in world.status["conditions"]} == {2}
+
+
+# -- unchanged --
+
+
+def test_looking_again_at_a_finished_build_changes_nothing_and_starts_nothing():
+    world = World()
+    world.succeed()
+    before = world.status
+    for _ in range(5):
+        world.now += 700
+        assert world.look().status is None
+    assert world.status == before
+    assert len(world.started) == 1
+
+
+def test_a_new_generation_with_the_same_inputs_is_unchanged_without_a_pod():
+    world = World()
+    world.succeed()
+    world.edit(timeout="5m", retries=1)
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert world.status["lastSuccess"]["generation"] == 2
+    assert len(world.started) == 1
+    assert [e.result for e in world.counted] == ["succeeded", "unchanged"]
+
+
+def test_a_change_of_tags_alone_moves_tags_without_a_pod():
+    world = World()
+    world.succeed()
+    world.edit(output={"registry": {"name": "main"}, "tags": ["v1", "{build}"]})
+    world.settle()
+    assert world.status["tags"] == ["v1", "1"]
+    assert world.tagged[-1].tags == ("v1", "1")
+    assert len(world.started) == 1
+
+
+def test_tags_that_cannot_be_written_now_are_written_later():
+    world = World()
+    world.succeed()
+    world.answers[questions.Tag] = FAILURE("RegistryUnavailable", "503", retryable=True)
+    world.edit(output={"registry": {"name": "main"}, "tags": ["v1"]})
+    world.settle()
+    assert (world.condition("Ready") or ("",))[0] == "False"
+    world.answers[questions.Tag] = None
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert world.status["tags"] == ["v1"]
+
+
+def test_an_image_that_is_gone_from_the_registry_is_built_again():
+    world = World()
+    world.succeed()
+    world.answers[questions.Published] = False
+    world.step()
+    assert (world.current["number"], world.current["reason"]) == (2, "ImageLost")
+
+
+def test_a_registry_that_does_not_answer_is_no_proof_that_the_image_is_gone():
+    world = World()
+    world.succeed()
+    world.answers[questions.Published] = FAILURE("RegistryUnavailable", "503")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert len(world.started) == 1
+
+
+def test_going_back_to_the_spec_that_was_built_is_unchanged():
+    world = World()
+    world.succeed()
+    world.edit(target="broken")
+    world.settle()
+    world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no stage")))
+    world.finish(phase="Failed")
+    world.settle()
+    world.body["spec"].pop("target")
+    world.edit()
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert len(world.started) == 2
+
+
+# -- gates --
+
+
+def test_a_registry_that_comes_later_is_waited_for():
+    world = World(registry=None)
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "RegistryNotFound")
+    assert world.condition("Stalled") is None
+    assert world.started == []
+    world.registry = ib.registry(ready=False)
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "RegistryNotReady")
+    world.registry = ib.registry()
+    world.settle()
+    assert len(world.started) == 1
+    assert world.current["number"] == 1
+
+
+def test_a_registry_that_does_not_grant_access_stalls_until_it_does():
+    world = World(registry=ib.registry(namespace="other"))
+    world.body["spec"]["output"] = {"registry": {"name": "main", "namespace": "other"}}
+    world.settle()
+    assert world.condition("Stalled") == ("True", "AccessNotGranted")
+    world.registry = ib.registry(
+        namespace="other", access={"namespaces": "Selector", "selector": {"matchLabels": {"use": "yes"}}}
+    )
+    world.namespace["metadata"]["labels"]["use"] = "yes"
+    world.settle()
+    assert len(world.started) == 1
+    assert world.condition("Ready") == ("Unknown", "Building")
+
+
+def test_a_repository_over_255_characters_is_an_invalid_spec():
+    world = World(body=ib.build(name="a" * 253))
+    world.settle()
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert "255" in world.message()
+    assert world.started == []
+
+
+def test_a_name_of_253_characters_works_with_a_repository_of_its_own():
+    body = ib.build(name="a" * 253, output={"registry": {"name": "main"}, "repository": "team/web"})
+    world = World(body=body)
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert len(world.started[0].name) <= 63
+
+
+def test_a_repository_outside_the_template_is_not_granted():
+    body = ib.build(output={"registry": {"name": "main"}, "repository": "other/web"})
+    world = World(body=body)
+    world.settle()
+    assert world.condition("Stalled") == ("True", "AccessNotGranted")
+
+
+def test_the_older_of_two_resources_keeps_the_tag():
+    world = World()
+    world.answers[questions.Rivals] = (tags.Rival("team/old", True, ("latest",)),)
+    world.settle()
+    assert world.condition("Stalled") == ("True", "DestinationConflict")
+    assert "team/old" in world.message()
+    assert world.started == []
+    world.answers[questions.Rivals] = ()
+    world.settle()
+    assert len(world.started) == 1
+
+
+def test_the_younger_of_two_resources_is_no_conflict():
+    world = World()
+    world.answers[questions.Rivals] = (tags.Rival("team/young", False, ("latest",)),)
+    world.settle()
+    assert len(world.started) == 1
+
+
+def test_no_free_place_means_queued_with_the_position():
+    world = World()
+    world.answers[questions.Slot] = 3
+    decision = world.settle()
+    assert world.condition("Ready") == ("Unknown", "Queued")
+    assert "2 builds are before" in world.message()
+    assert decision.queued
+    assert world.started == []
+    world.answers[questions.Slot] = 0
+    world.settle()
+    assert len(world.started) == 1
+    assert world.current["number"] == 1
+
+
+def test_a_missing_config_map_stalls_and_heals_as_soon_as_it_is_there():
+    body = ib.build(args=[{"name": "V", "valueFrom": {"configMapKeyRef": {"name": "versions", "key": "app"}}}])
+    world = World(body=body)
+    world.settle()
+    assert world.condition("Stalled") == ("True", "ReferenceNotFound")
+    assert "ConfigMap versions" in world.message()
+    assert world.started == []
+    world.answers[questions.ConfigMaps] = {"versions": {"data": {"other": "1"}}}
+    world.settle()
+    assert "no key app" in world.message()
+    world.answers[questions.ConfigMaps] = {"versions": {"data": {"app": "1"}}}
+    world.settle()
+    assert world.started[0].args == (("V", "1"),)
+    assert world.current["number"] == 1
+
+
+def test_a_change_of_a_config_map_is_a_new_build():
+    body = ib.build(source={"configMap": {"name": "site"}})
+    world = World(body=body)
+    world.answers[questions.ConfigMaps] = {"site": {"data": {"a": "1"}}}
+    world.succeed()
+    world.answers[questions.ConfigMaps] = {"site": {"data": {"a": "2"}}}
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "InputsChanged")
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [("{commit}", "has no value"), ("{branch}", "has no value"), ("a{build}" + "b" * 127, "no tag")],
+)
+def test_tags_that_can_never_be_are_found_before_anything_is_built(tag, words):
+    world = World(body=ib.build(output={"registry": {"name": "main"}, "tags": [tag]}))
+    world.settle()
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert words in world.message()
+    assert world.started == []
+
+
+def test_a_broken_inline_dockerfile_needs_no_pod_to_be_found():
+    world = World()
+    world.answers[questions.Runs] = FAILURE("DockerfileInvalid", "Dockerfile:1: FRMO", file="Dockerfile", line=1)
+    world.settle()
+    assert world.condition("Stalled") == ("True", "DockerfileInvalid")
+    assert world.started == []
+    for _ in range(3):
+        world.now += 3600
+        assert world.look().status is None
+
+
+def test_an_invalid_spec_supersedes_what_runs():
+    world = World()
+    world.settle()
+    world.edit(timeout="soon")
+    world.settle()
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert "spec.timeout" in world.message()
+    assert world.jobs == {}
+
+
+# -- isolation --
+
+
+def test_auto_takes_layers_where_nothing_runs():
+    world = World()
+    world.settle()
+    assert world.started[0].isolation == "Layers"
+
+
+@pytest.mark.parametrize(
+    ("level", "able", "rung"),
+    [
+        ("privileged", True, "UserNS"),
+        ("privileged", False, "InPlace"),
+        ("baseline", True, "InPlace"),
+        (None, True, "UserNS"),
+    ],
+)
+def test_auto_takes_the_strongest_rung_that_the_namespace_admits(level, able, rung):
+    world = World(namespace=ib.namespace(level))
+    world.answers |= {questions.Runs: True, questions.UserNamespaces: able}
+    world.settle()
+    assert world.started[0].isolation == rung
+
+
+def test_a_refusal_by_pod_security_tries_the_next_rung():
+    refusal = FAILURE("PodRejected", "violates")
+    world = World()
+    world.answers[questions.Runs] = True
+    world.answers[questions.Admission] = lambda asked: refusal if asked.job.isolation == "UserNS" else None
+    world.settle()
+    assert [j.isolation for j in world.started] == ["InPlace"]
+
+
+def test_a_refusal_by_quota_is_the_answer():
+    world = World()
+    world.answers[questions.Runs] = True
+    world.answers[questions.Admission] = FAILURE("QuotaExceeded", "exceeded quota: q")
+    world.settle()
+    assert world.condition("Stalled") == ("True", "QuotaExceeded")
+    assert world.started == []
+    world.answers[questions.Admission] = None
+    world.settle()
+    assert len(world.started) == 1
+    assert world.current["attempt"] == 1
+
+
+def test_run_steps_in_a_restricted_namespace_are_rejected_naming_the_label():
+    world = World(namespace=ib.namespace("restricted"))
+    world.answers[questions.Runs] = True
+    world.settle()
+    assert world.condition("Stalled") == ("True", "PodRejected")
+    assert "pod-security.kubernetes.io/enforce" in world.message()
+    assert world.started == []
+
+
+def test_a_layers_pod_that_finds_a_run_is_followed_by_the_right_pod_in_the_same_attempt():
+    body = ib.build(dockerfile={"path": "Dockerfile"})
+    world = World(body=body, namespace=ib.namespace("baseline"))
+    world.succeed()
+    world.body["status"]["lastSuccess"]["isolation"] = "Layers"
+    world.edit(target="x")
+    world.settle()
+    assert world.started[-1].isolation == "Layers"
+    world.pod(ended(code=10, message=FAILURE("PodRejected", "Dockerfile:2: RUN")))
+    world.finish(phase="Failed")
+    world.settle()
+    assert [j.isolation for j in world.started[1:]] == ["Layers", "InPlace"]
+    assert world.current["attempt"] == 1
+    assert world.current["isolation"] == "InPlace"
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_layers_pod_that_finds_a_run_in_a_restricted_namespace_is_rejected_once():
+    body = ib.build(dockerfile={"path": "Dockerfile"})
+    world = World(body=body, namespace=ib.namespace("restricted"))
+    world.settle()
+    assert world.started[0].isolation == "Layers"
+    world.pod(ended(code=10))
+    world.finish(phase="Failed")
+    world.settle()
+    assert world.condition("Stalled") == ("True", "PodRejected")
+    assert len(world.started) == 1
+    world.namespace = ib.namespace("baseline")
+    world.settle()
+    assert world.started[-1].isolation == "InPlace"
+
+
+def test_isolation_layers_with_run_steps_is_an_invalid_spec():
+    world = World(body=ib.build(isolation="Layers"))
+    world.answers[questions.Runs] = True
+    world.settle()
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+
+
+# -- failures by class --
+
+
+@pytest.mark.parametrize("reason", sorted(contract.NO_RETRY))
+def test_a_mistake_is_never_retried(reason):
+    world = failed_world(FAILURE(reason, "because"))
+    assert world.condition("Stalled") == ("True", reason)
+    assert world.current["phase"] == "Failed"
+    for _ in range(4):
+        world.now += 7200
+        assert world.look().status is None
+    assert len(world.started) == 1
+    assert world.status["builds"][0]["result"] == reason
+
+
+@pytest.mark.parametrize("reason", sorted(contract.HEALS_OUTSIDE))
+def test_what_heals_outside_is_checked_ever_more_rarely_and_stays_stalled(reason):
+    world = failed_world(FAILURE(reason, "because"))
+    world.answers[questions.Admission] = None
+    delays: list[float] = []
+    for count in range(1, 7):
+        assert world.condition("Stalled") == ("True", reason)
+        delays.append(world.look().look_again or 0)
+        world.now += delays[-1]
+        world.settle()
+        assert len(world.started) == count + 1
+        assert world.condition("Stalled") == ("True", reason)
+        world.pod(ended(code=1, message=FAILURE(reason, "because")))
+        world.finish(phase="Failed")
+        world.settle()
+    assert delays == [60, 120, 240, 480, 960, 1800]
+    assert world.current["number"] == 1
+    assert len(world.status["builds"]) == 1
+    world.now += 1800
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize("reason", sorted(contract.RETRIED))
+def test_the_infrastructure_is_retried_as_often_as_the_spec_allows(reason):
+    world = World(body=ib.build(retries=2))
+    world.settle()
+    delays: list[float] = []
+    for _ in range(3):
+        world.pod(ended(code=20, message=FAILURE(reason, "because", retryable=True)))
+        world.finish(phase="Failed")
+        world.settle()
+        if world.current["phase"] == "Retrying":
+            assert world.condition("Ready") == ("Unknown", reason)
+            assert world.condition("Stalled") is None
+            delays.append(world.look().look_again or 0)
+            world.now += delays[-1]
+            world.settle()
+    assert delays == [5, 10]
+    assert world.current["attempt"] == 3
+    assert world.condition("Stalled") == ("True", reason)
+    assert len({j.name for j in world.started}) == 3
+
+
+def test_a_retry_does_not_start_before_its_time():
+    world = failed_world(FAILURE("InfrastructureFailed", "node"))
+    world.now += 1
+    world.settle()
+    assert len(world.started) == 1
+
+
+def test_a_failed_build_is_built_again_when_the_spec_changes_in_what_does_not_count():
+    world = failed_world(FAILURE("OutOfMemory", "1Gi"))
+    world.edit(pod={"resources": {"limits": {"memory": "4Gi"}}})
+    world.settle()
+    assert len(world.started) == 2
+    assert world.current["number"] == 2
+
+
+# -- superseding --
+
+
+def test_a_spec_change_ends_the_running_pod_and_builds_the_new_spec():
+    world = World()
+    world.settle()
+    old = world.current["job"]
+    world.pod(running())
+    world.edit(target="other")
+    world.step()
+    assert old not in world.jobs
+    world.settle()
+    assert (world.current["number"], world.current["generation"]) == (2, 2)
+    assert world.status["builds"][0]["result"] == "Superseded"
+    assert len(world.jobs) == 1
+
+
+def test_the_next_build_waits_until_the_old_pod_is_gone():
+    world = World()
+    world.settle()
+    lingering = world.pod(running())
+    world.edit(target="other")
+    world.step()
+    world.pods[lingering["metadata"]["name"]] = lingering
+    world.settle()
+    assert len(world.started) == 1
+    assert "ending" in world.message("Building")
+    del world.pods[lingering["metadata"]["name"]]
+    world.settle()
+    assert len(world.started) == 2
+
+
+def test_a_pod_on_a_lost_node_does_not_hold_up_the_next_build():
+    world = World()
+    world.settle()
+    lost = world.pod(running())
+    world.edit(target="other")
+    world.step()
+    lost["status"]["phase"] = "Unknown"
+    world.pods[lost["metadata"]["name"]] = lost
+    world.settle()
+    assert len(world.started) == 2
+
+
+def test_a_result_of_a_superseded_build_is_never_tagged():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    world.edit(target="other")
+    world.settle()
+    assert world.tagged == []
+    assert world.current["number"] == 2
+
+
+def test_a_spec_change_that_does_not_count_lets_the_build_go_on():
+    world = World()
+    world.settle()
+    world.edit(retries=0, history={"succeeded": 1, "failed": 1})
+    world.settle()
+    assert len(world.started) == 1
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.status["lastSuccess"]["generation"] == 2
+
+
+def test_a_rebuild_asked_for_during_a_build_follows_it():
+    world = World()
+    world.settle()
+    world.annotate("strata.build/rebuild", "now")
+    world.settle()
+    assert len(world.started) == 1
+    world.pod(ended(message=result()))
+    world.finish()
+    world.settle()
+    assert len(world.started) == 2
+    assert world.current["reason"] == "Rebuild"
+
+
+def test_no_cache_is_for_one_build():
+    world = World()
+    world.succeed()
+    world.annotate("strata.build/no-cache", "1")
+    world.succeed()
+    world.edit(target="x")
+    world.succeed()
+    assert [j.no_cache for j in world.started] == [False, True, False]
+    assert world.status["lastHandledNoCache"] == "1"
+
+
+def test_removing_the_annotation_builds_nothing():
+    world = World()
+    world.annotate("strata.build/rebuild", "1")
+    world.succeed()
+    world.body["metadata"]["annotations"] = {}
+    world.settle()
+    assert len(world.started) == 1
+
+
+# -- restarts --
+
+
+def test_an_operator_killed_after_the_status_and_before_the_job_makes_the_same_job():
+    world = World()
+    decision = world.look()
+    world.body = {**world.body, "status": decision.status}
+    world.now += 3
+    again = world.look()
+    assert again.start == decision.start
+    world.settle()
+    assert len(world.jobs) == 1
+    assert world.current["attempt"] == 1
+
+
+def test_an_operator_killed_after_the_tag_and_before_the_status_tags_again_and_ends_the_same():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    first, second = world.look(), world.look()
+    assert first == second
+    assert len(world.tagged) == 2
+
+
+def test_the_spec_edited_between_the_status_and_the_job_starts_only_the_new_one():
+    world = World()
+    world.body = {**world.body, "status": world.look().status}
+    world.edit(target="other")
+    world.settle()
+    assert len(world.jobs) == 1
+    assert world.started[-1].generation == 2
+    assert world.current["generation"] == 2
+
+
+def test_a_result_read_twenty_minutes_late_still_counts():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    world.now += 1200
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_pod_that_vanished_after_its_push_loses_no_result():
+    world = World()
+    world.settle()
+    world.jobs[world.current["job"]]["status"] = {"failed": 1}
+    world.answers[questions.LostResult] = result()
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_job_that_somebody_deleted_is_an_attempt_of_the_infrastructure():
+    world = World()
+    world.settle()
+    world.jobs.clear()
+    world.settle()
+    assert world.current["phase"] == "Retrying"
+    world.now += 10
+    world.settle()
+    assert world.current["attempt"] == 2
+
+
+# -- publishing --
+
+
+def test_a_digest_that_the_registry_does_not_have_is_no_success():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    world.answers[questions.Published] = False
+    world.settle()
+    assert world.current["phase"] == "Retrying"
+    assert world.tagged == []
+
+
+def test_a_registry_that_is_down_when_the_tags_are_due_costs_no_attempt():
+    world = World()
+    world.settle()
+    world.pod(ended(message=result()))
+    world.finish()
+    world.answers[questions.Tag] = FAILURE("RegistryUnavailable", "503", retryable=True)
+    decision = world.settle()
+    assert world.condition("Ready") == ("Unknown", "RegistryUnavailable")
+    assert decision.look_again == 10
+    world.answers[questions.Tag] = None
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.current["attempt"] == 1
+
+
+def test_no_tags_is_no_tagging():
+    world = World(body=ib.build(output={"registry": {"name": "main"}, "tags": []}))
+    world.succeed()
+    assert world.tagged == []
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+# -- git --
+
+
+def git_world(**git: Any) -> World:
+    source = {"git": {"url": "https://host.example/a.git", "revision": "main"} | git}
+    return World(body=ib.build(source=source, dockerfile={"path": "Dockerfile"}))
+
+
+def test_the_commit_is_resolved_before_a_build_and_is_in_the_tags():
+    world = git_world()
+    world.body["spec"]["output"] = {"registry": {"name": "main"}, "tags": ["{branch}-{shortCommit}"]}
+    world.succeed()
+    assert world.started[0].commit == ib.COMMIT
+    assert world.status["source"]["commit"] == ib.COMMIT
+    assert world.status["tags"] == [f"main-{ib.COMMIT[:12]}"]
+
+
+def test_a_new_commit_is_built_only_if_the_source_is_polled():
+    world = git_world()
+    world.succeed()
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.settle()
+    assert len(world.started) == 1
+    world.edit(triggers={"git": {"pollInterval": "30s"}})
+    world.settle()
+    assert len(world.started) == 2
+
+
+def test_polling_builds_a_new_commit_and_looks_again_in_time():
+    world = git_world()
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
+    world.succeed()
+    assert world.look().look_again == 30
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
+
+
+def test_a_poll_that_fails_says_so_and_leaves_the_image():
+    world = git_world()
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
+    world.succeed()
+    world.answers[questions.Commit] = FAILURE("SourceAuthFailed", "401")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("Polling") == ("False", "SourceAuthFailed")
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT, "refs/heads/main")
+    world.settle()
+    assert world.condition("Polling") is None
+
+
+@pytest.mark.parametrize("reason", ["ReferenceNotFound", "SourceAuthFailed", "SourceNotFound"])
+def test_a_source_that_is_wrong_fails_without_a_pod_and_heals(reason):
+    world = git_world()
+    world.answers[questions.Commit] = FAILURE(reason, "no branch")
+    world.settle()
+    assert world.condition("Stalled") == ("True", reason)
+    assert world.started == []
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT)
+    world.now += 61
+    world.settle()
+    assert len(world.started) == 1
+    assert world.current["number"] == 1
+
+
+def test_a_private_source_that_the_operator_may_not_see_is_resolved_by_the_pod():
+    world = git_world(secretRef={"name": "git"})
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.body["spec"]["output"] = {"registry": {"name": "main"}, "tags": ["{shortCommit}"]}
+    world.succeed(result(source=contract.SourceResult(commit="e" * 40)))
+    assert world.started[0].commit == ""
+    assert world.status["tags"] == ["e" * 12]
+    assert world.status["source"]["commit"] == "e" * 40
+    world.settle()
+    assert len(world.started) == 1
+
+
+def test_a_private_source_that_is_polled_without_the_binding_shows_the_command():
+    world = git_world(secretRef={"name": "git"})
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.succeed()
+    assert world.condition("Polling") == ("False", "AccessNotGranted")
+    assert "kubectl create rolebinding" in world.message("Polling")
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_full_commit_is_never_looked_up():
+    world = git_world(revision=ib.COMMIT)
+    world.succeed()
+    assert not [q for q in world.asked if isinstance(q, questions.Commit)]
+
+
+# -- deletion and tidying --
+
+
+def test_deletion_ends_the_job_and_begins_nothing():
+    world = World()
+    world.settle()
+    world.body["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
+    decision = world.step()
+    assert world.jobs == {}
+    assert decision.status is None
+    assert decision.start is None
+
+
+def test_config_maps_go_when_no_build_needs_them():
+    world = World()
+    world.settle()
+    world.config_maps = [{"metadata": {"name": "sib-web-request-1", "uid": "c1"}}]
+    world.jobs[world.current["job"]]["metadata"]["annotations"]["strata.build/config-maps"] = "sib-web-request-1"
+    assert world.look().drop_config_maps == ()
+    world.succeed()
+    assert [ref.name for ref in world.look().drop_config_maps] == ["sib-web-request-1"]
+
+
+def test_history_keeps_as_many_as_the_spec_says():
+    world = World(body=ib.build(history={"succeeded": 2, "failed": 1}))
+    for n in range(5):
+        world.annotate("strata.build/rebuild", str(n))
+        world.succeed()
+    assert [b["number"] for b in world.status["builds"]] == [5, 4]
+
+
+def test_a_pod_that_waits_for_its_image_is_reconciling_never_stalled():
+    world = World()
+    world.settle()
+    world.pod(waiting(reason="ImagePullBackOff", message="Back-off"), phase="Pending")
+    world.now += 600
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "BuilderImagePullFailed")
+    assert world.condition("Stalled") is None

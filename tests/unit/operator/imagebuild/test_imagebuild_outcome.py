@@ -1,0 +1,299 @@
+"""Every way in which a builder pod can end, or not get to start, told from the states of its containers."""
+
+from typing import Any
+
+import pytest
+
+from strata_builder import contract
+from strata_operator.imagebuild import outcome, questions
+from support import imagebuilds as ib
+from support.imagebuilds import ended, event, result, running, waiting
+
+JOB = ib.job(questions.Job("sib-web-1-1-abc", 1, 1, 1, "sha256:x", "Layers", "team/web"))
+FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+LONG = contract.Failure("RunFailed", "a" * 3000 + "\x07end")
+DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+
+
+def judge(
+    *statuses: Any, job: Any = JOB, now: float = ib.NOW + 1, events: Any = None, meta: Any = None, **status: Any
+) -> Any:
+    body = ib.pod(job, containerStatuses=list(statuses), **status)
+    body["metadata"] |= meta or {}
+    return outcome.judge(job, [body], now, events=events)
+
+
+def reason_of(verdict: Any) -> str:
+    assert isinstance(verdict, contract.Failure | outcome.Waiting), verdict
+    return verdict.reason
+
+
+# -- ends --
+
+
+def test_the_end_of_push_with_a_digest_is_the_result():
+    assert judge(ended(message=result()), phase="Succeeded") == result()
+
+
+def test_three_containers_are_over_only_when_all_are():
+    three = [ended("fetch"), running("build"), ended("push", message=result())]
+    assert isinstance(judge(*three), outcome.Running)
+    three[1] = ended("build")
+    assert judge(*three) == result()
+
+
+def test_a_sidecar_that_goes_on_does_not_hold_up_the_result():
+    statuses = [ended("fetch"), ended("build"), ended("push", message=result()), running("istio-proxy")]
+    assert judge(*statuses) == result()
+
+
+def test_a_sidecar_that_fails_is_not_ours():
+    statuses = [ended("fetch"), ended("build"), ended("push", message=result()), ended("istio-proxy", 1)]
+    assert judge(*statuses, phase="Failed") == result()
+
+
+def test_a_result_survives_the_deadline_that_a_sidecar_ran_into():
+    statuses = [ended("fetch"), ended("build"), ended("push", message=result())]
+    assert judge(*statuses, phase="Failed", reason="DeadlineExceeded") == result()
+
+
+@pytest.mark.parametrize("said", ["", "{}", "not json", '{"v":1}', '{"v":1,"platforms":[]}', '{"v":9,"platforms":[]}'])
+def test_push_that_names_no_digest_is_no_success(said):
+    assert reason_of(judge(ended(message=said), phase="Succeeded")) == "InfrastructureFailed"
+
+
+def test_only_push_may_name_a_digest():
+    statuses = [ended("fetch"), ended("build", message=result()), ended("push", message="")]
+    assert reason_of(judge(*statuses)) == "InfrastructureFailed"
+
+
+def test_the_first_failure_counts_and_not_those_that_lost_their_peer():
+    statuses = [
+        ended("fetch", 12, at=ib.NOW),
+        ended("build", 11, contract.Failure("RunFailed", "exit 3"), at=ib.NOW + 2),
+        ended("push", 12, at=ib.NOW),
+    ]
+    assert judge(*statuses, phase="Failed").message == "exit 3"
+
+
+def test_the_earlier_of_two_causes_counts():
+    statuses = [
+        ended("fetch", 1, contract.Failure("SourceNotFound", "no such repository"), at=ib.NOW),
+        ended("push", 1, contract.Failure("PushDenied", "no"), at=ib.NOW + 5),
+    ]
+    assert reason_of(judge(*statuses)) == "SourceNotFound"
+
+
+def test_containers_that_only_lost_each_other_are_infrastructure():
+    assert reason_of(judge(ended("fetch", 12), ended("build", 12), ended("push", 12))) == "InfrastructureFailed"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(11, "RunFailed"), (13, "DeadlineExceeded"), (20, "InfrastructureFailed"), (1, "InfrastructureFailed")],
+)
+def test_a_container_without_a_message_is_told_by_its_code(code, reason):
+    verdict = judge(ended("push", code, "Traceback\x1b[31m: boom"), phase="Failed")
+    assert reason_of(verdict) == reason
+    assert "boom" in verdict.message
+    assert "\x1b" not in verdict.message
+
+
+@pytest.mark.parametrize("reason", ["AccessNotGranted", "Succeeded", "Queued", "BaseImageNotFound", "hm"])
+def test_the_container_of_user_code_cannot_choose_any_reason(reason):
+    verdict = judge(ended("fetch"), ended("build", 1, contract.Failure(reason, "x")), ended("push", 12))
+    assert reason_of(verdict) == "RunFailed"
+
+
+def test_what_the_container_of_user_code_says_is_clamped():
+    verdict = judge(
+        ended("fetch"), ended("build", 11, contract.Failure("RunFailed", "a" * 3000 + "\x07end")), ended("push", 12)
+    )
+    assert len(verdict.message) < 1600
+    assert verdict.message.endswith("end")
+
+
+def test_the_code_of_a_layers_pod_that_found_a_run_calls_for_another_pod():
+    assert isinstance(judge(ended("push", 10), phase="Failed"), outcome.NeedsSandbox)
+
+
+def test_that_code_means_nothing_from_a_pod_that_can_run_steps():
+    verdict = judge(ended("fetch", 10), ended("build", 12), ended("push", 12))
+    assert reason_of(verdict) == "InfrastructureFailed"
+
+
+def test_out_of_memory_names_the_limit_and_the_field():
+    verdict = judge(ended("push", 137, reason="OOMKilled"), phase="Failed")
+    assert reason_of(verdict) == "OutOfMemory"
+    assert "1Gi" in verdict.message
+    assert "spec.pod.resources.limits.memory" in verdict.hint
+
+
+def test_out_of_memory_of_a_step_alone_is_out_of_memory_too():
+    statuses = [ended("fetch"), ended("build", 3, reason="OOMKilled"), ended("push", 12)]
+    assert reason_of(judge(*statuses)) == "OutOfMemory"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('Usage of EmptyDir volume "s" exceeds the limit "20Mi". ', "StorageLimitExceeded"),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 20Mi. ", "StorageLimitExceeded"),
+        ("The node was low on resource: memory.", "InfrastructureFailed"),
+    ],
+)
+def test_an_eviction_is_told_by_whose_limit_it_was(message, reason):
+    assert reason_of(judge(phase="Failed", reason="Evicted", message=message)) == reason
+    killed = judge(ended("push", 137), phase="Failed", reason="Evicted", message=message)
+    assert reason_of(killed) == reason
+
+
+def test_the_pods_deadline_is_the_builds():
+    assert reason_of(judge(ended("push", 143), phase="Failed", reason="DeadlineExceeded")) == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize("reason", ["OutOfcpu", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown"])
+def test_what_the_node_does_is_infrastructure(reason):
+    verdict = judge(phase="Failed", reason=reason, message="no")
+    assert reason_of(verdict) == "InfrastructureFailed"
+    assert reason in verdict.message
+
+
+@pytest.mark.parametrize("status", [{"phase": "Unknown"}, {"phase": "Running", "reason": "NodeLost"}])
+def test_a_lost_node_is_infrastructure(status):
+    assert reason_of(judge(running(), **status)) == "InfrastructureFailed"
+
+
+# -- pods that go --
+
+
+def test_a_disrupted_pod_is_replaced_by_its_job_and_is_no_attempt():
+    assert isinstance(judge(ended("push", 137), phase="Failed", conditions=DISRUPTED), outcome.Running)
+
+
+def test_a_disrupted_pod_of_a_job_that_gave_up_is_lost():
+    verdict = judge(ended("push", 137), job=JOB | FAILED, phase="Failed", conditions=DISRUPTED)
+    assert isinstance(verdict, outcome.Lost)
+
+
+def test_the_replacement_is_what_counts():
+    old = ib.pod(JOB, name="old", phase="Failed", conditions=DISRUPTED, containerStatuses=[ended("push", 137)])
+    new = ib.pod(JOB, name="new", now=ib.NOW + 9, containerStatuses=[ended(message=result())], phase="Succeeded")
+    assert outcome.judge(JOB, [old, new], ib.NOW + 20) == result()
+
+
+def test_a_deleted_pod_has_its_grace_and_is_then_lost():
+    meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
+    assert isinstance(judge(running(), meta=meta), outcome.Running)
+    assert isinstance(judge(running(), meta=meta, now=ib.NOW + 61), outcome.Lost)
+
+
+def test_a_deleted_pod_that_had_ended_well_is_a_result():
+    meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
+    assert judge(ended(message=result()), meta=meta) == result()
+
+
+def test_a_job_whose_pod_is_gone_is_lost():
+    gone = JOB | {"status": {"failed": 1}}
+    assert isinstance(outcome.judge(gone, [], ib.NOW + 9), outcome.Lost)
+
+
+# -- pods that do not start --
+
+
+def test_a_job_without_a_pod_is_waited_for_then_its_events_are_read():
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 1), outcome.Running)
+    assert outcome.judge(JOB, [], ib.NOW + 9) == outcome.AskEvents(JOB)
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=[]), outcome.Running)
+
+
+@pytest.mark.parametrize(
+    ("note", "reason", "words"),
+    [
+        (
+            'Error creating: pods "x" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities',
+            "PodRejected",
+            "pod-security.kubernetes.io/enforce=baseline",
+        ),
+        (
+            'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1',
+            "QuotaExceeded",
+            "exceeded quota: q",
+        ),
+        ("forbidden: failed quota: q: must specify limits.memory for: build", "QuotaExceeded", "limits.memory"),
+        (
+            'pods "x" is forbidden: error looking up service account team/b: serviceaccount "b" not found',
+            "ReferenceNotFound",
+            "ServiceAccount b",
+        ),
+    ],
+)
+def test_a_refused_pod_is_told_by_the_jobs_events(note, reason, words):
+    verdict = outcome.judge(JOB, [], ib.NOW + 9, events=[event("FailedCreate", note)])
+    assert reason_of(verdict) == reason
+    assert words in str(verdict)
+
+
+def test_an_unknown_refusal_has_a_minute_to_go_away():
+    events = [event("FailedCreate", "webhook timed out")]
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=events), outcome.Running)
+    assert reason_of(outcome.judge(JOB, [], ib.NOW + 61, events=events)) == "InfrastructureFailed"
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [
+        (
+            'MountVolume.SetUp failed for volume "push-credentials" : secret "strata-push" not found',
+            "Secret strata-push",
+        ),
+        ('SetUp failed for volume "files" : configmap "site" not found', "ConfigMap site"),
+        (
+            'MountVolume.SetUp failed for volume "secret-sources" : references non-existent secret key: token',
+            "no key token",
+        ),
+    ],
+)
+def test_a_missing_reference_of_any_container_is_named_after_a_minute(note, words):
+    statuses = [waiting("fetch"), waiting("build"), waiting("push")]
+    asked = judge(*statuses, phase="Pending", now=ib.NOW + 30)
+    assert isinstance(asked, outcome.AskEvents)
+    events = [event("FailedMount", note), event("FailedMount", "Unable to attach: timed out waiting for the condition")]
+    early = judge(*statuses, phase="Pending", now=ib.NOW + 30, events=events)
+    assert isinstance(early, outcome.Running)
+    assert words in early.message
+    late = judge(*statuses, phase="Pending", now=ib.NOW + 61, events=events)
+    assert reason_of(late) == "ReferenceNotFound"
+    assert words in late.message
+
+
+def test_a_slow_pull_without_bad_events_is_no_failure():
+    verdict = judge(waiting(), phase="Pending", now=ib.NOW + 300, events=[event("Pulling", "image")])
+    assert isinstance(verdict, outcome.Running)
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
+def test_the_builders_own_image_is_an_administrators_matter(reason):
+    verdict = judge(waiting(reason=reason, message="not found"), phase="Pending", now=ib.NOW + 999)
+    assert isinstance(verdict, outcome.Waiting)
+    assert reason_of(verdict) == "BuilderImagePullFailed"
+
+
+def test_a_pod_that_no_node_takes_waits():
+    unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]
+    verdict = judge(phase="Pending", conditions=unscheduled, now=ib.NOW + 999)
+    assert reason_of(verdict) == "Unschedulable"
+    assert "0/1 nodes" in verdict.message
+
+
+def test_a_container_that_cannot_be_made_fails_after_a_minute():
+    status = waiting(reason="CreateContainerConfigError", message='secret "x" not found')
+    assert isinstance(judge(status, phase="Pending"), outcome.Running)
+    assert reason_of(judge(status, phase="Pending", now=ib.NOW + 61)) == "ReferenceNotFound"
+    other = waiting(reason="CreateContainerError", message="no runtime")
+    assert reason_of(judge(other, phase="Pending", now=ib.NOW + 61)) == "InfrastructureFailed"
+
+
+def test_a_pod_has_started_when_all_its_containers_run():
+    assert judge(running("fetch"), running("build"), running("push")).started
+    assert not judge(running("fetch"), waiting("build"), running("push")).started
