@@ -7,7 +7,7 @@ from typing import Any
 
 def managed(name: str = "main", namespace: str = "team", **managed_spec: Any) -> dict[str, Any]:
     """A managed Registry; keyword arguments go into spec.managed, `access` and `mirrors` into spec."""
-    rest = {key: managed_spec.pop(key) for key in ("access", "mirrors") if key in managed_spec}
+    rest: dict[str, Any] = {key: managed_spec.pop(key) for key in ("access", "mirrors") if key in managed_spec}
     spec: dict[str, Any] = {"managed": {"storage": {"volume": {"size": "1Gi"}}, **managed_spec}, **rest}
     return _body(name, namespace, spec)
 
