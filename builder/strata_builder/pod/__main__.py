@@ -1,0 +1,74 @@
+"""`python -m strata_builder.pod ROLE`: the entry of each container of a builder pod."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from strata_builder import contract, errors
+from strata_builder.engine import report
+from strata_builder.pod import ending, exchange
+from strata_builder.pod.paths import Paths
+
+_MAX_REQUEST = 1 << 20
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code of the role that `argv` names."""
+    parser = argparse.ArgumentParser(prog="strata-pod", description=__doc__)
+    parser.add_argument("role", choices=[contract.FETCH, contract.BUILD, contract.PUSH, "all"])
+    parser.add_argument("--home", type=Path, default=Path(contract.HOME), help="where the paths of the pod begin")
+    given = parser.parse_args(argv)
+    paths = Paths(given.home)
+    began = time.monotonic()
+    try:
+        request = load(paths)
+    except BaseException as e:  # noqa: BLE001  it has to be told like any other end
+        error = e
+        return ending.run(lambda: _raise(error), paths.at(contract.TERMINATION_LOG), timeout=60)
+    return ending.run(
+        lambda: run(given.role, request, paths, began + request.timeout_seconds),
+        paths.at(contract.TERMINATION_LOG),
+        timeout=request.timeout_seconds,
+    )
+
+
+def load(paths: Paths) -> contract.BuildRequest:
+    """Raises InvalidSpec for a request that this version does not understand."""
+    path = paths.at(contract.REQUEST).resolve()  # a ConfigMap's keys are links
+    try:
+        return contract.decode_request(exchange.read(path, _MAX_REQUEST).decode("utf-8"))
+    except (contract.ContractError, UnicodeDecodeError) as e:
+        raise errors.InvalidSpec(f"the build request cannot be read: {e}") from e
+
+
+def run(role: str, request: contract.BuildRequest, paths: Paths, deadline: float) -> contract.BuildResult | None:
+    """Carries out one role. Its modules are imported here: each container starts with no more than it needs."""
+    reporter = report.Plain(sys.stdout)
+    if role == contract.FETCH:
+        from strata_builder.pod import fetching
+
+        fetching.run(request, paths, reporter)
+        return None
+    if role == contract.BUILD:
+        from strata_builder.pod import building
+
+        building.run(request, paths, reporter, deadline)
+        return None
+    if role == contract.PUSH:
+        from strata_builder.pod import pushing
+
+        return pushing.run(request, paths, reporter, deadline)
+    from strata_builder.pod import whole
+
+    return whole.run(request, paths, reporter, deadline)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+if __name__ == "__main__":
+    ending.leave(main())

@@ -1,0 +1,135 @@
+"""build: has no credential, and runs the user's code. Makes the layers of steps that no record stands for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_builder.engine import execute, keys, planner, records, report
+from strata_builder.oci.image import LayerRef
+from strata_builder.pod import alive, blobs, exchange, measure, planfile, recipe, remotes, rungs
+from strata_builder.pod.paths import Paths
+
+_PR_SET_DUMPABLE: Final = 4  # prctl(2)
+
+
+def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float) -> None:
+    """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(). Raises BuildError."""
+    hide_memory()
+    os.umask(0o022)
+    holder = alive.Holder(paths.alive(contract.BUILD))
+    try:
+        fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
+        paths.made.mkdir(parents=True, exist_ok=True)
+        requests = exchange.Requests(paths.need, paths.brought, fetch)
+        exchange.wait(lambda: exchange.there(paths.plan), [fetch])
+        plan = planfile.PlanFile.from_bytes(exchange.read(paths.plan, planfile.MAX_PLAN))
+        if plan.missing:
+            _Build(request, paths, reporter, deadline, plan, requests, fetch).run()
+        exchange.publish(paths.build_done)
+    finally:
+        holder.close()
+
+
+def hide_memory() -> None:
+    """Other processes of the container, root's too, may neither read nor write this one's memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise errors.InfrastructureFailed(f"cannot protect the builder's memory: {os.strerror(ctypes.get_errno())}")
+
+
+class _Build:
+    def __init__(
+        self,
+        request: contract.BuildRequest,
+        paths: Paths,
+        reporter: report.Reporter,
+        deadline: float,
+        plan: planfile.PlanFile,
+        requests: exchange.Requests,
+        fetch: alive.Peer,
+    ) -> None:
+        self.request, self.paths, self.reporter, self.deadline = request, paths, reporter, deadline
+        self.plan, self.requests, self.fetch = plan, requests, fetch
+        self.began = time.monotonic()
+
+    def run(self) -> None:
+        known = records.Records.from_bytes(exchange.read(self.paths.records, records.MAX_BYTES * 2))
+        keyed = self.plan.keyed()
+        built = self._execute(keyed, known)
+        ours = frozenset(keyed.steps.values()) - known.steps.keys()
+        made = {key: record for key, record in built.used.items() if key in ours}
+        result = planfile.Result.of(made, built.steps, round(time.monotonic() - self.began, 3), measure.peak_memory())
+        exchange.publish(self.paths.result, result.to_bytes())
+
+    def _execute(self, keyed: keys.Keyed, known: records.Records) -> execute.Built:
+        options = recipe.options(
+            self.request,
+            self.paths,
+            recipe.platform_of(self.request),
+            self.plan.source,
+            secrets=self._take_secrets(),
+            no_cache=self.request.cache.no_cache,
+        )
+        dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
+        plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
+        scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume
+        scratch.mkdir(mode=0o700)
+        found = blobs.RoleBlobs(self.paths.made, self._bring)
+        cancel = threading.Event()
+        watch = _Watch(
+            [self.fetch, alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done)], cancel
+        )
+        roots = rungs.roots(self.request, found, self.paths)
+        edges = execute.Edges(
+            blobs=found,
+            remotes=remotes.Remotes(self.paths.remotes),
+            known=known,
+            report=self.reporter,
+            scratch=scratch,
+            roots=roots,
+            cancel=cancel,
+            deadline=self.deadline,
+        )
+        try:
+            return execute.execute(plan, keyed, options, edges)
+        except errors.Cancelled as e:
+            raise watch.lost or e from None
+        finally:
+            cancel.set()
+
+    def _bring(self, layer: LayerRef) -> Path:
+        return self.requests.bring(layer.descriptor.digest)
+
+    def _take_secrets(self) -> dict[str, bytes]:
+        """Into memory; the files are gone before the first step runs."""
+        found = recipe.secrets(self.paths.secrets, self.plan.secrets)
+        exchange.publish(self.paths.secrets_taken)
+        exchange.wait(lambda: True if self._are_gone() else None, [self.fetch])
+        return found
+
+    def _are_gone(self) -> bool:
+        return not any((self.paths.secrets / name).exists() for name in self.plan.secrets)
+
+
+class _Watch:
+    """Cancels the build once a container is gone for which there would be nothing left to build."""
+
+    def __init__(self, peers: list[alive.Peer], cancel: threading.Event) -> None:
+        self.lost: alive.PeerLost | None = None
+        self._peers, self._cancel = peers, cancel
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def _run(self) -> None:
+        while self.lost is None and not self._cancel.wait(1.0):
+            try:
+                for peer in self._peers:
+                    peer.check()
+            except alive.PeerLost as e:
+                self.lost = e
+        self._cancel.set()

@@ -1,0 +1,130 @@
+"""How a container ends: signals and the deadline as exceptions, a termination message, an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_builder.pod import alive
+
+#: The engine ends a step that outlasts the deadline itself, and can say which; this comes after it.
+GRACE: Final = 5.0
+
+
+class Interrupted(BaseException):
+    """The pod is to end (SIGTERM, SIGINT)."""
+
+
+class Expired(BaseException):
+    """The time is up. No BuildError: whoever goes on without what failed must not go on after this."""
+
+
+def run(role: Callable[[], contract.BuildResult | None], message: Path, *, timeout: float) -> int:
+    """Runs `role`, writes what it ends with to `message`, and gives the exit code. `timeout` is in seconds."""
+    _install(timeout)
+    try:
+        result = role()
+    except BaseException as e:  # noqa: BLE001  every end has to be told, also that of a bug
+        _disarm()
+        failure = failure_of(e)
+        if _is_unexpected(e):
+            traceback.print_exception(e)
+        if failure is not None:
+            print(_shown(e, failure), file=sys.stderr, flush=True)
+            write(message, failure)
+        return exit_code(e)
+    _disarm()
+    if result is not None:
+        write(message, result)
+    return contract.ExitCode.OK
+
+
+def exit_code(error: BaseException) -> int:
+    """What the operator is told by the code alone."""
+    codes = contract.ExitCode
+    for kind, code in (
+        (Interrupted, codes.INTERRUPTED),
+        (KeyboardInterrupt, codes.INTERRUPTED),
+        (alive.PeerLost, codes.PEER_LOST),
+        (errors.NeedsSandbox, codes.NEEDS_SANDBOX),
+        (errors.RunFailed, codes.RUN_FAILED),
+        (errors.DeadlineExceeded, codes.DEADLINE),
+        (Expired, codes.DEADLINE),
+    ):
+        if isinstance(error, kind):
+            return code
+    failure = failure_of(error)
+    return codes.RETRYABLE if failure is None or failure.retryable else codes.FAILED
+
+
+def failure_of(error: BaseException) -> contract.Failure | None:
+    """What is said to the operator; None where another container says it."""
+    if isinstance(error, alive.PeerLost):
+        return None
+    if isinstance(error, errors.BuildError):
+        return _of_build_error(error)
+    if isinstance(error, Expired):
+        return contract.Failure("DeadlineExceeded", str(error), hint="raise spec.timeout")
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return contract.Failure("Cancelled", "the builder was told to end")
+    if isinstance(error, MemoryError):
+        return contract.Failure("OutOfMemory", "the builder ran out of memory", hint="raise the pod's memory limit")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "raise the ephemeral storage of the builder (spec.pod.resources)"
+        return contract.Failure("StorageLimitExceeded", f"no space left on {error.filename or 'the disk'}", hint=hint)
+    return contract.Failure("InfrastructureFailed", f"{type(error).__name__}: {error}"[:1000], retryable=True)
+
+
+def _of_build_error(error: errors.BuildError) -> contract.Failure:
+    place = error.place or errors.Place("", 0, 0)
+    reason = error.reason if error.reason in contract.REASONS else "InfrastructureFailed"
+    return contract.Failure(reason, error.message, error.retryable, place.file, place.line, place.end_line, error.hint)
+
+
+def write(path: Path, value: contract.BuildResult | contract.Failure) -> None:
+    """The file is the kubelet's own: it is written into, never replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.write(contract.termination_message(value))
+
+
+def _install(timeout: float) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise Interrupted
+
+    def expire(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise Expired(f"the build took longer than its timeout of {timeout:.0f} s")
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, timeout + GRACE)
+
+
+def _disarm() -> None:
+    """From here on only the message is written: nothing may cut it off."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _is_unexpected(error: BaseException) -> bool:
+    return not isinstance(error, errors.BuildError | Interrupted | Expired | KeyboardInterrupt)
+
+
+def _shown(error: BaseException, failure: contract.Failure) -> str:
+    return f"error: {error}" if isinstance(error, errors.BuildError) else f"error: {failure.message}"
+
+
+def leave(code: int) -> None:
+    """Ends the process now: a thread that waits for the network must not keep the pod alive."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,175 @@
+"""fetch: holds the source and pull credentials, never runs code of the user's. Makes the plan, then brings blobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent import futures
+from pathlib import Path
+from typing import Final
+
+from strata_builder import contract
+from strata_builder.context import download, gitprogram
+from strata_builder.engine import images, keys, planner, records, report, steps
+from strata_builder.oci.image import LayerRef
+from strata_builder.oci.platform import Platform
+from strata_builder.pod import alive, cache, exchange, inputs, missing, planfile, recipe, remotes, settings, taint
+from strata_builder.pod.paths import Paths
+from strata_builder.registry.registries import Registries
+
+_WORKERS: Final = 4
+
+
+class RecordingImages:
+    """Resolves base images and remembers what it found, for the plan."""
+
+    def __init__(self, inner: images.RegistryImages) -> None:
+        self._inner = inner
+        self.bases: dict[tuple[str, str], planfile.Base] = {}
+        self.layers: dict[str, LayerRef] = {}
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        base = self._inner.resolve(reference, platform)
+        self.bases[reference, str(platform)] = planfile.Base.of(str(platform), base)
+        self.layers.update({layer.descriptor.digest: layer for layer in base.image.layers})
+        return base
+
+
+def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter) -> None:
+    """Until push has said that it is done. Raises BuildError; PeerLost if another container ends early."""
+    holder = alive.Holder(paths.alive(contract.FETCH))
+    try:
+        with settings.registries(request, paths) as registries:
+            _Fetch(request, paths, reporter, registries).run()
+    finally:
+        holder.close()
+
+
+class _Fetch:
+    def __init__(
+        self, request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, registries: Registries
+    ) -> None:
+        self.request, self.paths, self.reporter, self.registries = request, paths, reporter, registries
+        self.began = time.monotonic()
+        self.resolver = images.RegistryImages(registries)
+        self.images = RecordingImages(self.resolver)
+        self.platform = recipe.platform_of(request)
+
+    def run(self) -> None:
+        self._secrets()
+        brought = inputs.bring(self.request, self.paths)
+        self.reporter.note(_source_line(brought.source))
+        plan, keyed, known = self._plan(brought)
+        early = missing.layers(plan, keyed, known) if missing.missing_runs(plan, keyed, known) else ()
+        allowed = self.images.layers | {layer.descriptor.digest: layer for layer in known.layers()}
+        self._leave(brought, plan, keyed, known)
+        _Server(self, allowed).serve(early)
+
+    def _plan(self, brought: inputs.Brought) -> tuple[steps.Plan, keys.Keyed, records.Records]:
+        """The cache is read while the context is hashed: neither needs the other."""
+        with futures.ThreadPoolExecutor(1, thread_name_prefix="cache") as pool:
+            reading = pool.submit(self._records)
+            options = recipe.options(self.request, self.paths, self.platform, brought.source)
+            plan = planner.make(recipe.dockerfile(self.paths, brought.dockerfile), options, self.images)
+            keyed = keys.of_plan(plan, options, self._remotes())
+            found = reading.result()
+        return plan, keyed, taint.known(found, plan, keyed)
+
+    def _records(self) -> records.Records:
+        found, where = cache.read(self.request, self.platform, self.registries, self.reporter.note)
+        if self.request.build.attempt > 1:
+            found = cache.present(found, where, self.registries)
+        for layer in found.layers():
+            host, repository = where[layer.descriptor.digest]
+            registry = self.registries.get(host)
+            self.resolver.knows((layer,), lambda d, at=registry, name=repository: at.blob(name, d.digest, d.size))  # type: ignore[misc]
+        return found
+
+    def _remotes(self) -> remotes.Remotes:
+        self.paths.remotes.mkdir()
+        ca = inputs.ca_bundle(self.paths)
+        git = gitprogram.Settings(ca=ca, scratch=self.paths.scratch)
+        return remotes.Remotes(
+            self.paths.remotes, remotes.fetcher(self.request.context_limit_bytes, download.Client(ca), git)
+        )
+
+    def _secrets(self) -> None:
+        """Into the memory volume, where build takes them from before it runs anything."""
+        found = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
+        for name, content in found.items():
+            exchange.publish(self.paths.secrets / name, content)
+
+    def _leave(self, brought: inputs.Brought, plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> None:
+        """The plan comes last: who sees it finds all else."""
+        self.paths.brought.mkdir()
+        stages, of_steps = planfile.keys_of(keyed)
+        made = planfile.PlanFile(
+            source=brought.source,
+            dockerfile=brought.dockerfile,
+            bases=tuple(self.images.bases.values()),
+            stages=stages,
+            steps=of_steps,
+            missing=missing.missing_runs(plan, keyed, known),
+            secrets=self.request.secrets,
+            fetched=round(time.monotonic() - self.began, 3),
+            pulled=self.registries.totals.bytes_down,
+        )
+        exchange.publish(self.paths.records, known.to_bytes())
+        exchange.publish(self.paths.plan, made.to_bytes())
+        self.reporter.note(f"plan made in {made.fetched:.1f} s: {len(made.missing)} RUN to run")
+
+
+class _Server:
+    """Brings the blobs that build and push ask for, as long as the plan names them."""
+
+    def __init__(self, fetch: _Fetch, allowed: dict[str, LayerRef]) -> None:
+        self.fetch, self.paths = fetch, fetch.paths
+        self.allowed = {digest.removeprefix("sha256:"): layer for digest, layer in allowed.items()}
+        self.seen: set[str] = set()
+        self.running: list[futures.Future[None]] = []
+        self.lock = threading.Lock()
+
+    def serve(self, early: tuple[LayerRef, ...]) -> None:
+        peers = [
+            alive.Peer(contract.BUILD, self.paths.alive(contract.BUILD), self.paths.build_done),
+            alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done),
+        ]
+        with futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="blob") as pool:
+            for layer in early:
+                self._start(pool, layer.descriptor.digest.removeprefix("sha256:"))
+            try:
+                exchange.wait(lambda: self._look(pool), peers)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self, pool: futures.ThreadPoolExecutor) -> bool | None:
+        for folder in (self.paths.need, self.paths.wanted):
+            for name in exchange.names(folder, self.seen):
+                self._start(pool, name)
+        for done in [future for future in self.running if future.done()]:
+            self.running.remove(done)
+            done.result()
+        if self.paths.secrets_taken.exists():
+            for name in self.fetch.request.secrets:
+                (self.paths.secrets / name).unlink(missing_ok=True)
+        return True if self.paths.push_done.exists() else None
+
+    def _start(self, pool: futures.ThreadPoolExecutor, name: str) -> None:
+        self.seen.add(name)
+        layer = self.allowed.get(name)
+        if layer is not None:
+            self.running.append(pool.submit(self._bring, layer, self.paths.brought / name))
+        elif len(self.seen) < 10_000:  # a hostile build must not fill the disk with refusals
+            exchange.publish(self.paths.brought / f"{name}.refused", b"the plan does not name it")
+
+    def _bring(self, layer: LayerRef, to: Path) -> None:
+        self.fetch.resolver.bring(layer, to)
+        with self.lock:
+            pulled = self.fetch.registries.totals.bytes_down
+            exchange.publish(self.paths.inputs / "pulled", str(pulled).encode())
+
+
+def _source_line(source: contract.SourceResult) -> str:
+    if source.commit:
+        return f"source: commit {source.commit[:12]} {source.message}".rstrip()
+    return f"source: {source.revision}" if source.revision else "source: files of the spec"

@@ -1,0 +1,115 @@
+"""From a request to the folder that a build reads: context, Dockerfile and ignore file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, tree
+from strata_builder.context.credentials import Credentials
+from strata_builder.engine import following
+from strata_builder.entries import Kind
+from strata_builder.pod import exchange
+from strata_builder.pod.paths import Paths
+
+MAX_DOCKERFILE: Final = 4 << 20
+DOCKERFILE, IGNORE = "Dockerfile", "ignore"  # as they lie in the inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """`source` says what was fetched; `dockerfile` is the name for messages."""
+
+    source: contract.SourceResult
+    dockerfile: str
+
+
+def bring(request: contract.BuildRequest, paths: Paths) -> Brought:
+    """Fills the inputs with the context, and with copies of the Dockerfile and of its ignore file.
+
+    Raises InvalidSpec, SourceNotFound, SourceAuthFailed, ReferenceNotFound, SourceUnavailable.
+    """
+    paths.inputs.mkdir(parents=True, exist_ok=True)
+    source = _context(request, paths)
+    context = folder.FolderTree(paths.context)
+    if request.dockerfile_inline:
+        name, data = "Dockerfile", exchange.read(paths.at(contract.DOCKERFILE).resolve(), MAX_DOCKERFILE)
+    else:
+        name, data = _dockerfile(context, request.dockerfile_path)
+    exchange.publish(paths.inputs / DOCKERFILE, data)
+    exchange.publish(paths.inputs / IGNORE, _ignore_file(context, "" if request.dockerfile_inline else name))
+    return Brought(source, name)
+
+
+def ca_bundle(paths: Paths) -> bytes:
+    path = paths.at(contract.CA_BUNDLE)
+    return path.read_bytes() if path.exists() else b""
+
+
+def _context(request: contract.BuildRequest, paths: Paths) -> contract.SourceResult:
+    source, limit = request.source, request.context_limit_bytes
+    if source.files or source.files_folder:
+        _write(configmap.read(paths.at(contract.CONTEXT_FILES), source.files), paths.context, limit)
+        return contract.SourceResult()
+    if source.git is None and source.archive is None:
+        paths.context.mkdir()
+        return contract.SourceResult()
+    credentials = Credentials.load(paths.at(contract.SOURCE_CREDENTIALS))
+    ca, whole = ca_bundle(paths), paths.inputs / "source"
+    if source.git is not None:
+        settings = gitprogram.Settings(ca=ca, scratch=paths.scratch)
+        keep = dict(request.args).get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "0").lower() in ("1", "true")
+        done = git.fetch(source.git, whole, credentials, limit=limit, keep_git_dir=keep, settings=settings)
+    else:
+        assert source.archive is not None
+        done = archive.fetch(source.archive, whole, credentials, limit=limit, client=download.Client(ca))
+    done.folder.rename(paths.context)
+    shutil.rmtree(whole, ignore_errors=True)  # what lies beside the sub-folder
+    return done.source
+
+
+def _write(files: tree.Tree, dest: Path, limit: int) -> None:
+    budget = limits.Budget(limit)
+    waiting = [b""]
+    while waiting:
+        path = waiting.pop()
+        entry, target = files.lookup(path), dest / os.fsdecode(path)
+        assert entry is not None
+        if entry.kind == Kind.DIR:
+            target.mkdir()
+            waiting += [tree.join(path, name) for name in files.children(path)]
+        else:
+            budget.take(entry.size)
+            target.write_bytes(files.open(path).read() or b"")
+
+
+def _dockerfile(context: folder.FolderTree, wanted: str) -> tuple[str, bytes]:
+    """The Dockerfile in the context; a name that nobody gave may be written in lower case, as docker allows."""
+    for name in [wanted] if wanted else ["Dockerfile", "dockerfile"]:
+        if (data := _read(context, name)) is not None:
+            return name, data
+    raise errors.SourceNotFound(
+        f"the context has no {wanted or 'Dockerfile'}",
+        hint="set spec.dockerfile.path to its path in the context, or spec.dockerfile.inline to its text",
+    )
+
+
+def _ignore_file(context: folder.FolderTree, dockerfile: str) -> bytes:
+    """The one beside the Dockerfile wins, and then alone counts."""
+    own = _read(context, f"{dockerfile}.dockerignore") if dockerfile else None
+    return own if own is not None else _read(context, ".dockerignore") or b""
+
+
+def _read(context: folder.FolderTree, name: str) -> bytes | None:
+    path = following.follow(context.lookup, name.encode("utf-8", "surrogateescape"))
+    entry = context.lookup(path)
+    if entry is None:
+        return None
+    if entry.kind != Kind.FILE or entry.size > MAX_DOCKERFILE:
+        raise errors.InvalidSpec(f"{name} of the context is not a file of at most {MAX_DOCKERFILE} bytes")
+    with context.open(path) as file:
+        return file.read()

@@ -1,0 +1,88 @@
+"""Where everything lies in a builder pod, below one home; tests put the home elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata_builder import contract
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The paths of `contract`, moved from its HOME to `home`."""
+
+    home: Path = Path(contract.HOME)
+
+    def at(self, path: str) -> Path:
+        return self.home / Path(path).relative_to(contract.HOME)
+
+    @property
+    def inputs(self) -> Path:
+        return self.at(contract.INPUTS)
+
+    @property
+    def outputs(self) -> Path:
+        return self.at(contract.OUTPUTS)
+
+    @property
+    def wanted(self) -> Path:
+        return self.at(contract.WANTED)
+
+    @property
+    def scratch(self) -> Path:
+        return self.at(contract.SCRATCH)
+
+    @property
+    def secrets(self) -> Path:
+        return self.at(contract.SECRETS)
+
+    @property
+    def plan(self) -> Path:
+        return self.inputs / "plan.json"
+
+    @property
+    def records(self) -> Path:
+        return self.inputs / "records.json"
+
+    @property
+    def context(self) -> Path:
+        return self.inputs / "context"
+
+    @property
+    def remotes(self) -> Path:
+        return self.inputs / "remotes"
+
+    @property
+    def brought(self) -> Path:
+        """Blobs that fetch has downloaded."""
+        return self.inputs / "blobs"
+
+    @property
+    def made(self) -> Path:
+        """Blobs that build has packed."""
+        return self.outputs / "blobs"
+
+    @property
+    def need(self) -> Path:
+        """Digests that build asks fetch for."""
+        return self.outputs / "need"
+
+    @property
+    def secrets_taken(self) -> Path:
+        return self.outputs / "secrets-taken"
+
+    @property
+    def result(self) -> Path:
+        return self.outputs / "result.json"
+
+    @property
+    def build_done(self) -> Path:
+        return self.outputs / "done"
+
+    @property
+    def push_done(self) -> Path:
+        return self.wanted / "done"
+
+    def alive(self, role: str) -> Path:
+        return self.at(contract.ALIVE) / role

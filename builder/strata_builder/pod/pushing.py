@@ -1,0 +1,293 @@
+"""push: holds the push credential. Puts the image together from fetch's plan and build's layers, each checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from strata_builder import contract, errors
+from strata_builder.engine import execute, keys, planner, records, report, steps
+from strata_builder.layers import decompress, unpack
+from strata_builder.oci import mediatypes
+from strata_builder.oci.image import Descriptor, LayerRef
+from strata_builder.pod import (
+    alive,
+    blobs,
+    cache,
+    exchange,
+    measure,
+    planfile,
+    publish,
+    recipe,
+    remotes,
+    settings,
+    taint,
+    wire,
+)
+from strata_builder.pod.paths import Paths
+from strata_builder.registry import upload
+from strata_builder.registry.registries import Registries
+
+_WORKERS: Final = 4
+_NUMBER: Final = re.compile(rb"[0-9]{1,18}")
+
+
+def run(
+    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float
+) -> contract.BuildResult:
+    """Until manifest and cache are in the registry. `deadline` is of time.monotonic(). Raises BuildError."""
+    started = time.time()
+    holder = alive.Holder(paths.alive(contract.PUSH))
+    try:
+        with settings.registries(request, paths) as registries:
+            result = _Push(request, paths, reporter, deadline, registries, started).run()
+        exchange.publish(paths.push_done)
+        return result
+    finally:
+        holder.close()
+
+
+class _Push:
+    def __init__(
+        self,
+        request: contract.BuildRequest,
+        paths: Paths,
+        reporter: report.Reporter,
+        deadline: float,
+        registries: Registries,
+        started: float,
+    ) -> None:
+        self.request, self.paths, self.reporter, self.deadline = request, paths, reporter, deadline
+        self.registries, self.started = registries, started
+        self.registry, self.repository = registries.get(request.output.registry), request.output.repository
+        self.fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
+        self.build = alive.Peer(contract.BUILD, paths.alive(contract.BUILD), paths.build_done)
+        self.requests = exchange.Requests(paths.wanted, paths.brought, self.fetch)
+        self.platform = recipe.platform_of(request)
+
+    def run(self) -> contract.BuildResult:
+        exchange.wait(lambda: exchange.there(self.paths.plan), [self.fetch])
+        self.plan = planfile.PlanFile.from_bytes(exchange.read(self.paths.plan, planfile.MAX_PLAN))
+        known = records.Records.from_bytes(exchange.read(self.paths.records, records.MAX_BYTES * 2))
+        self.result = self._await_build(known) if self.plan.missing else None
+        began = time.monotonic()
+        made = self.result.records() if self.result else {}
+        plan, built = self._assemble(replace(known, steps={**known.steps, **made}))
+        pushed = publish.image(
+            self.registry,
+            self.repository,
+            built.image,
+            at_hand=self._at_hand,
+            bring=lambda layer: self.requests.bring(layer.descriptor.digest),
+            mount_from=publish.mounts(self.registry.host, built.bases),
+        )
+        kept = taint.to_keep(built.used, frozenset(made), taint.keys_to_keep(plan, self.plan.keyed()))
+        cache.write(self.request, self.platform, self.registries, kept, pushed.digest, self.reporter.note)
+        self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.digest}")
+        return self._outcome(built, pushed, time.monotonic() - began)
+
+    # what build leaves
+
+    def _await_build(self, known: records.Records) -> planfile.Result:
+        """Uploads each layer as it appears, then reads and checks what build says of them."""
+        self._check_admission()
+        uploads = Uploads(self._upload, self.paths.made)
+        try:
+            exchange.wait(lambda: self._uploaded(uploads), [self.fetch, self.build])
+            uploads.finish()
+        finally:
+            uploads.close()
+        allowed = frozenset(self.plan.keyed().steps.values()) - known.steps.keys()
+        try:
+            result = planfile.Result.from_bytes(exchange.read(self.paths.result, planfile.MAX_RESULT), allowed)
+        except wire.WireError as e:
+            raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
+        for made in result.records().values():
+            if made.layer is not None:
+                verify(self._open(made.layer.descriptor.digest), made.layer)
+        return result
+
+    def _uploaded(self, uploads: Uploads) -> Path | None:
+        uploads.look()
+        return exchange.there(self.paths.build_done)
+
+    def _check_admission(self) -> None:
+        """A wrong password is found out now, not after an hour of building."""
+        with publish.denied(self.registry.host, self.repository):
+            begun = upload.start(self.registry.session, self.repository)
+            upload.cancel(self.registry.session, self.repository, begun.location)
+
+    def _upload(self, name: str) -> None:
+        digest = f"sha256:{name}"
+        with self._open(digest) as file:
+            size = os.fstat(file.fileno()).st_size
+        descriptor = Descriptor(mediatypes.layer_of("gzip"), digest, size)
+        with publish.denied(self.registry.host, self.repository):
+            self.registry.upload_blob(self.repository, descriptor, lambda: self._open(digest))
+
+    def _open(self, digest: str) -> BinaryIO:
+        """A regular file of build's, never what a link leads to."""
+        path = self.paths.made / digest.removeprefix("sha256:")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as e:
+            raise errors.InfrastructureFailed(f"the layer {digest} that build made is not there: {e.strerror}") from e
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise errors.InfrastructureFailed(f"the layer {digest} that build made is no regular file")
+        return open(descriptor, "rb")  # the caller closes it
+
+    # putting together
+
+    def _assemble(self, known: records.Records) -> tuple[steps.Plan, execute.Built]:
+        """Config, history and manifest come from the plan; of build nothing enters but layers. Runs no step."""
+        options = recipe.options(self.request, self.paths, self.platform, self.plan.source)
+        dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
+        plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
+        scratch = self.paths.scratch / "push"
+        scratch.mkdir(parents=True)
+        self.own = blobs.RoleBlobs(scratch / "blobs", self._find)
+        edges = execute.Edges(
+            blobs=self.own,
+            remotes=remotes.Remotes(self.paths.remotes),
+            known=known,
+            report=report.Quiet() if self.result else self.reporter,
+            scratch=scratch,
+            cancel=threading.Event(),
+            deadline=self.deadline,
+        )
+        keyed: keys.Keyed = self.plan.keyed()
+        try:
+            return plan, execute.execute(plan, keyed, options, edges)
+        except errors.NeedsSandbox as e:
+            raise errors.InfrastructureFailed("build ended without having run this step", place=e.place) from e
+
+    def _at_hand(self, layer: LayerRef) -> Path | None:
+        name = layer.descriptor.digest.removeprefix("sha256:")
+        own, made = self.own.place(layer.descriptor.digest), self.paths.made / name
+        made_by_build = self.result is not None and any(
+            r.layer is not None and r.layer.descriptor.digest == layer.descriptor.digest
+            for r in self.result.records().values()
+        )
+        return own if own.exists() else made if made_by_build else None
+
+    def _find(self, layer: LayerRef) -> Path:
+        return self._at_hand(layer) or self.requests.bring(layer.descriptor.digest)
+
+    # the answer
+
+    def _outcome(self, built: execute.Built, pushed: Descriptor, seconds: float) -> contract.BuildResult:
+        rows = merged_rows(built.steps, self.result)
+        totals = self.registries.totals
+        made = self.result
+        metrics = contract.Metrics(
+            fetch_seconds=self.plan.fetched,
+            build_seconds=round(min(made.seconds, float(self.request.timeout_seconds)), 3) if made else 0.0,
+            push_seconds=round(seconds, 3),
+            pulled_bytes=self._pulled(),
+            pushed_bytes=totals.bytes_up,
+            cache_hits=sum(row.cached for row in rows),
+            cache_misses=sum(not row.cached for row in rows),
+            layers=len(built.image.layers),
+            peak_memory_bytes=max(measure.peak_memory(), made.peak if made else 0),
+        )
+        return contract.BuildResult(
+            platforms=(
+                contract.PlatformResult(str(self.platform), pushed.digest, built.image.size, pushed.media_type),
+            ),
+            source=self.plan.source,
+            base_images=tuple(contract.BaseImage(base.name, base.digest) for base in built.bases),
+            metrics=metrics,
+            steps=rows,
+            started=round(self.started, 3),
+        )
+
+    def _pulled(self) -> int:
+        path = self.paths.inputs / "pulled"
+        text = exchange.read(path, 64) if path.exists() else b""
+        return max(self.plan.pulled, int(text) if _NUMBER.fullmatch(text) else 0)
+
+
+class Uploads:
+    """Puts each blob of a folder into the registry once, some at a time; the first failure is raised by `look`."""
+
+    def __init__(self, upload: Callable[[str], None], folder: Path) -> None:
+        self._upload, self._folder = upload, folder
+        self._pool = futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
+        self._running: dict[str, futures.Future[None]] = {}
+
+    def look(self) -> None:
+        for name in exchange.names(self._folder, self._running.keys()):
+            self._running[name] = self._pool.submit(self._upload, name)
+        for future in self._running.values():
+            if future.done():
+                future.result()
+
+    def finish(self) -> None:
+        self.look()
+        for future in self._running.values():
+            future.result()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Hashed(io.RawIOBase):
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self.hash, self.size = file, hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._file.read(-1 if size is None else size)
+        self.hash.update(data)
+        self.size += len(data)
+        return data
+
+
+def verify(file: BinaryIO, layer: LayerRef) -> None:
+    """Reads a layer of build's through: both digests, size, compression and every entry must be right. Closes `file`.
+
+    Raises LayerError.
+    """
+    found = layer.descriptor
+    with file:
+        wanted = mediatypes.compression_of(found.media_type)
+        if decompress.sniff(file.read(6)) != wanted:
+            raise errors.LayerError(
+                f"the layer {found.digest} that build made is not compressed as {wanted or 'nothing'}"
+            )
+        file.seek(0)
+        hashed = _Hashed(file)
+        unpack.scan(hashed, found.media_type, layer.diff_id)
+        while hashed.read(1 << 20):
+            """What the decompressor left belongs to the digest."""
+    if (f"sha256:{hashed.hash.hexdigest()}", hashed.size) != (found.digest, found.size):
+        raise errors.LayerError(f"the layer {found.digest} that build made has another content")
+
+
+def merged_rows(rows: tuple[contract.Step, ...], result: planfile.Result | None) -> tuple[contract.Step, ...]:
+    """What the status shows: lines and instructions are the plan's; of build's word only times and hits count. Pure."""
+    if result is None:
+        return rows
+    theirs = {(row.line, row.instruction): row for row in result.steps}
+    merged = []
+    for row in rows:
+        other = theirs.get((row.line, row.instruction))
+        if other is not None:
+            reason, seconds = other.reason[:64], max(0.0, other.seconds)
+            row = replace(row, cached=other.cached, reason=reason, seconds=seconds)
+        merged.append(row)
+    return tuple(merged)

@@ -1,0 +1,81 @@
+"""From the inputs to the engine's plan: the same in each container, for it is a function of what fetch left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from strata_builder import contract, errors
+from strata_builder import dockerfile as df
+from strata_builder.context import folder
+from strata_builder.engine import steps
+from strata_builder.engine.options import Options
+from strata_builder.oci import platform as platforms
+from strata_builder.oci.platform import Platform
+from strata_builder.pod import exchange, inputs, planfile
+from strata_builder.pod.paths import Paths
+
+
+def dockerfile(paths: Paths, name: str) -> df.Dockerfile:
+    """Raises DockerfileError."""
+    return df.parse(exchange.read(paths.inputs / inputs.DOCKERFILE, inputs.MAX_DOCKERFILE), name)
+
+
+def options(
+    request: contract.BuildRequest,
+    paths: Paths,
+    platform: Platform,
+    source: contract.SourceResult,
+    *,
+    secrets: Mapping[str, bytes] | None = None,
+    no_cache: bool = False,
+) -> Options:
+    """What the request asks of one platform's build. Raises DockerfileError for a bad ignore file."""
+    ignore = df.IgnoreRules.parse(exchange.read(paths.inputs / inputs.IGNORE, inputs.MAX_DOCKERFILE))
+    return Options(
+        context=folder.FolderTree(paths.context, ignore),
+        platform=platform,
+        build_platform=platforms.host(),
+        target=request.target,
+        build_args=dict(request.args),
+        labels=dict(request.labels),
+        secrets=secrets or {},
+        source_date_epoch=request.source_date_epoch,
+        created=source.time or None,
+        no_cache=no_cache,
+        network="none" if request.network == "None" else "default",
+        compression=request.output.compression.lower(),
+    )
+
+
+def platform_of(request: contract.BuildRequest) -> Platform:
+    """The one platform of a pod that runs steps. Raises InvalidSpec."""
+    if len(request.platforms) != 1:
+        raise errors.InvalidSpec("a pod that runs steps builds one platform")
+    return Platform.parse(request.platforms[0])
+
+
+class PlannedImages:
+    """An `engine.planner.Images` that knows what fetch resolved, and nothing else."""
+
+    def __init__(self, bases: tuple[planfile.Base, ...]) -> None:
+        self._bases = {(base.name, base.platform): base for base in bases}
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        found = self._bases.get((reference, str(platform)))
+        if found is None:
+            raise errors.BaseImageNotFound(f"base image {reference} for {platform} is not in the plan")
+        return found.resolved()
+
+
+def secrets(folder: Path, ids: tuple[str, ...]) -> dict[str, bytes]:
+    """The contents of secrets that lie in `folder` under their ids. Raises InvalidSpec for one that is not there."""
+    found: dict[str, bytes] = {}
+    for name in ids:
+        path = folder / name
+        if "/" in name or not path.is_file():
+            raise errors.InvalidSpec(
+                f"the secret {name!r} is not there", hint="check spec.secrets and the Secret's keys"
+            )
+        found[name] = path.read_bytes()
+    return found

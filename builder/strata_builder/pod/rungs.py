@@ -1,0 +1,15 @@
+"""The file systems in which steps run, by the rung of isolation that the operator chose."""
+
+from __future__ import annotations
+
+from strata_builder import contract, errors
+from strata_builder.engine.blobs import Blobs
+from strata_builder.engine.roots import Roots
+from strata_builder.pod.paths import Paths
+
+
+def roots(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> Roots | None:  # noqa: ARG001
+    """None in Layers, which runs nothing. Raises NotSupported for a rung that this builder lacks."""
+    if request.isolation == "Layers":
+        return None
+    raise errors.NotSupported(f"isolation {request.isolation} is not in this builder")

@@ -1,0 +1,36 @@
+"""The registries that a role talks to, with the credentials that its container has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from strata_builder import contract
+from strata_builder.pod import inputs
+from strata_builder.pod.paths import Paths
+from strata_builder.registry import mirrors, proxies
+from strata_builder.registry.config import DockerConfig
+from strata_builder.registry.registries import Registries, Settings
+
+_KEY: Final = ".dockerconfigjson"
+
+
+def registries(request: contract.BuildRequest, paths: Paths) -> Registries:
+    """With all credentials that are mounted here, the push credential first. Raises CredentialsInvalid."""
+    target = (request.output.registry,) if request.output.insecure else ()
+    return Registries(
+        Settings(
+            credentials=DockerConfig.load(_configs(paths)),
+            ca=inputs.ca_bundle(paths) or None,
+            insecure=frozenset((*request.insecure_registries, *target)),
+            mirrors=mirrors.Mirrors.parse((mirror.upstream, mirror.endpoint) for mirror in request.mirrors),
+            proxies=proxies.Proxies.from_env(os.environ),
+        )
+    )
+
+
+def _configs(paths: Paths) -> list[Path]:
+    push, pull = paths.at(contract.PUSH_CREDENTIALS), paths.at(contract.PULL_CREDENTIALS)
+    folders = [push, *(sorted(pull.iterdir()) if pull.is_dir() else [])]
+    return [folder / _KEY for folder in folders if (folder / _KEY).exists()]

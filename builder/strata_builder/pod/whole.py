@@ -1,0 +1,152 @@
+"""all: a build without RUN in one container; every platform, one after another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata_builder import contract
+from strata_builder.context import download, gitprogram
+from strata_builder.engine import blobs, execute, images, keys, planner, records, report, steps
+from strata_builder.oci.image import Descriptor, LayerRef
+from strata_builder.oci.platform import Platform
+from strata_builder.pod import cache, inputs, measure, publish, recipe, remotes, settings, taint
+from strata_builder.pod.paths import Paths
+from strata_builder.registry import errors as registry_errors
+from strata_builder.registry.registries import Registries
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    platform: contract.PlatformResult
+    built: execute.Built
+
+
+def run(
+    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float
+) -> contract.BuildResult:
+    """`deadline` is of time.monotonic(). Raises NeedsSandbox for a RUN that no record stands for, BuildError."""
+    with settings.registries(request, paths) as registries:
+        return _Whole(request, paths, reporter, deadline, registries).run()
+
+
+class _Whole:
+    def __init__(
+        self,
+        request: contract.BuildRequest,
+        paths: Paths,
+        reporter: report.Reporter,
+        deadline: float,
+        registries: Registries,
+    ) -> None:
+        self.request, self.paths, self.reporter = request, paths, reporter
+        self.deadline, self.registries = deadline, registries
+        self.started, self.began = time.time(), time.monotonic()
+        self.fetched = self.building = self.pushing = 0.0
+
+    def run(self) -> contract.BuildResult:
+        self.brought = inputs.bring(self.request, self.paths)
+        self.paths.remotes.mkdir()
+        self.fetched = time.monotonic() - self.began
+        done = [self._platform(Platform.parse(text)) for text in self.request.platforms]
+        return self._outcome(done)
+
+    def _platform(self, platform: Platform) -> _Done:
+        """A record whose layer the registry has lost is found out by the manifest's PUT: once again without such."""
+        found, where = cache.read(self.request, platform, self.registries, self.reporter.note)
+        try:
+            return self._build(platform, found, where)
+        except (registry_errors.BlobsUnknown, registry_errors.NotFound) as e:
+            lost = {digest for digest in where if digest in getattr(e, "digests", ()) or digest in e.message}
+            if not lost:
+                raise
+            self.reporter.note(f"the registry has lost {len(lost)} cached layers; they are made again")
+            left = {key: r for key, r in found.steps.items() if not r.layer or r.layer.descriptor.digest not in lost}
+            return self._build(platform, records.Records(left, found.builds), where)
+
+    def _build(self, platform: Platform, found: records.Records, where: dict[str, tuple[str, str]]) -> _Done:
+        began = time.monotonic()
+        resolver = images.RegistryImages(self.registries)
+        for layer in found.layers():
+            host, repository = where[layer.descriptor.digest]
+            registry = self.registries.get(host)
+            resolver.knows((layer,), lambda d, at=registry, name=repository: at.blob(name, d.digest, d.size))  # type: ignore[misc]
+        store = blobs.Blobs(self.paths.scratch / "blobs", resolver)
+        plan, keyed, built = self._execute(platform, found, resolver, store)
+        self.building += time.monotonic() - began
+        began = time.monotonic()
+        pushed = self._publish(built, store)
+        kept = taint.to_keep(built.used, frozenset(), taint.keys_to_keep(plan, keyed))
+        cache.write(self.request, platform, self.registries, kept, pushed.digest, self.reporter.note)
+        self.pushing += time.monotonic() - began
+        name = f"{self.request.output.registry}/{self.request.output.repository}@{pushed.digest}"
+        self.reporter.note(f"pushed {name} for {platform}")
+        return _Done(contract.PlatformResult(str(platform), pushed.digest, built.image.size, pushed.media_type), built)
+
+    def _execute(
+        self, platform: Platform, found: records.Records, resolver: images.RegistryImages, store: blobs.Blobs
+    ) -> tuple[steps.Plan, keys.Keyed, execute.Built]:
+        options = recipe.options(
+            self.request, self.paths, platform, self.brought.source, no_cache=self.request.cache.no_cache
+        )
+        plan = planner.make(recipe.dockerfile(self.paths, self.brought.dockerfile), options, resolver)
+        adds = self._remotes()
+        keyed = keys.of_plan(plan, options, adds)
+        edges = execute.Edges(
+            blobs=store,
+            remotes=adds,
+            known=taint.known(found, plan, keyed),
+            report=self.reporter,
+            scratch=self.paths.scratch,
+            cancel=threading.Event(),
+            deadline=self.deadline,
+        )
+        return plan, keyed, execute.execute(plan, keyed, options, edges)
+
+    def _remotes(self) -> remotes.Remotes:
+        ca = inputs.ca_bundle(self.paths)
+        git = gitprogram.Settings(ca=ca, scratch=self.paths.scratch)
+        return remotes.Remotes(
+            self.paths.remotes, remotes.fetcher(self.request.context_limit_bytes, download.Client(ca), git)
+        )
+
+    def _publish(self, built: execute.Built, store: blobs.Blobs) -> Descriptor:
+        def at_hand(layer: LayerRef) -> Path | None:
+            place = store.place(layer.descriptor.digest)
+            return place if place.exists() else None
+
+        registry = self.registries.get(self.request.output.registry)
+        return publish.image(
+            registry,
+            self.request.output.repository,
+            built.image,
+            at_hand=at_hand,
+            bring=store.path,
+            mount_from=publish.mounts(registry.host, built.bases),
+        )
+
+    def _outcome(self, done: list[_Done]) -> contract.BuildResult:
+        rows = tuple(row for one in done for row in one.built.steps)
+        totals = self.registries.totals
+        metrics = contract.Metrics(
+            fetch_seconds=round(self.fetched, 3),
+            build_seconds=round(self.building, 3),
+            push_seconds=round(self.pushing, 3),
+            pulled_bytes=totals.bytes_down,
+            pushed_bytes=totals.bytes_up,
+            cache_hits=sum(row.cached for row in rows),
+            cache_misses=sum(not row.cached for row in rows),
+            layers=max(len(one.built.image.layers) for one in done),
+            peak_memory_bytes=measure.peak_memory(),
+        )
+        bases = {(base.name, base.digest): None for one in done for base in one.built.bases}
+        return contract.BuildResult(
+            platforms=tuple(one.platform for one in done),
+            source=self.brought.source,
+            base_images=tuple(contract.BaseImage(*base) for base in bases),
+            metrics=metrics,
+            steps=rows,
+            started=round(self.started, 3),
+        )

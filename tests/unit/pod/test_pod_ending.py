@@ -1,0 +1,90 @@
+"""How a container ends: message, exit code, signals, deadline."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from strata_builder import contract, errors
+from strata_builder.pod import alive, ending
+
+ENDS = [
+    (errors.NeedsSandbox("x"), contract.ExitCode.NEEDS_SANDBOX, "PodRejected"),
+    (errors.RunFailed("x", exit_code=3), contract.ExitCode.RUN_FAILED, "RunFailed"),
+    (errors.DeadlineExceeded("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
+    (errors.SourceAuthFailed("x"), contract.ExitCode.FAILED, "SourceAuthFailed"),
+    (errors.RegistryUnavailable("x"), contract.ExitCode.RETRYABLE, "RegistryUnavailable"),
+    (alive.PeerLost("x"), contract.ExitCode.PEER_LOST, None),
+    (ending.Expired("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
+    (ending.Interrupted(), contract.ExitCode.INTERRUPTED, "Cancelled"),
+    (MemoryError(), contract.ExitCode.FAILED, "OutOfMemory"),
+    (OSError(errno.ENOSPC, "full", "/x"), contract.ExitCode.FAILED, "StorageLimitExceeded"),
+    (ValueError("a bug"), contract.ExitCode.RETRYABLE, "InfrastructureFailed"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), ENDS, ids=[type(row[0]).__name__ for row in ENDS])
+def test_each_end_has_its_code_and_reason(error: BaseException, code: int, reason: str | None) -> None:
+    failure = ending.failure_of(error)
+    assert (ending.exit_code(error), failure and failure.reason) == (code, reason)
+
+
+def test_a_failure_carries_its_place(tmp_path: Path) -> None:
+    place = errors.Place("Dockerfile", 3, 4, "RUN x")
+    ending.write(
+        tmp_path / "m", ending.failure_of(errors.RunFailed("bad", exit_code=1, place=place)) or contract.Failure("", "")
+    )
+    said = contract.decode_result((tmp_path / "m").read_text())
+    assert said == contract.Failure("RunFailed", "bad", file="Dockerfile", line=3, end_line=4)
+
+
+def test_a_message_fits_whatever_was_said(tmp_path: Path) -> None:
+    ending.write(tmp_path / "m", contract.Failure("RunFailed", "é\n" * 100_000 + "the end"))
+    assert (tmp_path / "m").stat().st_size <= contract.MESSAGE_LIMIT
+    said = contract.decode_result((tmp_path / "m").read_text())
+    assert isinstance(said, contract.Failure)
+    assert said.message.endswith("the end")
+
+
+def test_the_kubelets_file_is_written_into_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("x" * 10_000)
+    inode = (tmp_path / "m").stat().st_ino
+    ending.write(tmp_path / "m", contract.Failure("RunFailed", "short"))
+    assert (tmp_path / "m").stat().st_ino == inode
+    contract.decode_result((tmp_path / "m").read_text())
+
+
+CHILD = """
+import sys, time, pathlib
+from strata_builder.pod import ending
+ending.GRACE = 0.0
+print("ready", flush=True)
+sys.exit(ending.run(lambda: time.sleep(30), pathlib.Path(sys.argv[1]), timeout=float(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "timeout", "code", "reason"),
+    [(signal.SIGTERM, 60.0, 130, "Cancelled"), (None, 0.2, 13, "DeadlineExceeded")],
+)
+def test_a_signal_and_the_deadline_end_a_role(
+    tmp_path: Path, number: int | None, timeout: float, code: int, reason: str
+) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "m"), str(timeout)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        if number is not None:
+            time.sleep(0.3)
+            os.kill(child.pid, number)
+        assert child.wait(20) == code
+    said = contract.decode_result((tmp_path / "m").read_text())
+    assert isinstance(said, contract.Failure)
+    assert said.reason == reason
