@@ -1,0 +1,473 @@
+"""Whole lives of the operator against an API server and a registry over real sockets, ended at every single write."""
+
+import base64
+import contextlib
+import copy
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from strata_operator import conditions, controller, imagebuild, kube, metrics, names, settings
+from strata_operator.imagebuild import questions, reconcile, remote
+from support import imagebuilds as ib
+from support.fake_kube import FakeKube
+from support.fake_registry import FakeRegistry
+
+pytestmark = pytest.mark.asyncio
+KEY = names.Key("team", "web")
+RESOURCES = (
+    names.IMAGEBUILDS, names.REGISTRIES, names.NAMESPACES, names.JOBS, names.PODS, names.CONFIGMAPS, names.SECRETS,
+    names.EVENTS, names.NODES,
+)  # fmt: skip
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Killed(BaseException):
+    """kill -9: nothing of the operator runs on."""
+
+
+class Cluster:
+    """A fake API server with a Registry, a namespace and one ImageBuild; its kubelet ends every pod well at once."""
+
+    def __init__(self, fake: FakeKube, registry: FakeRegistry) -> None:
+        self.fake = fake
+        self.registry = registry
+        self.now = ib.NOW
+        self.pods_end = True
+        self.made: list[str] = []  # Jobs that had a pod
+        body = ib.registry(external={"host": registry.host, "insecure": True})
+        body["status"] |= {"endpoints": {"push": registry.host, "node": registry.host}, "insecure": True}
+        del body["status"]["credentials"]
+        fake.put(names.REGISTRIES, body)
+        fake.put(names.NAMESPACES, ib.namespace("restricted"))
+        self.put(ib.build(source={"inline": {"a": "1"}}))
+
+    def put(self, body: Any) -> None:
+        del body["metadata"]["resourceVersion"]
+        self.fake.put(names.IMAGEBUILDS, body)
+
+    @property
+    def body(self) -> Any:
+        return self.fake.get(names.IMAGEBUILDS, *KEY)
+
+    @property
+    def status(self) -> Any:
+        return self.body["status"]
+
+    def condition(self, kind: str, name: str = "web") -> Any:
+        """A condition of an ImageBuild, None if it is absent."""
+        body: Any = self.fake.get(names.IMAGEBUILDS, "team", name)
+        return conditions.find(body["status"].get("conditions"), kind)
+
+    def ready(self) -> bool:
+        generation = self.body["metadata"]["generation"]
+        return conditions.is_true(self.status.get("conditions"), "Ready", generation=generation)
+
+    def edit(self, **spec: Any) -> None:
+        body = copy.deepcopy(self.body)
+        body["spec"] |= spec
+        body["metadata"]["generation"] = self.body["metadata"]["generation"] + 1
+        self.fake.put(names.IMAGEBUILDS, body)
+
+    def jobs(self) -> list[Any]:
+        return list(self.fake.objects[names.JOBS].values())
+
+    def kubelet(self) -> None:
+        """Every Job has its pod; pods push an image of their own and end."""
+        for job in self.jobs():
+            name = job["metadata"]["name"]
+            if name not in self.made:
+                self.made.append(name)
+            if self.fake.get(names.PODS, "team", f"{name}-x") is None:
+                self.fake.put(names.PODS, self.pod_of(job))
+                if self.pods_end:
+                    ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+                    self.fake.put(names.JOBS, copy.deepcopy(job) | {"status": ended})
+
+    def pod_of(self, job: Any) -> Any:
+        template = job["spec"]["template"]["metadata"]
+        statuses = [ib.running()]
+        if self.pods_end:
+            statuses = [ib.ended(message=ib.result(self.push(job)))]
+        body = ib.pod(job, containerStatuses=statuses, phase="Succeeded" if self.pods_end else "Running")
+        body["metadata"] |= {"labels": template["labels"], "annotations": template["annotations"]}
+        return body
+
+    def push(self, job: Any) -> str:
+        config = self.registry.add_blob("team/web", b"{}")
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+            "layers": [],
+            "annotations": {"job": job["metadata"]["name"]},
+        }
+        return self.registry.add_manifest("team/web", json.dumps(manifest).encode(), MANIFEST)
+
+    def tag(self, name: str = "latest") -> str | None:
+        found = remote.Access(self.registry.host, insecure=True).open()
+        try:
+            head = found.head_manifest("team/web", name)
+            return head.digest if head else None
+        finally:
+            found.close()
+
+    def whose(self, digest: str) -> str:
+        found = remote.Access(self.registry.host, insecure=True).open()
+        try:
+            return str(json.loads(found.manifest("team/web", digest).data)["annotations"]["job"])
+        finally:
+            found.close()
+
+
+class Operator:
+    """One life. `at_write` is called with the number of each write, before it (False) and after it (True)."""
+
+    def __init__(self, cluster: Cluster, client: kube.Kube, at_write: Callable[[int, bool], None]) -> None:
+        self.cluster = cluster
+        self.frame = controller.Frame(settings.Settings(namespace="strata-system"), metrics.Metrics(), client)
+        for part in imagebuild.controllers(self.frame):
+            self.frame.add(part)
+        self.work = reconcile.Reconciler(self.frame, clock=lambda: cluster.now)
+        self.at_write = at_write
+        self.writes = 0
+        for name in ("create", "patch", "patch_status", "delete"):
+            setattr(client, name, self._watched(getattr(client, name)))
+        known = self.work._answers._by_kind  # the tags are written by an answer: a write like the others
+        self.work._answers._by_kind = {**known, questions.Tag: self._watched(known[questions.Tag])}
+
+    def _watched(self, method: Any) -> Any:
+        async def call(*arguments: Any, **options: Any) -> Any:
+            number = self.writes
+            self.writes += 1
+            self.at_write(number, False)
+            answer = await method(*arguments, **options)
+            self.at_write(number, True)
+            return answer
+
+        return call
+
+    async def look(self) -> float | None:
+        """One reconcile, with a cache that is up to date."""
+        for resource in self.frame.cache.stores:
+            await self.frame.cache.refresh(resource, self.frame.kube)
+        with contextlib.suppress(kube.Conflict):
+            return await self.work.reconcile(KEY)
+        return 0.0
+
+    async def run(self, until: Callable[[], bool] = lambda: False, most: int = 40) -> None:
+        for _ in range(most):
+            wait = await self.look()
+            self.cluster.kubelet()
+            self.cluster.now += min(wait if wait is not None else 1.0, 5.0)
+            if until():
+                return
+
+
+@contextlib.asynccontextmanager
+async def clustered(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    fake = FakeKube(*RESOURCES)
+    with fake.serving(tmp_path) as config, FakeRegistry() as registry:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        yield Cluster(fake, registry)
+
+
+@contextlib.asynccontextmanager
+async def alive(
+    cluster: Cluster, at_write: Callable[[int, bool], None] = lambda _n, _after: None
+) -> AsyncIterator[Operator]:
+    client = kube.Kube(await kube.connect(), metrics.Metrics())
+    try:
+        yield Operator(cluster, client, at_write)
+    finally:
+        await client.close()
+
+
+def settled(cluster: Cluster) -> bool:
+    """Ready, and nothing left to do."""
+    ended = all("ttlSecondsAfterFinished" in job["spec"] for job in cluster.jobs())
+    return cluster.ready() and ended and not cluster.fake.objects[names.CONFIGMAPS]
+
+
+async def test_a_build_goes_from_apply_to_ready(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert cluster.tag() == cluster.status["digest"]
+        assert cluster.status["image"] == f"{cluster.registry.host}/team/web@{cluster.status['digest']}"
+        assert len(cluster.made) == 1
+        notes = [e["reason"] for e in cluster.fake.objects[names.EVENTS].values()]
+        assert sorted(notes) == ["Building", "Succeeded"]
+        text = operator.frame.metrics.render().decode()
+        assert 'strata_builds_total{reason="Succeeded",result="succeeded"} 1.0' in text
+
+
+async def test_a_finished_build_is_left_alone(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        before = operator.writes
+        for _ in range(5):
+            cluster.now += 700
+            await operator.look()
+        assert operator.writes == before
+
+
+async def count_writes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        return operator.writes
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_an_operator_killed_at_any_write_and_started_again_continues_rightly(tmp_path, monkeypatch, after):
+    (tmp_path / "count").mkdir()
+    writes = await count_writes(tmp_path / "count", monkeypatch)
+    assert writes >= 9
+    for fatal in range(writes):
+        folder = tmp_path / f"{fatal}"
+        folder.mkdir()
+        async with clustered(folder, monkeypatch) as cluster:
+
+            def kill(number: int, done: bool, fatal: int = fatal) -> None:
+                if number == fatal and done == after:
+                    raise Killed
+
+            with contextlib.suppress(Killed):
+                async with alive(cluster, kill) as first:
+                    await first.run(lambda: settled(cluster), most=15)
+            cluster.now += 60
+            async with alive(cluster) as second:
+                await second.run(lambda: settled(cluster))
+            assert settled(cluster), f"write {fatal}: {cluster.status}"
+            assert cluster.tag() == cluster.status["digest"]
+            assert len(cluster.made) == 1, f"write {fatal} made {cluster.made}"
+            assert cluster.status["current"]["attempt"] == 1
+            assert [b["result"] for b in cluster.status["builds"]] == ["Succeeded"]
+
+
+async def test_a_spec_edited_at_any_write_ends_with_the_tag_on_the_new_build(tmp_path, monkeypatch):
+    (tmp_path / "count").mkdir()
+    writes = await count_writes(tmp_path / "count", monkeypatch)
+    for moment in range(writes):
+        folder = tmp_path / f"{moment}"
+        folder.mkdir()
+        async with clustered(folder, monkeypatch) as cluster:
+
+            def edit(number: int, done: bool, moment: int = moment, cluster: Cluster = cluster) -> None:
+                if number == moment and not done:
+                    cluster.edit(labels={"v": "2"})
+
+            async with alive(cluster, edit) as operator:
+                await operator.run(lambda: cluster.body["metadata"]["generation"] == 2 and settled(cluster))
+            assert settled(cluster), f"write {moment}: {cluster.status}"
+            success = cluster.status["lastSuccess"]
+            assert success["generation"] == 2
+            assert cluster.tag() == success["digest"] == cluster.status["digest"]
+            assert cluster.whose(success["digest"]) == cluster.status["current"]["job"]
+            assert len(cluster.made) == len(set(cluster.made)) <= 2
+
+
+async def test_a_status_that_somebody_else_wrote_first_wins_and_no_job_is_made_from_the_old_one(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        for resource in operator.frame.cache.stores:
+            await operator.frame.cache.refresh(resource, operator.frame.kube)
+        cluster.edit(labels={"v": "2"})
+        with pytest.raises(kube.Conflict):
+            await operator.work.reconcile(KEY)
+        assert cluster.jobs() == []
+
+
+async def test_a_job_of_our_name_that_is_not_ours_is_removed_and_ours_is_made(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster:
+        planned: list[str] = []
+
+        def steal(number: int, done: bool) -> None:
+            current = cluster.status.get("current") or {}
+            if current.get("job") and not planned and not cluster.jobs():
+                planned.append(current["job"])
+                stranger = {"name": current["job"], "namespace": "team", "annotations": {"strata.build/inputs": "x"}}
+                cluster.fake.put(names.JOBS, {"metadata": stranger, "spec": {"template": {"metadata": {}}}})
+
+        cluster.pods_end = False
+        async with alive(cluster, steal) as operator:
+            for _ in range(4):
+                await operator.look()
+        assert planned
+        (job,) = cluster.jobs()
+        assert job["metadata"]["ownerReferences"][0]["uid"] == cluster.body["metadata"]["uid"]
+
+
+async def test_an_object_made_again_under_its_old_name_gets_a_job_of_its_own(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: bool(cluster.made))
+        first = cluster.made[0]
+        cluster.fake.remove(names.IMAGEBUILDS, *KEY)
+        assert cluster.jobs() == []
+        await operator.look()
+        cluster.put(ib.build(uid="99999999-2222-3333-4444-555555555555", source={"inline": {"a": "1"}}))
+        cluster.pods_end = True
+        await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert cluster.status["current"]["job"] != first
+
+
+async def test_no_more_builds_run_at_once_than_the_limit_and_the_next_is_woken(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        limited = settings.Settings(namespace="strata-system", max_builds=1)
+        operator.frame.settings = limited
+        operator.work = reconcile.Reconciler(operator.frame, clock=lambda: cluster.now)
+        cluster.pods_end = False
+        other = ib.build(name="other", uid="other-uid")
+        del other["metadata"]["resourceVersion"]
+        cluster.fake.put(names.IMAGEBUILDS, other)
+        await operator.look()
+        await operator.work.reconcile(names.Key("team", "other"))
+        assert cluster.condition("Ready", "other")["reason"] == "Queued"
+        assert b'strata_builds{state="queued"} 1.0' in operator.frame.metrics.render()
+        assert len(cluster.jobs()) == 1
+        woken: list[Any] = []
+        monkeypatch.setattr(operator.frame, "enqueue", lambda kind, key, delay=0.0: woken.append((kind, key)))
+        cluster.pods_end = True
+        await operator.run(lambda: bool(woken))
+        assert ("imagebuild", names.Key("team", "other")) in woken
+
+
+async def test_a_registry_that_is_down_for_a_while_costs_nothing(tmp_path, monkeypatch):
+    from support.fake_registry import Answer
+
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.registry.fault("HEAD", "/manifests/sha256", *(Answer(503) for _ in range(4)))
+        await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert len(cluster.made) == 1
+        assert cluster.registry.unused_faults() == 0
+
+
+async def test_the_result_of_a_vanished_pod_is_read_from_the_cache_artifact(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: cluster.status.get("current", {}).get("phase") == "Running")
+        job = cluster.jobs()[0]
+        digest = cluster.push(job)
+        note = {"v": 1, "steps": {}, "builds": {f"{cluster.body['metadata']['uid']}/1/1/linux/amd64": digest}}
+        data = json.dumps(note).encode()
+        config = cluster.registry.add_blob("team/web", data)
+        artifact = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": "application/vnd.strata.cache.v1+json", "digest": config, "size": len(data)},
+            "layers": [],
+        }
+        cluster.registry.add_manifest("team/web", json.dumps(artifact).encode(), MANIFEST, "cache-linux-amd64")
+        cluster.fake.remove(names.JOBS, "team", job["metadata"]["name"])
+        await operator.run(cluster.ready)
+        assert cluster.ready()
+        assert cluster.status["digest"] == digest
+        assert len(cluster.made) == 1
+
+
+async def test_a_pod_that_vanished_without_a_note_is_tried_again(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: cluster.status.get("current", {}).get("phase") == "Running")
+        cluster.fake.remove(names.JOBS, "team", cluster.jobs()[0]["metadata"]["name"])
+        cluster.pods_end = True
+        await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert len(cluster.made) == 2
+        assert cluster.status["current"]["attempt"] == 2
+
+
+async def test_a_refused_pod_is_told_at_once_in_the_servers_own_words(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.fake.fail("POST", "/pods$", 403, reason="Forbidden")
+        await operator.look()
+        assert cluster.jobs() == []
+        assert cluster.status["current"]["phase"] in ("Retrying", "Failed")
+
+
+async def test_contents_reach_the_pod_although_the_cache_holds_only_digests(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: bool(cluster.jobs()))
+        cached = operator.frame.cache[names.IMAGEBUILDS].get(*KEY)
+        assert cached["spec"]["source"]["inline"]["a"] != "1"
+        contents = [m["data"] for m in cluster.fake.objects[names.CONFIGMAPS].values() if "f0" in m["data"]]
+        assert contents == [{"f0": "1", "Dockerfile": "FROM scratch\nCOPY a /\n"}]
+
+
+async def test_a_broken_inline_dockerfile_is_told_with_line_and_caret_and_makes_nothing(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.edit(dockerfile={"inline": "FROM scratch\nCPOY a /\n"})
+        await operator.run(most=3)
+        stalled = cluster.condition("Stalled")
+        assert stalled["reason"] == "DockerfileInvalid"
+        assert "Dockerfile:2" in stalled["message"]
+        assert "COPY" in stalled["message"]
+        assert cluster.jobs() == []
+
+
+async def test_a_private_source_without_the_binding_shows_the_command(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(source={"git": git}, triggers={"git": {"pollInterval": "10s"}}, dockerfile={"path": "Dockerfile"})
+        for _ in range(40):
+            cluster.fake.fail("GET", "/secrets/git$", 403, reason="Forbidden")
+        await operator.run(cluster.ready, most=15)
+        assert cluster.ready()
+        await operator.look()
+        polling = cluster.condition("Polling")
+        assert polling["reason"] == "AccessNotGranted"
+        assert "kubectl create rolebinding strata-secret-reader --namespace team" in polling["message"]
+
+
+async def test_a_missing_source_secret_is_named(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(source={"git": git}, dockerfile={"path": "Dockerfile"})
+        await operator.run(most=3)
+        stalled = cluster.condition("Stalled")
+        assert (stalled["reason"], "Secret git" in stalled["message"]) == ("ReferenceNotFound", True)
+
+
+async def test_an_unreadable_secret_is_no_crash(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        data = {"wrong": base64.b64encode(b"x").decode()}
+        cluster.fake.put(names.SECRETS, {"metadata": {"name": "git", "namespace": "team"}, "data": data})
+        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(source={"git": git}, dockerfile={"path": "Dockerfile"})
+        await operator.run(most=3)
+        stalled = cluster.condition("Stalled")
+        assert stalled["reason"] == "SourceAuthFailed"
+
+
+async def test_status_is_small_and_has_only_fields_of_the_schema(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    import yaml
+
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        crd = yaml.safe_load((Path(__file__).parents[4] / "crds" / "imagebuilds.strata.build.yaml").read_text())
+        schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+        assert list(unknown(cluster.status, schema, "status")) == []
+        assert len(json.dumps(cluster.status)) < 4096
+
+
+def unknown(value: Any, schema: Any, path: str) -> Any:
+    """Paths of fields that the schema does not have, or that have another type."""
+    kinds: Any = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+    if not isinstance(value, kinds[schema["type"]]):
+        yield path
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in schema.get("properties", {}):
+                yield f"{path}.{name}"
+            else:
+                yield from unknown(item, schema["properties"][name], f"{path}.{name}")
+    elif isinstance(value, list):
+        for n, item in enumerate(value):
+            yield from unknown(item, schema["items"], f"{path}[{n}]")
