@@ -28,9 +28,7 @@ def wait(
     clear: bool = False,
 ) -> Decision:
     """The current build waits, without a Job, for something that comes by itself."""
-    pending = (
-        case.change(phase=state.PENDING) if case.current and case.current.phase != state.RETRYING else case
-    )
+    pending = case.change(phase=state.PENDING) if case.current and case.current.phase != state.RETRYING else case
     said = progress(pending, waiting.reason, waiting.message)
     return conclude(pending, said, look_again=look_again, queued=queued, clear=clear)
 
@@ -61,7 +59,9 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return wait(case, waiting, look_again=_SOON, clear=True)
     position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
     if position:
-        waiting = outcome.Waiting("Queued", f"{position - 1} builds are before this one")
+        waiting = outcome.Waiting(
+            "Queued", f"as many builds run as may at once; this one is number {position} in the queue"
+        )
         return wait(case, waiting, look_again=_LATER, queued=True)
     return (yield from _admit(case, target, content))
 

@@ -310,7 +310,7 @@ def test_no_free_place_means_queued_with_the_position():
     world.answers[questions.Slot] = 3
     decision = world.settle()
     assert world.condition("Ready") == ("Unknown", "Queued")
-    assert "2 builds are before" in world.message()
+    assert "number 3 in the queue" in world.message()
     assert decision.queued
     assert world.started == []
     world.answers[questions.Slot] = 0

@@ -393,7 +393,7 @@ async def test_contents_reach_the_pod_although_the_cache_holds_only_digests(tmp_
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         cluster.pods_end = False
         await operator.run(lambda: bool(cluster.jobs()))
-        cached = operator.frame.cache[names.IMAGEBUILDS].get(*KEY)
+        cached: Any = operator.frame.cache[names.IMAGEBUILDS].get(*KEY)
         assert cached["spec"]["source"]["inline"]["a"] != "1"
         contents = [m["data"] for m in cluster.fake.objects[names.CONFIGMAPS].values() if "f0" in m["data"]]
         assert contents == [{"f0": "1", "Dockerfile": "FROM scratch\nCOPY a /\n"}]
