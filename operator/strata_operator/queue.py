@@ -128,8 +128,8 @@ class Queue:
         except kube.Conflict as e:
             log.debug("somebody wrote in between, looking again: %s", e)
             return "conflict", _CONFLICT_DELAY * (1 + random.random())  # noqa: S311  jitter
-        except kube.Unreachable as e:
-            log.warning("%s; trying again", e)
+        except kube.KubeError as e:  # its words say it all
+            log.warning("the API server refused: %s", e)
             return "error", self._failed(key)
         except Exception:  # the border of every reconcile: logged, counted, tried again
             log.exception("reconcile failed")

@@ -77,10 +77,12 @@ class Access:
         if logins or kept:
             text = vault.docker_config(logins, kept)
             self.holders.add(namespace)
+            if material.decode(found).get(vault.DOCKER_CONFIG_KEY) == text:
+                return
             await self._frame.kube.apply(names.SECRETS, _secret(namespace, name, text))
-        elif found is not None and not pending:
+        elif found is not None:
             await self._frame.kube.delete(names.SECRETS, namespace, name, uid=found["metadata"]["uid"])
-            log.info("Secret %s/%s removed: no Registry admits the namespace", namespace, name)
+            log.info("Secret %s/%s removed: no Registry gives the namespace a login", namespace, name)
 
     async def _say_taken(self, name: str, namespace: str, bodies: list[kube.Object]) -> None:
         note = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder.registry import config
@@ -31,9 +31,10 @@ class Reconciler:
         body = self._frame.cache[names.REGISTRIES].get(*key)
         self._count()
         if body is None:
-            await self._forget(key)
+            if not self._ends(key.namespace):
+                await self._forget(key)
             return None
-        if body["metadata"].get("deletionTimestamp"):
+        if body["metadata"].get("deletionTimestamp") or self._ends(key.namespace):
             return None
         registry = spec.parse(body)
         found, facts = await (self._managed(registry) if registry.managed else self._external(registry))
@@ -47,10 +48,12 @@ class Reconciler:
         if problem := _foreign(private, served):
             return decide.managed(decide.Observed(registry, problem)), {}
         hosts = objects.serving_hosts(registry, domain)
-        secrets = material.ensure(
-            registry.name, material.decode(private), material.decode(served), hosts=hosts, now=time.time()
-        )
-        problem = await self._apply_all(registry, secrets)
+        stored = {
+            names.SECRET_REGISTRY: material.decode(private),
+            names.SECRET_SERVING: material.decode(served),
+        }
+        secrets = material.ensure(registry.name, *stored.values(), hosts=hosts, now=time.time())
+        problem = await self._apply_all(registry, secrets, stored)
         holder = decide.port_holder(registry, self._others(registry))
         if holder and problem is None:
             problem = decide.port_conflict(registry, holder)
@@ -63,29 +66,34 @@ class Reconciler:
         }
         return decide.managed(seen), facts
 
-    async def _apply_all(self, registry: spec.Registry, secrets: material.Material) -> decide.Problem | None:
-        """Apply every child; the first that is refused ends it."""
+    async def _apply_all(
+        self, registry: spec.Registry, secrets: material.Material, stored: Mapping[str, Mapping[str, str]]
+    ) -> decide.Problem | None:
+        """Apply every child; the first that is refused ends it. `stored` is the data of the two Secrets as read."""
         parts = {
             names.SECRET_REGISTRY: secrets.private(registry.name),
             names.SECRET_SERVING: secrets.served(registry.name),
         }
         for name, data in parts.items():
-            body = objects.secret(registry, name, data)
-            await self._frame.kube.apply(names.SECRETS, body, manager=material.manager(registry.name))
+            if data.items() <= stored[name].items():
+                continue
+            body, manager = objects.secret(registry, name, data), material.manager(registry.name)
+            if problem := await self._apply(names.SECRETS, body, ours=True, manager=manager):
+                return problem
         for resource, body in objects.children(registry, secrets, self._frame.settings):
-            if problem := await self._apply(registry, resource, body):
+            known = self._frame.cache[resource].get(*kube.place(body))
+            ours = known is not None and known["metadata"]["labels"].get(names.LABEL_REGISTRY) == registry.name
+            if problem := await self._apply(resource, body, ours=ours):
                 return problem
         return None
 
     async def _apply(
-        self, registry: spec.Registry, resource: names.Resource, body: kube.Object
+        self, resource: names.Resource, body: kube.Object, *, ours: bool, manager: str = names.OPERATOR
     ) -> decide.Problem | None:
         """Force only what is known to be this Registry's: an object of somebody else's is never taken over."""
-        known = self._frame.cache[resource].get(*kube.place(body))
-        ours = known is not None and known["metadata"]["labels"].get(names.LABEL_REGISTRY) == registry.name
         what = f"{resource.kind} {body['metadata']['name']}"
         try:
-            await self._frame.kube.apply(resource, body, force=ours)
+            await self._frame.kube.apply(resource, body, force=ours, manager=manager)
         except kube.Conflict as e:
             if ours:
                 raise
@@ -136,6 +144,11 @@ class Reconciler:
             facts["credentials"] = {"users": [found.credential.username], "secrets": secrets}
         target = probe.Target(there.host, there.insecure, found.ca_bundle, found.credential)
         return decide.external(there, None, await probe.probe(target)), facts
+
+    def _ends(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted, and all in it."""
+        body = self._frame.cache[names.NAMESPACES].get("", namespace)
+        return body is None or bool(body["metadata"].get("deletionTimestamp"))
 
     def _share(self, registry: spec.Registry, logins: vault.Logins) -> None:
         """Have the namespaces' Secrets written, if the logins are news."""

@@ -127,6 +127,8 @@ async def test_a_managed_registry_becomes_ready_only_after_its_pod_is_up_and_the
         cluster.answer = probe.Outcome()
         await until(lambda: cluster.ready() == ("True", "Serving"))
         status = cluster.fake.get(names.REGISTRIES, "team", "main")["status"]
+        events = cluster.fake.objects[names.EVENTS]
+        await until(lambda: sorted(e["reason"] for e in events.values()) == ["Provisioning", "Serving", "Unreachable"])
     assert [c["type"] for c in status["conditions"]] == ["Ready"]
     assert status["observedGeneration"] == 1
     assert status["endpoints"] == {"push": "strata-main.team.svc.cluster.local:5000", "node": "localhost:5000"}
@@ -135,8 +137,6 @@ async def test_a_managed_registry_becomes_ready_only_after_its_pod_is_up_and_the
     assert asked.ca_bundle == status["caBundle"]
     shown = json.dumps(status) + json.dumps(list(cluster.fake.objects[names.EVENTS].values()))
     assert not [p for u in material.USERS if (p := cluster.secret(names.SECRET_REGISTRY)[f"main.{u}"]) in shown]
-    reasons = [e["reason"] for e in cluster.fake.objects[names.EVENTS].values()]
-    assert sorted(reasons) == ["Provisioning", "Serving", "Unreachable"]
 
 
 async def test_children_that_are_deleted_or_changed_come_back(cluster, tmp_path, monkeypatch):
@@ -239,6 +239,31 @@ async def test_namespaces_that_are_admitted_get_logins_and_lose_them_again(clust
         assert cluster.auths("team", names.SECRET_PUSH)
 
 
+async def test_logins_of_a_registry_that_is_gone_do_not_stay_because_of_one_that_is_not_known_yet(
+    cluster, tmp_path, monkeypatch
+):
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    cluster.fake.put(names.REGISTRIES, registries.external("there", credentials={"secretRef": {"name": "login"}}))
+    async with running(cluster, tmp_path, monkeypatch):
+        await up(cluster)
+        await until(lambda: cluster.auths("team", names.SECRET_PUSH))
+        cluster.fake.remove(names.REGISTRIES, "team", "main")
+        await until(lambda: not cluster.fake.get(names.SECRETS, "team", names.SECRET_PUSH))
+        await until(lambda: not cluster.fake.get(names.SECRETS, "team", names.SECRET_PULL))
+
+
+async def test_logins_that_cannot_be_read_after_a_restart_stay_as_they_are(cluster, tmp_path, monkeypatch):
+    external_secret(cluster, username="me", password="secret")
+    cluster.fake.put(names.REGISTRIES, registries.external(credentials={"secretRef": {"name": "login"}}))
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.auths("team", names.SECRET_PUSH))
+    cluster.fake.fail("GET", "/secrets/login", 403, times=10_000, reason="Forbidden")
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.ready() == ("False", "CredentialsNotReadable"))
+        await asyncio.sleep(0.3)
+        assert cluster.auths("team", names.SECRET_PUSH) == {"registry.example.com": "me:secret"}
+
+
 async def test_what_a_registry_left_behind_while_the_operator_was_away_is_swept_up(cluster, tmp_path, monkeypatch):
     cluster.fake.put(names.REGISTRIES, registries.managed(access=SHARED))
     async with running(cluster, tmp_path, monkeypatch):
@@ -300,6 +325,23 @@ async def test_an_object_that_the_api_server_refuses_is_named_with_its_words(clu
         await up(cluster)
 
 
+async def test_a_secret_that_may_not_be_written_is_named(cluster, tmp_path, monkeypatch):
+    cluster.fake.fail("PATCH", "secrets/strata-registry$", 403, times=1000, reason="Forbidden")
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.ready() == ("False", "ApplyRejected"))
+        assert cluster.message() == "Secret strata-registry is refused: injected"
+        assert cluster.fake.get(names.DEPLOYMENTS, "team", "strata-main") is None
+
+
+async def test_in_a_namespace_that_is_being_deleted_nothing_is_made(cluster, tmp_path, monkeypatch):
+    cluster.fake.put(names.NAMESPACES, {"metadata": {"name": "team", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    async with running(cluster, tmp_path, monkeypatch):
+        await asyncio.sleep(0.5)
+    assert not cluster.fake.asked("PATCH", "/namespaces/team/")
+
+
 async def test_a_status_that_somebody_overtook_is_written_after_another_look(cluster, tmp_path, monkeypatch):
     cluster.fake.fail("PATCH", "/registries/main/status", 409, times=3, reason="Conflict")
     cluster.fake.put(names.REGISTRIES, registries.managed())
@@ -324,7 +366,7 @@ async def test_an_external_registry_without_leave_to_read_shows_the_command(clus
         cluster.fake.faults.clear()
         external_secret(cluster, username="me", password="secret")
         await until(lambda: cluster.ready() == ("True", "Serving"))
-        assert cluster.auths("team", names.SECRET_PUSH) == {"registry.example.com": "me:secret"}
+        await until(lambda: cluster.auths("team", names.SECRET_PUSH) == {"registry.example.com": "me:secret"})
         status = cluster.fake.get(names.REGISTRIES, "team", "main")["status"]
         assert status["endpoints"] == dict.fromkeys(("push", "node", "external"), "registry.example.com")
         assert status["credentials"]["users"] == ["me"]
