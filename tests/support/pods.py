@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from strata_builder.registry import push
 from strata_builder.registry.client import Registry
 from support import layertrees
 
+TESTS = Path(__file__).parent.parent
 SHARED = ("inputs", "outputs", "wanted", "secrets", "alive")
 ID = contract.BuildId("team", "web", "uid-1", 1, 1, 1, "sha256:" + "0" * 64)
 
@@ -114,10 +116,11 @@ class Pod:
     environment: Mapping[str, str] = field(default_factory=dict)
     started: list[Container] = field(default_factory=list)
 
-    def start(self, role: str, *, prefix: tuple[str, ...] = ()) -> Container:
+    def start(self, role: str, module: str = "strata_builder.pod") -> Container:
         home = self.home(role)
-        command = [*prefix, sys.executable, "-m", "strata_builder.pod", role, "--home", str(home)]
-        environment = {**os.environ, **self.environment, "TMPDIR": str(home / "scratch")}
+        command = [sys.executable, "-m", module, role, "--home", str(home)]
+        search = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, **self.environment, "TMPDIR": str(home / "scratch"), "PYTHONPATH": search}
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         container = Container(home, process)
@@ -153,11 +156,11 @@ class Pod:
         return home
 
     def end(self) -> None:
-        """Kills what still runs, each with its own children."""
+        """Kills what still runs of each session, also what a role has left."""
         for container in self.started:
-            if container.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(container.process.pid, signal.SIGKILL)
-                container.process.wait()
+            container.process.wait()
 
     def __enter__(self) -> Self:
         return self

@@ -94,7 +94,7 @@ class _Push:
         kept = taint.to_keep(built.used, frozenset(made), taint.keys_to_keep(plan, self.plan.keyed()))
         cache.write(self.request, self.platform, self.registries, kept, pushed.digest, self.reporter.note)
         self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.digest}")
-        return self._outcome(built, pushed, time.monotonic() - began)
+        return self._outcome(plan, built, pushed, time.monotonic() - began)
 
     # what build leaves
 
@@ -186,8 +186,10 @@ class _Push:
 
     # the answer
 
-    def _outcome(self, built: execute.Built, pushed: Descriptor, seconds: float) -> contract.BuildResult:
-        rows = merged_rows(built.steps, self.result)
+    def _outcome(
+        self, plan: steps.Plan, built: execute.Built, pushed: Descriptor, seconds: float
+    ) -> contract.BuildResult:
+        rows = merged_rows(plan, self.plan.keyed(), built.steps, self.result)
         totals = self.registries.totals
         made = self.result
         metrics = contract.Metrics(
@@ -278,16 +280,21 @@ def verify(file: BinaryIO, layer: LayerRef) -> None:
         raise errors.LayerError(f"the layer {found.digest} that build made has another content")
 
 
-def merged_rows(rows: tuple[contract.Step, ...], result: planfile.Result | None) -> tuple[contract.Step, ...]:
-    """What the status shows: lines and instructions are the plan's; of build's word only times and hits count. Pure."""
+def merged_rows(
+    plan: steps.Plan, keyed: keys.Keyed, rows: tuple[contract.Step, ...], result: planfile.Result | None
+) -> tuple[contract.Step, ...]:
+    """What the status shows: lines, instructions and sizes as found here; of build's word only times and hits. Pure."""
     if result is None:
         return rows
-    theirs = {(row.line, row.instruction): row for row in result.steps}
-    merged = []
-    for row in rows:
-        other = theirs.get((row.line, row.instruction))
-        if other is not None:
-            reason, seconds = other.reason[:64], max(0.0, other.seconds)
-            row = replace(row, cached=other.cached, reason=reason, seconds=seconds)
-        merged.append(row)
+    ours, theirs = ({(row.line, row.instruction): row for row in table} for table in (rows, result.steps))
+    made, merged = result.records(), []
+    for index, stage in sorted(plan.stages.items()):
+        for position, step in enumerate(stage.steps):
+            name = (step.place.line, step.created_by)
+            if (row := theirs.get(name)) is not None:
+                record = made.get(keyed.steps.get((index, position), ""))
+                size = record.layer.descriptor.size if record and record.layer else 0
+                merged.append(contract.Step(*name, row.cached, row.reason[:64], max(0.0, row.seconds), size))
+            elif name in ours:
+                merged.append(ours[name])
     return tuple(merged)
