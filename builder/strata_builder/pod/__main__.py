@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("role", choices=[contract.FETCH, contract.BUILD, contract.PUSH, "all"])
     parser.add_argument("--home", type=Path, default=Path(contract.HOME), help="where the paths of the pod begin")
     given = parser.parse_args(argv)
+    os.umask(0o022)  # what one container leaves the others must be able to read
     paths = Paths(given.home)
     began = time.monotonic()
     try:

@@ -21,7 +21,6 @@ _PR_SET_DUMPABLE: Final = 4  # prctl(2)
 def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float) -> None:
     """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(). Raises BuildError."""
     hide_memory()
-    os.umask(0o022)
     holder = alive.Holder(paths.alive(contract.BUILD))
     try:
         fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)

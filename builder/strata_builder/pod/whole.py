@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from strata_builder import contract
+from strata_builder import contract, errors
 from strata_builder.context import download, gitprogram
 from strata_builder.engine import blobs, execute, images, keys, planner, records, report, steps
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import cache, inputs, measure, publish, recipe, remotes, settings, taint
+from strata_builder.pod import cache, inputs, measure, missing, publish, recipe, remotes, settings, taint
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
@@ -30,6 +30,14 @@ def run(
     """`deadline` is of time.monotonic(). Raises NeedsSandbox for a RUN that no record stands for, BuildError."""
     with settings.registries(request, paths) as registries:
         return _Whole(request, paths, reporter, deadline, registries).run()
+
+
+def _refuse_runs(plan: steps.Plan, runs: tuple[taint.At, ...]) -> None:
+    """Before any work: the pod that can run them does all of it."""
+    if runs:
+        index, position = runs[0]
+        place = plan.stages[index].steps[position].place
+        raise errors.NeedsSandbox(f"{len(runs)} RUN must run, and this pod runs none", place=place)
 
 
 class _Whole:
@@ -94,10 +102,12 @@ class _Whole:
         plan = planner.make(recipe.dockerfile(self.paths, self.brought.dockerfile), options, resolver)
         adds = self._remotes()
         keyed = keys.of_plan(plan, options, adds)
+        known = taint.known(found, plan, keyed)
+        _refuse_runs(plan, missing.missing_runs(plan, keyed, known))
         edges = execute.Edges(
             blobs=store,
             remotes=adds,
-            known=taint.known(found, plan, keyed),
+            known=known,
             report=self.reporter,
             scratch=self.paths.scratch,
             cancel=threading.Event(),

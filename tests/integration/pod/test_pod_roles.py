@@ -19,6 +19,7 @@ from strata_builder.oci.manifest import parse_manifest
 from strata_builder.pod import planfile
 from strata_builder.registry.client import Registry
 from support import layertrees, pods, registry_process
+from support.file_server import Answer, FileServer
 
 BINARY = registry_process.find_binary()
 pytestmark = [
@@ -38,7 +39,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def request(registry: str, name: str, **fields: object) -> contract.BuildRequest:
-    made = pods.request(registry, isolation="UserNS", insecure_registries=(registry,), dockerfile_inline=True, **fields)
+    given = {"insecure_registries": (registry,), **fields}
+    made = pods.request(registry, isolation="UserNS", dockerfile_inline=True, **given)
     return replace(made, output=replace(made.output, repository=f"team/{name}"))
 
 
@@ -111,6 +113,38 @@ def test_a_layer_made_beside_other_code_is_found_by_the_same_plan_only(tmp_path:
             assert run(pod) == (0, 0, 0), container(pod, "push").log
             result = container(pod, "push").result()
             assert result.metrics.cache_hits >= hits, result.steps
+
+
+def test_a_base_of_another_registry_moves_once_and_by_way_of_fetch(tmp_path: Path, registry: str) -> None:
+    assert BINARY is not None
+    text = "FROM BASE\nADD URL/tool /bin/\nRUN tool\n"
+    with (
+        registry_process.RegistryProcess(BINARY) as target,
+        FileServer({"/tool": Answer(b"#!/bin/sh\necho x > /made\n")}) as files,
+    ):
+        made = request(target.host, "moved", source_date_epoch=5, insecure_registries=(registry,))
+        text = dockerfile(registry, text.replace("RUN tool", "RUN sh /bin/tool")).replace("URL", files.url)
+        with pods.Pod(tmp_path / "1", made, {}, text) as pod:
+            assert run(pod) == (0, 0, 0), container(pod, "push").log
+            first = container(pod, "push").result()
+        base = pods.eventually(tmp_path / "1/shared/inputs/blobs") / first_layer(target.host, first)
+        assert first.metrics.pulled_bytes >= base.stat().st_size
+        assert first.metrics.pushed_bytes >= base.stat().st_size
+        (tmp_path / "2").mkdir()
+        again = replace(made, build=replace(pods.ID, number=2))
+        with pods.Pod(tmp_path / "2/pod", again, {}, text) as pod:
+            assert run(pod) == (0, 0, 0), container(pod, "push").log
+            second = container(pod, "push").result()
+        assert second.platforms == first.platforms
+        assert second.metrics.pulled_bytes < 100_000
+        assert second.metrics.pushed_bytes < 100_000
+
+
+def first_layer(registry: str, result: contract.BuildResult) -> str:
+    client = Registry(registry, insecure=True)
+    manifest = parse_manifest(client.manifest("team/moved", result.platforms[0].digest).data)
+    client.close()
+    return manifest.layers[0].digest.removeprefix("sha256:")
 
 
 def test_a_run_that_fails_says_so_and_the_others_leave_it_the_word(tmp_path: Path, registry: str) -> None:
