@@ -6,6 +6,7 @@ in which several writers could only overwrite each other. Nothing is written ove
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -36,7 +37,7 @@ class Access:
         bodies = [b for b in self._frame.cache[names.REGISTRIES].all() if spec.parse(b).admits(key.name, labels)]
         if not bodies and key.name not in self.holders:
             return None
-        known, pending = self._sorted(bodies)
+        known, pending = self._sorted(key.name, bodies)
         hosts = {host for one in pending for host in self._hosts(one)}
         pull = {host: login for one in known for host, login in one.pull.items()}
         push = {host: login for one in known for host, login in one.push.items()}
@@ -52,10 +53,9 @@ class Access:
         crowd = len(self._frame.cache[names.NAMESPACES]) / 50
         return self._frame.settings.registry_recheck_seconds * max(1.0, crowd)
 
-    def _sorted(self, bodies: Iterable[kube.Object]) -> tuple[list[vault.Logins], list[spec.Registry]]:
+    def _sorted(self, namespace: str, bodies: Iterable[kube.Object]) -> tuple[list[vault.Logins], list[spec.Registry]]:
         known, pending = [], []
-        for body in sorted(bodies, key=kube.place):
-            registry = spec.parse(body)
+        for registry in sorted(map(spec.parse, bodies), key=functools.partial(_weight, namespace)):
             logins = self._logins.get(registry.uid)
             known.append(logins) if logins else pending.append(registry)
         return known, pending
@@ -91,6 +91,12 @@ class Access:
         )
         for body in bodies:
             await self._frame.kube.event(body, reason="SecretNameTaken", note=note, action="WriteSecret", warning=True)
+
+
+def _weight(namespace: str, registry: spec.Registry) -> tuple[bool, bool, names.Key]:
+    """Where two Registries claim one host, the later in this order wins: so nobody can put a login of his own in the
+    place of that for a managed Registry, or for one of the namespace itself."""
+    return registry.managed is not None, registry.namespace == namespace, registry.key
 
 
 def is_ours(body: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ Provisioning          Reconciling the pod is not up yet; the message says what i
 RollingOut            Reconciling a changed spec is on its way
 Unreachable           Reconciling nothing answers, or not as a registry does
 TLSNotTrusted         Stalled*    its certificate is not signed by whom we trust
+AddressNotAllowed     Stalled     the host is one that the operator asks for nobody (addresses.py)
 AnonymousAllowed      Stalled*    it serves strangers although it should not
 CredentialsRejected   Stalled*    it refuses our credentials
 PortConflict          Stalled     an older Registry has nodeAccess.port
@@ -26,10 +27,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from strata_operator import conditions
 from strata_operator.registry import probe, spec
+
+#: A busy machine may miss a question or two; builds should not be held up by that.
+MISSES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Observed:
     pods: Sequence[Mapping[str, Any]] = ()
     claim: Mapping[str, Any] | None = None
     probed: probe.Outcome | None = None
+    was_ready: bool = False
+    misses: int = 0  # failed probes in a row, this one included
 
 
 def port_holder(registry: spec.Registry, others: Iterable[spec.Registry]) -> spec.Registry | None:
@@ -81,6 +87,8 @@ def managed(seen: Observed) -> list[conditions.Condition]:
         return conditions.reconciling("Provisioning", "the registry is about to be asked for the first time")
     if seen.probed.anonymous:
         return conditions.reconciling("AnonymousAllowed", "the registry answers without credentials, it must not")
+    if seen.probed.reason == "Unreachable" and seen.was_ready and seen.misses < MISSES:
+        return conditions.ready("Serving", f"its pod is up, but the last question had no answer: {seen.probed.message}")
     if seen.probed.reason:
         return conditions.reconciling(seen.probed.reason, seen.probed.message)
     return conditions.ready(

@@ -15,12 +15,14 @@ _ONCE: Final = retry.Policy(attempts=1)  # the queue tries again
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask. `ca_bundle` is PEM, trusted beside the system's; `credential` None = as anybody."""
+    """Whom to ask. `ca_bundle` is PEM, trusted beside the system's; `credential` None = as anybody; `connect_filter`
+    is given for a host that a user named."""
 
     host: str
     insecure: bool = False
     ca_bundle: str = ""
     credential: config.Credential | None = None
+    connect_filter: connect.ConnectFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def _probe(target: Target) -> Outcome:
         known = _authorised(target, target.credential) if target.credential else stranger
     except errors.TlsFailed as e:
         return Outcome("TLSNotTrusted", _words(e))
+    except errors.AddressRefused as e:
+        return Outcome("AddressNotAllowed", _words(e))
     except errors.Unauthorized as e:
         return Outcome("CredentialsRejected", _words(e), anonymous=False)
     except build_errors.BuildError as e:
@@ -59,6 +63,7 @@ def _authorised(target: Target, credential: config.Credential | None) -> bool:
         credentials=credential,
         ca=target.ca_bundle.encode() or None,
         insecure=target.insecure,
+        connect_filter=target.connect_filter,
         timeouts=_TIMEOUTS,
         policy=_ONCE,
     )

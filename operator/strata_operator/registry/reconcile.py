@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
 import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder.registry import config
-from strata_operator import conditions, controller, kube, names
+from strata_operator import addresses, conditions, controller, kube, names
 from strata_operator.registry import access, decide, external, material, objects, probe, spec, vault
 
 log = logging.getLogger(__name__)
@@ -25,12 +27,14 @@ class Reconciler:
     def __init__(self, frame: controller.Frame, logins: vault.Vault) -> None:
         self._frame = frame
         self._logins = logins
+        self._misses: dict[str, int] = {}  # failed probes in a row, by the Registry's uid
 
     async def reconcile(self, key: names.Key) -> float | None:
         """Bring one Registry nearer to its spec; returns seconds until the next look."""
         body = self._frame.cache[names.REGISTRIES].get(*key)
         self._count()
         if body is None:
+            self._misses.clear()
             if not self._ends(key.namespace):
                 await self._forget(key)
             return None
@@ -111,19 +115,22 @@ class Reconciler:
             for pod in cache[names.PODS].in_namespace(registry.namespace)
             if (pod["metadata"].get("labels") or {}).get(names.LABEL_REGISTRY) == registry.name
         ]
+        body = cache[names.REGISTRIES].get(*registry.key) or {}
         seen = decide.Observed(
             registry,
             problem,
             cache[names.DEPLOYMENTS].get(registry.namespace, registry.child),
             pods,
             cache[names.VOLUME_CLAIMS].get(registry.namespace, registry.child),
+            was_ready=conditions.is_true((body.get("status") or {}).get("conditions"), conditions.READY),
         )
         if problem or decide.rollout(seen):
             return seen
         login = config.Credential(material.USER_OPERATOR, secrets.passwords[material.USER_OPERATOR])
         host = registry.push_host(self._frame.settings.cluster_domain)
         outcome = await probe.probe(probe.Target(host, ca_bundle=secrets.bundle, credential=login))
-        return decide.Observed(registry, problem, seen.deployment, pods, seen.claim, outcome)
+        misses = self._misses[registry.uid] = self._misses.get(registry.uid, 0) + 1 if outcome.reason else 0
+        return dataclasses.replace(seen, probed=outcome, misses=misses)
 
     async def _external(self, registry: spec.Registry) -> tuple[list[conditions.Condition], dict[str, Any]]:
         there = registry.external
@@ -142,7 +149,8 @@ class Reconciler:
         if found.credential:
             secrets = [names.SECRET_PULL, names.SECRET_PUSH]
             facts["credentials"] = {"users": [found.credential.username], "secrets": secrets}
-        target = probe.Target(there.host, there.insecure, found.ca_bundle, found.credential)
+        admits = addresses.of_users(self._frame.settings.poll_allowed_cidrs, os.environ)
+        target = probe.Target(there.host, there.insecure, found.ca_bundle, found.credential, admits.hook)
         return decide.external(there, None, await probe.probe(target)), facts
 
     def _ends(self, namespace: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from strata_builder.registry.config import Credential
+from strata_operator import addresses
 from strata_operator.registry import probe, tls
 
 pytestmark = pytest.mark.asyncio
@@ -75,6 +76,33 @@ async def test_what_the_answers_mean(answer, anonymous, credential, expected):
     assert (found.reason, found.anonymous) == expected
     assert "right" not in found.message
     assert "wrong" not in found.message
+
+
+@pytest.mark.parametrize(("allowed", "reason"), [((), "AddressNotAllowed"), (("127.0.0.0/8",), "")])
+async def test_a_host_inside_the_node_is_asked_only_if_an_administrator_allows_it(allowed, reason):
+    hook = addresses.of_users(allowed, {}).hook
+    with serving() as host:
+        found = await probe.probe(probe.Target(host, insecure=True, credential=GOOD, connect_filter=hook))
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("address", "admitted"),
+    [
+        ("10.0.0.1", True),
+        ("203.0.113.9", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("10.96.0.1", False),
+    ],
+)
+async def test_which_addresses_are_inside(address, admitted):
+    assert addresses.of_users((), {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}).admits(address) is admitted
 
 
 async def test_nobody_there_is_unreachable_and_says_where():

@@ -239,6 +239,21 @@ async def test_namespaces_that_are_admitted_get_logins_and_lose_them_again(clust
         assert cluster.auths("team", names.SECRET_PUSH)
 
 
+async def test_nobody_can_put_a_login_in_the_place_of_that_for_a_managed_registry(cluster, tmp_path, monkeypatch):
+    host = "strata-main.team.svc.cluster.local:5000"
+    external_secret(cluster, "far", username="me", password="mine")
+    login = {"secretRef": {"name": "login"}}
+    sly = registries.external("a", "far", host=host, credentials=login, access=SHARED)
+    cluster.fake.put(names.REGISTRIES, sly)
+    cluster.fake.put(names.REGISTRIES, registries.managed(access=SHARED))
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.auths("far", names.SECRET_PUSH).get(host) == "me:mine")
+        await up(cluster)
+        await until(lambda: cluster.auths("other", names.SECRET_PUSH).get(host, "").startswith("strata-push:"))
+        await asyncio.sleep(1.2)  # another look
+        assert cluster.auths("other", names.SECRET_PUSH)[host].startswith("strata-push:")
+
+
 async def test_logins_of_a_registry_that_is_gone_do_not_stay_because_of_one_that_is_not_known_yet(
     cluster, tmp_path, monkeypatch
 ):
@@ -349,8 +364,8 @@ async def test_a_status_that_somebody_overtook_is_written_after_another_look(clu
         await up(cluster)
 
 
-def external_secret(cluster: Cluster, **data: str) -> None:
-    body = {"metadata": {"name": "login", "namespace": "team"}, "data": material.encode(data)}
+def external_secret(cluster: Cluster, namespace: str = "team", /, **data: str) -> None:
+    body = {"metadata": {"name": "login", "namespace": namespace}, "data": material.encode(data)}
     cluster.fake.put(names.SECRETS, body)
 
 

@@ -140,6 +140,7 @@ UNSCHEDULED = {"status": {"conditions": [UNPLACED]}}
 REFUSED = {"type": "ReplicaFailure", "status": "True", "message": "forbidden: violates PodSecurity"}
 LATE = {"type": "Progressing", "status": "False", "message": "deadline exceeded"}
 UP, DOWN = {"deployment": deployment()}, {"deployment": deployment(available=0)}
+AWAY, REFUSES = probe.Outcome("Unreachable", "no answer"), probe.Outcome("CredentialsRejected", "x")
 TAKEN = {"problem": decide.Problem("NameTaken", "taken")}
 PENDING = {"claim": {"status": {"phase": "Pending"}}}
 NO_IMAGE, BACK_OFF = {"pods": [waiting("ErrImagePull", "not found")]}, {"pods": [waiting("ImagePullBackOff", "x")]}
@@ -161,6 +162,9 @@ NO_IMAGE, BACK_OFF = {"pods": [waiting("ErrImagePull", "not found")]}, {"pods": 
         (UP | {"probed": probe.Outcome()}, "Serving", "", "refuses strangers"),
         (UP | {"probed": probe.Outcome(anonymous=True)}, "AnonymousAllowed", "Reconciling", "without credentials"),
         (UP | {"probed": probe.Outcome("Unreachable", "no answer")}, "Unreachable", "Reconciling", "no answer"),
+        (UP | {"probed": AWAY, "was_ready": True, "misses": 2}, "Serving", "", "the last question had no answer"),
+        (UP | {"probed": AWAY, "was_ready": True, "misses": 3}, "Unreachable", "Reconciling", "no answer"),
+        (UP | {"probed": REFUSES, "was_ready": True, "misses": 1}, "CredentialsRejected", "Reconciling", "x"),
         (UP | TAKEN | {"probed": probe.Outcome()}, "NameTaken", "Stalled", "taken"),
     ],
 )
