@@ -31,7 +31,6 @@ from strata_operator.imagebuild.triggers import git
 from strata_operator.registry import external, material, view
 
 _NODES_AGE: Final = 600.0
-_FAILURE_AGE: Final = 20.0  # a failed look-up is not repeated sooner, whoever asks
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -49,6 +48,7 @@ class Answers:
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
             questions.Commit: self._commit,
+            questions.Secrets: self._secrets,
             questions.Slot: self._slot,
             questions.Rivals: self._rivals,
             questions.Runs: self._runs,
@@ -94,11 +94,8 @@ class Answers:
 
     async def _commit(self, seen: Observed, asked: questions.Commit) -> Any:
         key = (asked.url, asked.revision, asked.secret and f"{seen.key.namespace}/{asked.secret}")
-        known = self._known.recall(key, asked.max_age)
-        if isinstance(known, questions.Resolved):
+        if asked.max_age and (known := self._known.recall(key, asked.max_age)) is not None:
             return known
-        if known is not None and (recent := self._known.recall(key, _FAILURE_AGE)) is not None:
-            return recent
         found = await self._look_up(seen, asked)
         self._known.learn(key, found)
         return found
@@ -129,12 +126,19 @@ class Answers:
         except kube.Forbidden:
             return questions.Unseen(_may_not_read(namespace, name, self._frame.settings.namespace))
         if body is None:
-            return contract.Failure(
-                "ReferenceNotFound",
-                f"Secret {name}, which spec.source names, does not exist in this namespace",
-                hint="create it, or name another one; it is looked at again by itself",
-            )
+            return refusals.missing("Secret", name, "spec.source")
         return credentials.Credentials.of({k: base64.b64decode(v) for k, v in (body.get("data") or {}).items()})
+
+    async def _secrets(self, seen: Observed, asked: questions.Secrets) -> contract.Failure | None:
+        """The kubelet would tell the same a minute later; where Secrets may not be read, it does."""
+        for name, keys in asked.wanted:
+            try:
+                body = await self._frame.kube.get(names.SECRETS, seen.key.namespace, name)
+            except kube.Forbidden:
+                return None
+            if absent := refusals.secret(name, keys, body):
+                return absent
+        return None
 
     async def _slot(self, seen: Observed, asked: questions.Slot) -> int:
         return self._places.claim(seen.key, asked.rank, observe.busy(self._frame))

@@ -9,7 +9,7 @@ from typing import Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import inputs, outcome, questions, state, target, wanting
+from strata_operator.imagebuild import inputs, outcome, questions, retry, state, target, wanting
 from strata_operator.imagebuild.case import Case
 from strata_operator.imagebuild.questions import Steps
 
@@ -45,10 +45,18 @@ def commit(case: Case) -> Steps[questions.Resolved | questions.Unseen | contract
     idle = wanting.idle(case)
     if between or (idle and interval is None):
         return known(case)
-    age = interval * 0.9 if idle and interval else _RECENT
+    age = interval * 0.9 if idle and interval else _age(case)
     answer: questions.Resolved | questions.Unseen | contract.Failure
     answer = yield questions.Commit(git.url, git.revision, git.secret, age)
     return answer
+
+
+def _age(case: Case) -> float:
+    """How old an answer may be that begins a build: what failed is asked anew only when its time has come."""
+    current = case.current
+    if case.fresh or case.forced or current is None or wanting.due(case):
+        return 0.0
+    return retry.LONGEST_CHECK if current.phase == state.FAILED else _RECENT
 
 
 def known(case: Case) -> questions.Resolved:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
 
 from strata_builder import contract, errors
 from strata_operator.imagebuild import (
@@ -35,11 +34,6 @@ from strata_operator.imagebuild import (
 )
 from strata_operator.imagebuild.case import Case, Decision, Ended, Observed, conclude
 from strata_operator.imagebuild.questions import Steps
-
-#: Failures before a Job whose causes are looked at again whenever the object is: that costs nothing, or little.
-_CHEAP: Final = frozenset(
-    {"AccessNotGranted", "ReferenceNotFound", "DestinationConflict", "PodRejected", "QuotaExceeded", "InvalidSpec"}
-)
 
 
 def decide(seen: Observed, now: float) -> Steps[Decision]:
@@ -83,8 +77,6 @@ def _rest(case: Case) -> Steps[Decision]:
     if case.wanted.suspend:
         same = case.current is not None and case.current.fields == inputs.fields(case.wanted)
         return conclude(case, status.suspended(case.was, as_it_was=same))
-    if _stays_failed(case):
-        return settling.keep(case)
     commit = yield from contents.commit(case)
     if isinstance(commit, questions.Resolved):
         return (yield from _with_commit(case, commit))
@@ -125,14 +117,6 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         ref=content.ref,
     )
     return (yield from starting.begin(wanted, aim, content))
-
-
-def _stays_failed(case: Case) -> bool:
-    """It failed before it had a Job, for a reason that costs something to check, and its time has not come."""
-    current = case.current
-    if current is None or current.phase != state.FAILED or current.job or case.fresh or case.forced:
-        return False
-    return current.result not in _CHEAP and not wanting.due(case)
 
 
 def _invalid(seen: Observed, was: state.State, now: float, failure: contract.Failure) -> Decision:

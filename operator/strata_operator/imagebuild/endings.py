@@ -10,6 +10,7 @@ from strata_operator.imagebuild import history, retry, state, status, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
 from strata_operator.imagebuild.target import Target
 
+_REFERENCES = 10.0  # seconds between two looks whether a Secret or ConfigMap has appeared
 _SHOWN_DIGEST = 19  # characters: sha256: and twelve more
 
 
@@ -37,7 +38,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         _remember(changed, failure.reason, message=message(failure)),
         status.failed(changed.was, case.seen.generation, failure.reason, message(failure)),
         ended=_ended(changed, "failed", failure.reason) if ran or not current.checks else None,
-        look_again=next_time - case.now if next_time else None,
+        look_again=_next_look(changed),
     )
 
 
@@ -63,8 +64,18 @@ def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
 def still_failed(case: Case, text: str) -> Decision:
     """Nothing has changed since it failed; `text` is what is to be said of it now."""
     current = _current(case)
-    wait = max(current.next_time - case.now, 0.0) if current.next_time else None
-    return conclude(case, status.failed(case.was, case.seen.generation, current.result, text), look_again=wait)
+    return conclude(
+        case, status.failed(case.was, case.seen.generation, current.result, text), look_again=_next_look(case)
+    )
+
+
+def _next_look(case: Case) -> float | None:
+    """Seconds until its time has come; a reference that can be looked up without a pod is looked up more often."""
+    current = _current(case)
+    waits = [max(current.next_time - case.now, 0.0)] if current.next_time else []
+    if current.result == "ReferenceNotFound" and not current.job:
+        waits.append(_REFERENCES)
+    return min(waits, default=None)
 
 
 def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
@@ -104,7 +115,10 @@ def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tupl
 
 
 def message(failure: contract.Failure) -> str:
-    """A failure for people: what, where, and what to do next."""
+    """A failure for people: where, what, and what to do next."""
+    place = f"{failure.file}:{failure.line}" if failure.file and failure.line else failure.file
+    if place and not failure.message.startswith(failure.file):
+        failure = dataclasses.replace(failure, message=f"{place}: {failure.message}")
     return "\n".join(part for part in (failure.message, failure.hint and f"hint: {failure.hint}") if part)
 
 

@@ -49,6 +49,16 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """Whether the user's Secrets are there, with these keys: (name, keys) each -> contract.Failure | None.
+
+    None also where the operator may not look.
+    """
+
+    wanted: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """A place among the builds that may run at once -> how many wait before it; 0 = it is taken."""
 
@@ -135,7 +145,18 @@ class Job:
 
 
 Question = (
-    ConfigMaps | Commit | Slot | Rivals | Runs | UserNamespaces | Admission | Events | Published | Tag | LostResult
+    ConfigMaps
+    | Commit
+    | Secrets
+    | Slot
+    | Rivals
+    | Runs
+    | UserNamespaces
+    | Admission
+    | Events
+    | Published
+    | Tag
+    | LostResult
 )
 Answers = Mapping[Question, Any]
 Failure = contract.Failure

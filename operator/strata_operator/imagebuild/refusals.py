@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from strata_builder import contract
-from strata_operator import names
+from strata_operator import kube, names
 
 _POD_SECURITY: Final = re.compile(r'violates PodSecurity "([a-z]+):([^"]*)": (.*)', re.DOTALL)
 _QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
@@ -27,7 +28,7 @@ def creation(message: str) -> contract.Failure:
             hint="free some of the quota, raise it, or lower spec.pod.resources",
         )
     if found := _ACCOUNT.search(message):
-        return _missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
+        return missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
     return contract.Failure("InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True)
 
 
@@ -45,7 +46,7 @@ def mount(message: str) -> contract.Failure:
     """Why a volume cannot be mounted, from an event FailedMount of the pod."""
     if found := _MISSING.search(message):
         kind = {"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()]
-        return _missing(kind, found[2], f"volume {_volume(message)}" if _volume(message) else "the builder pod")
+        return missing(kind, found[2], f"volume {_volume(message)}" if _volume(message) else "the builder pod")
     if found := _MISSING_KEY.search(message):
         kind = "Secret" if found[1].lower() == "secret" else "ConfigMap"
         return contract.Failure(
@@ -59,13 +60,21 @@ def mount(message: str) -> contract.Failure:
 def container(name: str, reason: str, message: str) -> contract.Failure:
     """Why a container cannot be started, from its waiting state."""
     if found := _MISSING.search(message):
-        return _missing({"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()], found[2], f"container {name}")
+        return missing({"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()], found[2], f"container {name}")
     return contract.Failure(
         "InfrastructureFailed", f"container {name} cannot be started: {reason}: {message}", retryable=True
     )
 
 
-def _missing(kind: str, name: str, user: str) -> contract.Failure:
+def secret(name: str, keys: Iterable[str], body: kube.Object | None) -> contract.Failure | None:
+    """Whether a Secret that the pod would mount is missing, or one of its keys."""
+    if body is None:
+        return missing("Secret", name, "the builder pod")
+    absent = sorted(set(keys) - set(body.get("data") or {}))
+    return mount(f'references non-existent secret key: {absent[0]} in secret "{name}"') if absent else None
+
+
+def missing(kind: str, name: str, user: str) -> contract.Failure:
     return contract.Failure(
         "ReferenceNotFound",
         f"{kind} {name} does not exist in this namespace ({user} needs it)",

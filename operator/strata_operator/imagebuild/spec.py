@@ -100,6 +100,19 @@ class Spec:
         named = {arg.config_map for arg in self.args if arg.config_map} | ({self.config_map} - {""})
         return tuple(sorted(named))
 
+    @property
+    def secret_keys(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Secrets of the user that the pod mounts, each with the keys that it must have."""
+        keys: dict[str, set[str]] = {}
+        for secret in self.secrets:
+            keys.setdefault(secret.name, set()).add(secret.key)
+        for name in self.pull_secrets:
+            keys.setdefault(name, set()).add(".dockerconfigjson")
+        source = self.git.secret if self.git else self.archive.secret if self.archive else ""
+        if source:
+            keys.setdefault(source, set())
+        return tuple((name, tuple(sorted(wanted))) for name, wanted in sorted(keys.items()))
+
 
 def trim(body: kube.Object) -> kube.Object:
     """`body` as the cache keeps it; trimming twice changes nothing."""

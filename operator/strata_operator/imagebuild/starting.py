@@ -148,14 +148,19 @@ def _admit(case: Case, target: Target, content: Content) -> Steps[Decision]:
 
 
 def _refused(case: Case, target: Target, content: Content) -> Steps[contract.Failure | None]:
-    """Whether the tags can never be written: found out before anything is built."""
+    """What would fail in any case: found out before anything is built."""
     try:
         wanted = tags.expand(case.wanted.tags, facts(case, content.commit, content.ref))
     except errors.InvalidSpec as e:
         unseen = not content.seen
         return None if unseen else isolation.failure(e)
     rivals = yield questions.Rivals(target.repository)
-    return tags.conflict(wanted, rivals)
+    if conflict := tags.conflict(wanted, rivals):
+        return conflict
+    missing: contract.Failure | None = None
+    if case.wanted.secret_keys:
+        missing = yield questions.Secrets(case.wanted.secret_keys)
+    return missing
 
 
 def facts(case: Case, commit: str, ref: str) -> tags.Facts:

@@ -880,3 +880,8 @@ def test_a_pod_that_waits_for_its_image_is_reconciling_never_stalled():
     world.settle()
     assert world.condition("Ready") == ("Unknown", "BuilderImagePullFailed")
     assert world.condition("Stalled") is None
+
+
+def test_a_failure_with_a_place_says_the_place():
+    world = failed_world(FAILURE("RunFailed", "RUN ended with 3", file="Dockerfile", line=7, hint="see the log"))
+    assert world.message() == "Dockerfile:7: RUN ended with 3\nhint: see the log"

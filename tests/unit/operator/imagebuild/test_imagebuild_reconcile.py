@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from strata_builder import contract
 from strata_operator import conditions, controller, imagebuild, kube, metrics, names, settings
 from strata_operator.imagebuild import questions, reconcile, remote
+from strata_operator.imagebuild.triggers import git
 from support import imagebuilds as ib
 from support.fake_kube import FakeKube
 from support.fake_registry import FakeRegistry
@@ -412,8 +414,10 @@ async def test_a_broken_inline_dockerfile_is_told_with_line_and_caret_and_makes_
 
 async def test_a_private_source_without_the_binding_shows_the_command(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
-        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
-        cluster.edit(source={"git": git}, triggers={"git": {"pollInterval": "10s"}}, dockerfile={"path": "Dockerfile"})
+        source = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(
+            source={"git": source}, triggers={"git": {"pollInterval": "10s"}}, dockerfile={"path": "Dockerfile"}
+        )
         for _ in range(40):
             cluster.fake.fail("GET", "/secrets/git$", 403, reason="Forbidden")
         await operator.run(cluster.ready, most=15)
@@ -426,8 +430,8 @@ async def test_a_private_source_without_the_binding_shows_the_command(tmp_path, 
 
 async def test_a_missing_source_secret_is_named(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
-        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
-        cluster.edit(source={"git": git}, dockerfile={"path": "Dockerfile"})
+        source = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(source={"git": source}, dockerfile={"path": "Dockerfile"})
         await operator.run(most=3)
         stalled = cluster.condition("Stalled")
         assert (stalled["reason"], "Secret git" in stalled["message"]) == ("ReferenceNotFound", True)
@@ -437,8 +441,8 @@ async def test_an_unreadable_secret_is_no_crash(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         data = {"wrong": base64.b64encode(b"x").decode()}
         cluster.fake.put(names.SECRETS, {"metadata": {"name": "git", "namespace": "team"}, "data": data})
-        git = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
-        cluster.edit(source={"git": git}, dockerfile={"path": "Dockerfile"})
+        source = {"url": "https://git.invalid/a.git", "revision": "main", "secretRef": {"name": "git"}}
+        cluster.edit(source={"git": source}, dockerfile={"path": "Dockerfile"})
         await operator.run(most=3)
         stalled = cluster.condition("Stalled")
         assert stalled["reason"] == "SourceAuthFailed"
@@ -471,3 +475,47 @@ def unknown(value: Any, schema: Any, path: str) -> Any:
     elif isinstance(value, list):
         for n, item in enumerate(value):
             yield from unknown(item, schema["items"], f"{path}[{n}]")
+
+
+async def test_a_missing_secret_that_may_be_read_is_found_without_a_pod_and_goes_on_when_it_appears(
+    tmp_path, monkeypatch
+):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.edit(secrets=[{"id": "npmrc", "secretRef": {"name": "npm", "key": ".npmrc"}}])
+        assert await operator.look() == 10
+        assert cluster.condition("Stalled")["reason"] == "ReferenceNotFound"
+        assert "Secret npm" in cluster.condition("Stalled")["message"]
+        cluster.fake.put(names.SECRETS, {"metadata": {"name": "npm", "namespace": "team"}, "data": {"other": "eA=="}})
+        await operator.look()
+        assert "no key .npmrc" in cluster.condition("Stalled")["message"]
+        assert cluster.jobs() == []
+        cluster.fake.put(names.SECRETS, {"metadata": {"name": "npm", "namespace": "team"}, "data": {".npmrc": "eA=="}})
+        await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert cluster.status["current"]["number"] == 1
+
+
+async def test_secrets_that_may_not_be_read_are_left_to_the_kubelet(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.edit(secrets=[{"id": "npmrc", "secretRef": {"name": "npm", "key": ".npmrc"}}])
+        cluster.fake.fail("GET", "/secrets/npm$", 403, reason="Forbidden")
+        await operator.look()
+        assert len(cluster.jobs()) == 1
+
+
+async def test_a_branch_that_is_not_there_is_asked_for_only_when_its_time_has_come(tmp_path, monkeypatch):
+    asked: list[float] = []
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+
+        def resolve(*_: Any, **__: Any) -> contract.Failure:
+            asked.append(cluster.now - ib.NOW)
+            return contract.Failure("ReferenceNotFound", "no branch nope")
+
+        monkeypatch.setattr(git, "resolve", resolve)
+        source = {"git": {"url": "https://git.invalid/a.git", "revision": "nope"}}
+        cluster.edit(source=source, dockerfile={"path": "Dockerfile"})
+        for _ in range(50):
+            await operator.look()
+            cluster.now += 10
+        assert asked == [0, 60, 180, 420]
+        assert len(cluster.status["builds"]) == 1
