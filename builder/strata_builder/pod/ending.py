@@ -86,7 +86,8 @@ def failure_of(error: BaseException) -> contract.Failure | None:
 def _of_build_error(error: errors.BuildError) -> contract.Failure:
     place = error.place or errors.Place("", 0, 0)
     reason = error.reason if error.reason in contract.REASONS else "InfrastructureFailed"
-    return contract.Failure(reason, error.message, error.retryable, place.file, place.line, place.end_line, error.hint)
+    retryable = error.retryable or reason in contract.RETRIED
+    return contract.Failure(reason, error.message, retryable, place.file, place.line, place.end_line, error.hint)
 
 
 def write(path: Path, value: contract.BuildResult | contract.Failure) -> None:

@@ -224,6 +224,18 @@ def test_credentials_do_not_follow_a_redirect(repo: Repository, credentials: Cre
     assert {header for _, header in thief.log} <= {""}
 
 
+def test_a_pinned_address_is_the_only_one_that_is_asked(repo: Repository) -> None:
+    settings = gitprogram.Settings(pinned="127.0.0.1")
+    with HttpServer(repo.bare.parent) as server:
+        url = f"http://pinned.invalid:{server.port}/app.git"
+        assert gitremote.ls_remote(url, "main", settings=settings) == head(repo)
+        with (
+            HttpServer(repo.bare.parent, redirect=server.url) as front,
+            pytest.raises(errors.SourceNotFound, match="somewhere else now"),
+        ):
+            gitremote.ls_remote(f"http://pinned.invalid:{front.port}/app.git", "main", settings=settings)
+
+
 def test_settings_of_the_machine_play_no_part(
     tmp_path: Path, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +345,12 @@ def test_ssh_with_a_key_and_known_hosts(tmp_path: Path, repo: Repository) -> Non
         with pytest.raises(errors.SourceAuthFailed, match="host key"):
             gitremote.ls_remote(url, "main", stranger)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
+        pinned = gitprogram.Settings(pinned="127.0.0.1")
+        named = Credentials(
+            identity=server.identity, known_hosts=server.known_hosts.replace(b"127.0.0.1", b"pinned.invalid")
+        )
+        elsewhere = url.replace("127.0.0.1", "pinned.invalid")
+        assert gitremote.ls_remote(elsewhere, "main", named, settings=pinned) == head(repo)
         wrong = Credentials(identity=(tmp_path / "k").read_bytes(), known_hosts=server.known_hosts)
         with pytest.raises(errors.SourceAuthFailed, match="refused the credentials"):
             gitremote.ls_remote(url, "main", wrong)

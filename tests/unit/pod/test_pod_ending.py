@@ -14,6 +14,7 @@ import pytest
 
 from strata_builder import contract, errors
 from strata_builder.pod import alive, ending
+from strata_builder.registry import errors as registry_errors
 
 ENDS = [
     (errors.NeedsSandbox("x"), contract.ExitCode.NEEDS_SANDBOX, "PodRejected"),
@@ -21,6 +22,7 @@ ENDS = [
     (errors.DeadlineExceeded("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
     (errors.SourceAuthFailed("x"), contract.ExitCode.FAILED, "SourceAuthFailed"),
     (errors.RegistryUnavailable("x"), contract.ExitCode.RETRYABLE, "RegistryUnavailable"),
+    (registry_errors.BlobsUnknown("x"), contract.ExitCode.RETRYABLE, "InfrastructureFailed"),
     (alive.PeerLost("x"), contract.ExitCode.PEER_LOST, None),
     (ending.Expired("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
     (ending.Interrupted(), contract.ExitCode.INTERRUPTED, "Cancelled"),
