@@ -1,0 +1,74 @@
+"""Another stage's or image's files as a tree to copy from: looked up in indexes, contents taken out of the layers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from strata_builder import errors
+from strata_builder.entries import Entry, Kind
+from strata_builder.layers import unpack
+from strata_builder.oci.image import LayerRef
+from strata_builder.rootfs.view import View
+
+
+class StageTree:
+    """A `context.Tree` over `layers`, whose indexes are in `shown`. The first content asked of a layer brings out the
+    files that `want` named of it in one pass; they wait in `scratch` until the build ends."""
+
+    def __init__(
+        self, shown: View, layers: Sequence[LayerRef], opener: Callable[[LayerRef], BinaryIO], scratch: Path
+    ) -> None:
+        self._view, self._layers, self._open, self._scratch = shown, tuple(layers), opener, scratch
+        self._wanted: set[bytes] = set()
+        self._places: dict[bytes, Path] = {}
+        self._lock = threading.Lock()
+
+    def lookup(self, path: bytes) -> Entry | None:
+        return self._view.lookup(path)
+
+    def children(self, path: bytes) -> Sequence[bytes]:
+        return self._view.children(path)
+
+    def digest(self, path: bytes) -> str:
+        self._wanted.add(path)
+        return self._file(path).digest
+
+    def identity(self, path: bytes) -> object:
+        """The same for all names of one file within one layer; None for a file with one name."""
+        number = self._view.layer_of(path)
+        if number is None:
+            return None
+        index = self._view.index(number)
+        entry = index.lookup(path)
+        for _ in range(40):
+            if entry is None or entry.kind != Kind.HARDLINK:
+                break
+            entry = index.lookup(entry.link)
+        return None if entry is None else (number, entry.path)
+
+    def open(self, path: bytes) -> BinaryIO:
+        with self._lock:
+            if path not in self._places:
+                self._bring(path)
+            return self._places[path].open("rb", buffering=0)
+
+    def _file(self, path: bytes) -> Entry:
+        entry = self.lookup(path)
+        if entry is None or entry.kind != Kind.FILE:
+            raise errors.LayerError(f"there is no file /{path.decode('utf-8', 'replace')} to copy")
+        return entry
+
+    def _bring(self, path: bytes) -> None:
+        number = self._view.layer_of(path)
+        if number is None:
+            raise errors.LayerError(f"there is no file /{path.decode('utf-8', 'replace')} to copy")
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        together = [p for p in self._wanted | {path} if p not in self._places and self._view.layer_of(p) == number]
+        places = {p: self._scratch / str(len(self._places) + n) for n, p in enumerate(together)}
+        layer = self._layers[number]
+        with self._open(layer) as blob:
+            unpack.extract(blob, layer.descriptor.media_type, places)
+        self._places.update(places)

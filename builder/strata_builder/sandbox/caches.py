@@ -1,0 +1,87 @@
+"""RUN's cache mounts: folders that outlive a build, one an id, shared as the Dockerfile says."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.sandbox import trees
+from strata_builder.sandbox.command import MountSpec
+
+_TICK: Final = 0.1
+
+
+class Caches:
+    """The caches below `folder`, safe for several processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def held(self, mount: MountSpec, *, deadline: float | None, cancel: threading.Event) -> Iterator[Path]:
+        """The folder of `mount`, made and filled if it is new. `locked` waits until nobody else uses it; `private`
+        takes another folder of the same id rather than wait.
+
+        Raises DeadlineExceeded at `deadline` (time.monotonic), Cancelled."""
+        for number in itertools.count():
+            place = self._place(mount.id, number)
+            place.mkdir(parents=True, exist_ok=True)
+            lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if not _locked(lock, mount, deadline, cancel):
+                    continue
+                _prepare(place, mount)
+                yield place / "data"
+                return
+            finally:
+                os.close(lock)
+
+    def _place(self, name: str, number: int) -> Path:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return self._folder / (f"{digest}-{number}" if number else digest)
+
+
+def _locked(lock: int, mount: MountSpec, deadline: float | None, cancel: threading.Event) -> bool:
+    """False if a private cache is in use."""
+    how = fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+            return True
+        if mount.sharing == "private":
+            return False
+        if deadline is not None and time.monotonic() >= deadline:
+            raise errors.DeadlineExceeded(f"the build's time was up while it waited for the cache {mount.id!r}")
+        if cancel.wait(_TICK):
+            raise errors.Cancelled(f"the build was cancelled while it waited for the cache {mount.id!r}")
+
+
+def _prepare(place: Path, mount: MountSpec) -> None:
+    """A new cache is made under another name: one that was cut short does not count. Of two who make the same shared
+    one the first wins."""
+    data = place / "data"
+    if data.exists():
+        return
+    new = place / f"new-{os.getpid()}-{threading.get_ident()}"
+    trees.remove(new)
+    if mount.source is not None:
+        trees.copy(mount.source, new)
+    else:
+        new.mkdir()
+    os.chown(new, mount.uid, mount.gid)
+    new.chmod(mount.mode)
+    try:
+        new.rename(data)
+    except OSError:
+        if not data.exists():
+            raise
+        trees.remove(new)

@@ -1,0 +1,116 @@
+"""Mount points inside a root: found, or made and remembered, without ever leaving the root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.layers import paths
+from strata_builder.rootfs import kernel
+
+_MAX_LINKS: Final = 40
+
+
+class Targets:
+    """Mount points below the directory `root`. `made` lists what was not there before, parents first.
+
+    Their names are by descriptors, which stay open until the step's program starts."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self.made: list[bytes] = []
+
+    def folder(self, target: bytes) -> bytes:
+        """A name of the directory at `target`, its links followed inside the root, for mount(2)."""
+        return self._point(target, directory=True)
+
+    def file(self, target: bytes) -> bytes:
+        """The same for a file."""
+        return self._point(target, directory=False)
+
+    def restrict(self, target: bytes, attributes: int) -> None:
+        """Sets kernel.ATTR_ flags on what was mounted at `target`, and on all below it."""
+        kernel.set_mount(self._top(target), attributes)
+
+    def inside(self, target: bytes) -> bytes:
+        """A name of what was mounted at `target`; those of `folder` and `file` lead to what lies under it."""
+        return b"/proc/self/fd/%d" % self._top(target)
+
+    def _top(self, target: bytes) -> int:
+        return kernel.open_in_root(self._root, self._resolved(target), os.O_PATH)
+
+    def _point(self, target: bytes, *, directory: bool) -> bytes:
+        real = self._resolved(target)
+        for path in (*paths.parents(real), real):
+            if not self._exists(path):
+                self._make(path, directory=directory or path != real)
+        fd = kernel.open_in_root(self._root, real, os.O_PATH | os.O_NOFOLLOW)
+        if stat.S_ISDIR(os.fstat(fd).st_mode) != directory:
+            raise errors.DockerfileError(
+                f"a {'directory' if directory else 'file'} cannot be mounted at {paths.show(target)}: there is "
+                f"a {'file' if directory else 'directory'} in the image",
+                hint="choose another target for the mount",
+            )
+        return b"/proc/self/fd/%d" % fd
+
+    def _exists(self, path: bytes) -> bool:
+        try:
+            os.close(kernel.open_in_root(self._root, path, os.O_PATH | os.O_NOFOLLOW))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _make(self, path: bytes, *, directory: bool) -> None:
+        """The parent keeps its time: a mount point leaves no trace."""
+        parent, name = paths.split(path)
+        fd = kernel.open_in_root(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            before = os.fstat(fd)
+            if directory:
+                os.mkdir(name, 0o755, dir_fd=fd)
+            else:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=fd))
+            self.made.append(path)
+            with suppress(PermissionError):
+                os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _resolved(self, target: bytes) -> bytes:
+        """`target` without links: dangling ones too lead to where the mount point is then made."""
+        done: list[bytes] = []
+        todo = target.split(b"/")[::-1]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == b"..":
+                del done[-1:]
+            elif part not in (b"", b"."):
+                link = self._link(b"/".join([*done, part]))
+                if link is None:
+                    done.append(part)
+                    continue
+                links += 1
+                if links > _MAX_LINKS:
+                    raise errors.DockerfileError(f"the mount target {paths.show(target)} has too many symbolic links")
+                if link.startswith(b"/"):
+                    done.clear()
+                todo.extend(link.split(b"/")[::-1])
+        return b"/".join(done)
+
+    def _link(self, path: bytes) -> bytes | None:
+        """A symbolic link's text; None for everything else."""
+        try:
+            fd = kernel.open_in_root(self._root, path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise
+        try:
+            return os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
