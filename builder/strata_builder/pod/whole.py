@@ -85,7 +85,7 @@ class _Whole:
         plan, keyed, built = self._execute(platform, found, resolver, store)
         self.building += time.monotonic() - began
         began = time.monotonic()
-        pushed = self._publish(built, store)
+        pushed = self._publish(built, store, where)
         kept = taint.to_keep(built.used, frozenset(), taint.keys_to_keep(plan, keyed))
         cache.write(self.request, platform, self.registries, kept, pushed.digest, self.reporter.note)
         self.pushing += time.monotonic() - began
@@ -122,19 +122,20 @@ class _Whole:
             self.paths.remotes, remotes.fetcher(self.request.context_limit_bytes, download.Client(ca), git)
         )
 
-    def _publish(self, built: execute.Built, store: blobs.Blobs) -> Descriptor:
+    def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> Descriptor:
         def at_hand(layer: LayerRef) -> Path | None:
             place = store.place(layer.descriptor.digest)
             return place if place.exists() else None
 
         registry = self.registries.get(self.request.output.registry)
+        cached = {digest: repository for digest, (host, repository) in where.items() if host == registry.host}
         return publish.image(
             registry,
             self.request.output.repository,
             built.image,
             at_hand=at_hand,
             bring=store.path,
-            mount_from=publish.mounts(registry.host, built.bases),
+            mount_from={**cached, **publish.mounts(registry.host, built.bases)},
         )
 
     def _outcome(self, done: list[_Done]) -> contract.BuildResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -81,6 +82,47 @@ def test_inline_files_become_an_image_and_the_second_time_nothing_moves(
     assert [step.cached for step in again.steps] == [True]
     edited = build(tmp_path / "3", made, {**HELLO, "index.html": "other"}).result()
     assert edited.platforms != first.platforms
+
+
+def test_anothers_cache_makes_a_first_build_warm(tmp_path: Path, registry: str, repository: str) -> None:
+    made = wanted(registry, f"{repository}-main", source=contract.Source(files_folder=True))
+    first = build(tmp_path / "1", made, HELLO).result()
+    branch = wanted(
+        registry,
+        repository,
+        source=contract.Source(files_folder=True),
+        insecure_registries=(registry,),
+        cache=contract.Cache(sources=(f"{registry}/{repository}-main",)),
+    )
+    second = build(tmp_path / "2", branch, HELLO).result()
+    assert second.platforms == first.platforms
+    assert (second.metrics.cache_hits, second.metrics.cache_misses) == (1, 0)
+    pulled(registry, repository, second.platforms[0].digest)
+
+
+def test_a_cache_that_is_off_or_to_be_passed_over_is_not_read(tmp_path: Path, registry: str, repository: str) -> None:
+    source = contract.Source(files_folder=True)
+    build(tmp_path / "1", wanted(registry, repository, source=source), HELLO).result()
+    for number, cache in enumerate((contract.Cache(mode="None"), contract.Cache(no_cache=True)), start=2):
+        result = build(tmp_path / str(number), wanted(registry, repository, source=source, cache=cache), HELLO).result()
+        assert [step.cached for step in result.steps] == [False]
+
+
+def test_a_layer_that_the_registry_has_lost_is_made_again(tmp_path: Path, repository: str) -> None:
+    assert BINARY is not None
+    with registry_process.RegistryProcess(BINARY) as server:
+        made = wanted(server.host, repository, source=contract.Source(files_folder=True))
+        first = build(tmp_path / "1", made, HELLO).result()
+        image, _ = pulled(server.host, repository, first.platforms[0].digest)
+        digest = image.layers[0].descriptor.digest.removeprefix("sha256:")
+        shutil.rmtree(server.storage / "blobs/sha256" / digest[:2] / digest)
+        for link in server.storage.glob(f"repositories/**/_layers/sha256/{digest}"):
+            shutil.rmtree(link)
+        server.restart()
+        container = build(tmp_path / "2", made, HELLO)
+        assert container.result().platforms == first.platforms
+        assert "lost 1 cached layers" in container.log
+        pulled(server.host, repository, first.platforms[0].digest)
 
 
 def test_no_tag_but_the_caches_is_written(tmp_path: Path, registry: str, repository: str) -> None:

@@ -48,9 +48,9 @@ def dockerfile(registry: str, text: str) -> str:
     return text.replace("BASE", f"{registry}/library/busybox:1")
 
 
-def run(pod: pods.Pod) -> tuple[int, int, int]:
+def run(pod: pods.Pod, build: str = CHROOT) -> tuple[int, int, int]:
     """The exit codes of fetch, build and push."""
-    containers = [pod.start("push"), pod.start("build", CHROOT), pod.start("fetch")]
+    containers = [pod.start("push"), pod.start("build", build), pod.start("fetch")]
     codes = [container.wait() for container in containers]
     return codes[2], codes[1], codes[0]
 
@@ -102,6 +102,21 @@ def test_the_three_make_an_image_and_the_second_time_nothing_runs(tmp_path: Path
         assert again.platforms == first.platforms
         assert all(step.cached for step in again.steps)
         assert not (pod.folder / "shared/outputs/result.json").exists()
+
+
+def test_the_rung_of_namespaces_gives_the_same_image(tmp_path: Path, registry: str) -> None:
+    digests = set()
+    for number, build in enumerate((CHROOT, "strata_builder.pod"), start=1):
+        made = request(
+            registry,
+            f"rung{number}",
+            source=contract.Source(files=(("src/f", "f"),)),
+            source_date_epoch=1_700_000_000,
+        )
+        with pods.Pod(tmp_path / str(number), made, {"f": "text"}, dockerfile(registry, APP)) as pod:
+            assert run(pod, build) == (0, 0, 0), container(pod, "build").log
+            digests.add(container(pod, "push").result().platforms[0].digest)
+    assert len(digests) == 1
 
 
 def test_a_layer_made_beside_other_code_is_found_by_the_same_plan_only(tmp_path: Path, registry: str) -> None:
