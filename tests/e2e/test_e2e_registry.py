@@ -16,57 +16,71 @@ PUSH_HOST = f"strata-main.{NAMESPACE}.svc.cluster.local:5000"
 
 
 def registry(name: str = "main", namespace: str = NAMESPACE, **spec) -> dict:
-    spec = spec or {"managed": {"storage": {"volume": {"size": "1Gi"}}}}
+    spec = spec or {"managed": MANAGED}
     meta = {"name": name, "namespace": namespace}
     return {"apiVersion": "strata.build/v1alpha1", "kind": "Registry", "metadata": meta, "spec": spec}
 
 
+# Not the default port, which another Registry of the cluster may have.
+MANAGED = {"storage": {"volume": {"size": "1Gi"}}, "nodeAccess": {"port": 5050}}
 SHARED = {"namespaces": "Selector", "selector": {"matchLabels": {"strata-e2e": "friend"}}, "sharedCredentials": True}
+
+
+OPERATOR = ("--all-namespaces", "--selector", "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=strata")
 
 
 @pytest.fixture(scope="module")
 def k():
     found = kubectl.current()
     if found.where.netns is None:
-        pytest.skip("runs the operator inside the node of the tests' own cluster")
-    installed = found.ask(
-        "get", "deployment", "--all-namespaces", "-l", "app.kubernetes.io/component=operator", "-o", "name"
-    )
-    if installed.out.strip():
-        pytest.skip("an operator is installed: two would fight over the Registries")
-    for plural in ("registries", "imagebuilds"):  # the operator starts its work when both are served
-        found.apply_crd(plural)
+        pytest.skip("looks into the node of the tests' own cluster")
     found.ask("delete", "namespace", NAMESPACE, OTHER, "--ignore-not-found", "--wait=true")
     found("create", "namespace", NAMESPACE)
     found("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
     found("create", "namespace", OTHER)
-    found.ask("create", "namespace", PROXY_NAMESPACE)
     yield found
-    found.ask("delete", "namespace", NAMESPACE, OTHER, PROXY_NAMESPACE, "--wait=false")
+    found.ask("delete", "namespace", NAMESPACE, OTHER, "--wait=false")
 
 
 @pytest.fixture(scope="module")
-def operator(k, tmp_path_factory):
+def installed(k) -> bool:
+    """Whether the cluster runs an operator of its own, with its node proxies: then that one is tested."""
+    return bool(k.get("deployments", *OPERATOR)["items"])
+
+
+@pytest.fixture(scope="module")
+def operator(k, installed, tmp_path_factory):
+    """The operator as a process in the node; None if one is installed."""
+    if installed:
+        yield None
+        return
+    for plural in ("registries", "imagebuilds"):  # the operator starts its work when both are served
+        k.apply_crd(plural)
+    k.ask("create", "namespace", PROXY_NAMESPACE)
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     with operator_process.operator(log, REGISTRY_RECHECK_SECONDS="3") as process:
         yield process
+    k.ask("delete", "namespace", PROXY_NAMESPACE, "--wait=false")
 
 
 @pytest.fixture(scope="module")
-def proxy(k, operator, tmp_path_factory):
+def proxy(k, installed, operator, tmp_path_factory):
+    if installed:
+        yield
+        return
     folder = tmp_path_factory.mktemp("proxy")
     table = folder / "registries.json"
     table.write_text("{}")
     mounted = operator_process.Mounted(k, PROXY_NAMESPACE, "strata-node-proxy", "registries.json", table)
     mounted.start()
-    with operator_process.node_proxy(folder / "proxy.log", table) as process:
-        yield process
+    with operator_process.node_proxy(folder / "proxy.log", table):
+        yield
     mounted.end()
 
 
 @pytest.fixture(scope="module")
 def main(k, operator):
-    k("apply", "-f", "-", body=registry(managed={"storage": {"volume": {"size": "1Gi"}}}, access=SHARED))
+    k("apply", "-f", "-", body=registry(managed=MANAGED, access=SHARED))
     return operator_process.wait_ready(k, NAMESPACE, "registry", "main")
 
 
@@ -87,7 +101,7 @@ def test_it_is_ready_with_conditions_endpoints_and_no_secret_in_its_status(k, ma
     status = main["status"]
     assert [c["type"] for c in status["conditions"]] == ["Ready"]
     assert status["conditions"][0]["reason"] == "Serving"
-    assert status["endpoints"] == {"push": PUSH_HOST, "node": "localhost:5000"}
+    assert status["endpoints"] == {"push": PUSH_HOST, "node": "localhost:5050"}
     for secret in ("strata-push", "strata-pull"):
         _, password = operator_process.login(k, NAMESPACE, secret, PUSH_HOST)
         assert password not in str(main)
@@ -120,7 +134,7 @@ def test_strangers_are_refused_and_logins_accepted_over_trusted_tls(k, main, tmp
 def run_pod(k, namespace: str, digest: str, *, secret: str) -> None:
     container = {
         "name": "main",
-        "image": f"localhost:5000/{NAMESPACE}/busybox@{digest}",
+        "image": f"localhost:5050/{NAMESPACE}/busybox@{digest}",
         "imagePullPolicy": "Always",
         "command": ["/bin/busybox", "true"],
         "securityContext": {
@@ -177,7 +191,8 @@ def test_secrets_that_are_deleted_come_back_with_the_same_passwords(k, main):
     before = operator_process.login(k, NAMESPACE, "strata-push", PUSH_HOST)
     for name in ("strata-push", "strata-pull", "strata-registry-serving"):
         k("delete", "secret", "--namespace", NAMESPACE, name)
-        kubectl.until(lambda name=name: k.get("secret", "--namespace", NAMESPACE, name), what=f"{name} again")
+        again = lambda name=name: k.get("secret", "--namespace", NAMESPACE, name)  # noqa: E731
+        kubectl.until(again, what=f"{name} again", seconds=150)
     assert operator_process.login(k, NAMESPACE, "strata-push", PUSH_HOST) == before
     operator_process.wait_ready(k, NAMESPACE, "registry", "main", seconds=150)
 
@@ -201,10 +216,15 @@ def test_a_changed_spec_rolls_out(k, main):
 
 def test_the_operator_may_be_killed_at_any_moment(k, operator, main):
     before = k("get", "secret", "--namespace", NAMESPACE, "strata-registry", "-o", "jsonpath={.data}")
-    operator.kill(signal.SIGKILL)
+    if operator:
+        operator.kill(signal.SIGKILL)
+    else:
+        pod = k.get("pods", *OPERATOR)["items"][0]["metadata"]
+        k("delete", "pod", "--namespace", pod["namespace"], pod["name"], "--grace-period=0", "--force")
     k("delete", "deployment", "--namespace", NAMESPACE, "strata-main", "--wait=true")
-    operator.start()
-    kubectl.until(lambda: child(k, "deployment"), what="the Deployment")
+    if operator:
+        operator.start()
+    kubectl.until(lambda: child(k, "deployment"), what="the Deployment", seconds=120)
     operator_process.wait_ready(k, NAMESPACE, "registry", "main")
     assert k("get", "secret", "--namespace", NAMESPACE, "strata-registry", "-o", "jsonpath={.data}") == before
 
@@ -212,10 +232,10 @@ def test_the_operator_may_be_killed_at_any_moment(k, operator, main):
 def test_a_second_registry_on_the_same_port_says_so(k, main):
     k("apply", "-f", "-", body=registry("second"))
     kubectl.until(lambda: reason(k, "second") == ("False", "PortConflict"), what="PortConflict")
-    patch = '{"spec": {"managed": {"nodeAccess": {"port": 5001}}}}'
+    patch = '{"spec": {"managed": {"nodeAccess": {"port": 5051}}}}'
     k("patch", "registry", "--namespace", NAMESPACE, "second", "--type=merge", "-p", patch)
     found = operator_process.wait_ready(k, NAMESPACE, "registry", "second")
-    assert found["status"]["endpoints"]["node"] == "localhost:5001"
+    assert found["status"]["endpoints"]["node"] == "localhost:5051"
     k("delete", "registry", "--namespace", NAMESPACE, "second", "--wait=true")
     kubectl.until(lambda: "second." not in str(k.get("secret", "--namespace", NAMESPACE, "strata-registry")["data"]))
 
@@ -226,7 +246,7 @@ def reason(k, name: str, namespace: str = NAMESPACE) -> tuple[str, str]:
     return found.get("status", ""), found.get("reason", "")
 
 
-def test_an_external_registry_is_probed_with_its_own_credentials(k, main):
+def test_an_external_registry_is_probed_with_its_own_credentials(k, installed, main):
     user, password = operator_process.login(k, NAMESPACE, "strata-push", PUSH_HOST)
     (ca := {"apiVersion": "v1", "kind": "ConfigMap"}).update(
         metadata={"name": "ca", "namespace": OTHER}, data={"ca.crt": main["status"]["caBundle"]}
@@ -239,6 +259,9 @@ def test_an_external_registry_is_probed_with_its_own_credentials(k, main):
         "credentials": {"secretRef": {"name": "login"}},
     }
     k("apply", "-f", "-", body=registry("there", OTHER, external=there))
+    if installed:
+        kubectl.until(lambda: reason(k, "there", OTHER)[1] == "CredentialsNotReadable", what="CredentialsNotReadable")
+        k(*command_of(k.get("registry", "--namespace", OTHER, "there")))
     kubectl.until(lambda: reason(k, "there", OTHER) == ("False", "CredentialsRejected"), what="CredentialsRejected")
     k("apply", "-f", "-", body=basic_auth(user, password))
     found = operator_process.wait_ready(k, OTHER, "registry", "there")
@@ -246,6 +269,12 @@ def test_an_external_registry_is_probed_with_its_own_credentials(k, main):
     assert operator_process.login(k, OTHER, "strata-push", PUSH_HOST) == (user, password)
     k("delete", "configmap", "--namespace", OTHER, "ca")
     kubectl.until(lambda: reason(k, "there", OTHER) == ("False", "CABundleNotFound"), what="CABundleNotFound")
+
+
+def command_of(body: dict) -> list[str]:
+    """The words after kubectl of the command that the status shows."""
+    message = next(c["message"] for c in body["status"]["conditions"] if c["type"] == "Ready")
+    return message.partition("kubectl ")[2].split()
 
 
 def basic_auth(user: str, password: str) -> dict:
