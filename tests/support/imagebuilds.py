@@ -108,8 +108,9 @@ def waiting(name: str = "push", reason: str = "ContainerCreating", message: str 
 def ended(name: str = "push", code: int = 0, message: Any = "", *, reason: str = "", at: float = NOW) -> Body:
     """A container that ended; `message` may be a value of the contract."""
     said = message if isinstance(message, str) else contract.termination_message(message)
-    state = {"exitCode": code, "message": said, "finishedAt": conditions.rfc3339(at)}
-    return {"name": name, "state": {"terminated": state | ({"reason": reason} if reason else {})}}
+    reason = reason or ("Error" if code else "Completed")
+    state = {"exitCode": code, "message": said, "finishedAt": conditions.rfc3339(at), "reason": reason}
+    return {"name": name, "state": {"terminated": state}}
 
 
 def result(digest: str = DIGEST, **more: Any) -> contract.BuildResult:
@@ -169,8 +170,7 @@ class World:
         decision = self.look()
         if decision.status is not None:
             self.body = {**self.body, "status": copy.deepcopy(decision.status)}
-        if decision.ended:
-            self.counted.append(decision.ended)
+        self.counted += decision.ended
         for ref in decision.end_jobs:
             self.end(ref.name)
         for name in decision.expire_jobs:

@@ -82,7 +82,7 @@ class Decision:
     """To be applied once, in the order of the fields; an error on the way leaves the rest to the next look."""
 
     status: dict[str, Any] | None = None
-    ended: Ended | None = None
+    ended: tuple[Ended, ...] = ()
     end_jobs: tuple[Ref, ...] = ()
     expire_jobs: tuple[str, ...] = ()
     drop_config_maps: tuple[Ref, ...] = ()
@@ -146,7 +146,7 @@ def conclude(
     active = current is not None and current.active
     return Decision(
         status=written if written != (case.seen.body.get("status") or {}) else None,
-        ended=ended,
+        ended=(ended,) if ended else (),
         end_jobs=tuple(_ref(job) for job in (unfinished_jobs(case.seen) if clear else stale_jobs(case.seen, current))),
         expire_jobs=tuple(job["metadata"]["name"] for job in _expiring(case.seen, current)),
         drop_config_maps=tuple(_ref(found) for found in _unused_config_maps(case.seen, current)),

@@ -58,7 +58,7 @@ def _decide(case: Case) -> Steps[Decision]:
         elif current.active:
             return (yield from _active(case, current))
     decision = yield from _rest(case)
-    return dataclasses.replace(decision, ended=ended) if ended else decision
+    return dataclasses.replace(decision, ended=(ended, *decision.ended)) if ended else decision
 
 
 def _active(case: Case, current: state.Current) -> Steps[Decision]:

@@ -198,6 +198,8 @@ def _pod_failure(pod: kube.Object) -> Verdict | None:
         return None
     if reason == "Evicted":
         return _evicted(message)
+    if reason == "DeadlineExceeded" and not _ever_started(pod):
+        return _infrastructure("the builder pod did not get to run before its deadline")
     if reason == "DeadlineExceeded":
         return contract.Failure(
             "DeadlineExceeded", "the build took longer than spec.timeout", hint="raise spec.timeout"
@@ -300,6 +302,14 @@ def _our_statuses(pod: kube.Object) -> list[Mapping[str, Any]]:
 
 def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return (status.get("state") or {}).get("terminated") or {}
+
+
+def _ever_started(pod: kube.Object) -> bool:
+    """Whether any container of ours ran; the kubelet gives those that never did an end of an unknown kind."""
+    return any(
+        (s.get("state") or {}).get("running") or _terminated(s).get("reason") not in (None, "ContainerStatusUnknown")
+        for s in _our_statuses(pod)
+    )
 
 
 def _exit_code(status: Mapping[str, Any]) -> int | None:

@@ -89,8 +89,8 @@ class Reconciler:
 
     async def _tell(self, seen: Observed, decision: Decision) -> None:
         """Count and say what the status now says: whoever wrote it is the only one to do so."""
-        if decision.ended:
-            self._count(decision.ended)
+        for ended in decision.ended:
+            self._count(ended)
         event = events.transition(seen.body.get("status") or {}, decision.status or {})
         if event:
             log.info("%s: %s", event.reason, event.note.replace("\n", " "))

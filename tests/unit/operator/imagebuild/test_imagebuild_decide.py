@@ -885,3 +885,16 @@ def test_a_pod_that_waits_for_its_image_is_reconciling_never_stalled():
 def test_a_failure_with_a_place_says_the_place():
     world = failed_world(FAILURE("RunFailed", "RUN ended with 3", file="Dockerfile", line=7, hint="see the log"))
     assert world.message() == "Dockerfile:7: RUN ended with 3\nhint: see the log"
+
+
+def test_a_superseded_build_and_the_failure_of_the_next_one_are_both_counted():
+    world = World()
+    world.settle()
+    world.answers[questions.Runs] = FAILURE("DockerfileInvalid", "no")
+    world.edit(target="other")
+    world.step()
+    world.settle()
+    assert [(e.result, e.reason) for e in world.counted] == [
+        ("cancelled", "Superseded"),
+        ("failed", "DockerfileInvalid"),
+    ]

@@ -152,6 +152,12 @@ def test_the_pods_deadline_is_the_builds():
     assert reason_of(judge(ended("push", 143), phase="Failed", reason="DeadlineExceeded")) == "DeadlineExceeded"
 
 
+@pytest.mark.parametrize("status", [waiting(), ended("push", 137, reason="ContainerStatusUnknown")])
+def test_a_pod_that_never_ran_before_its_deadline_is_infrastructure(status):
+    verdict = judge(status, phase="Failed", reason="DeadlineExceeded")
+    assert reason_of(verdict) == "InfrastructureFailed"
+
+
 @pytest.mark.parametrize("reason", ["OutOfcpu", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown"])
 def test_what_the_node_does_is_infrastructure(reason):
     verdict = judge(phase="Failed", reason=reason, message="no")
