@@ -197,3 +197,19 @@ async def test_two_kinds_cannot_watch_one_resource_by_different_selectors(tmp_pa
         with pytest.raises(ValueError, match="jobs is watched with"):
             async with main.assembled(settings.Settings(namespace="x"), (kind,)):
                 pass
+
+
+async def test_an_operator_whose_own_work_breaks_ends_with_the_cause(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    with fake.serving(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        found = settings.Settings(namespace="strata-system", listen=f"127.0.0.1:{free_port()}")
+        async with main.assembled(found, (lambda frame: Recorder(frame).controllers(),)) as frame:
+
+            def broken() -> None:
+                raise RuntimeError("broken beyond repair")
+
+            monkeypatch.setattr(frame, "begin", broken)
+            with pytest.raises(RuntimeError, match="broken beyond repair"):
+                async with asyncio.timeout(20):
+                    await main.run(frame)
