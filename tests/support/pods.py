@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from strata_builder.oci.platform import host
 from strata_builder.registry import push
 from strata_builder.registry.client import Registry
 from support import layertrees
+from support.registry_process import RegistryProcess
 
 TESTS = Path(__file__).parent.parent
 SHARED = ("inputs", "outputs", "wanted", "secrets", "alive")
@@ -167,6 +169,15 @@ class Pod:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def lose(server: RegistryProcess, digest: str) -> None:
+    """Takes a blob away from a registry, as a collection gone wrong would."""
+    name = digest.removeprefix("sha256:")
+    shutil.rmtree(server.storage / "blobs/sha256" / name[:2] / name)
+    for link in server.storage.glob(f"repositories/**/_layers/sha256/{name}"):
+        shutil.rmtree(link)
+    server.restart()
 
 
 def _opener(blob: Path) -> Callable[[], BinaryIO]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-
-from strata_builder import errors
 
 _SYSTEM: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
 def system_bundle() -> bytes:
     """The machine's own authorities in PEM; empty if it has none."""
+    import ssl
+
     named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     for name in filter(None, (named, *_SYSTEM)):
         if (path := Path(name)).is_file():
@@ -26,15 +25,3 @@ def bundle(extra: Iterable[bytes]) -> bytes:
     """`extra` (PEM) beside the machine's own; empty if there is nothing extra, so that a program's default holds."""
     added = [pem for pem in extra if pem.strip()]
     return b"\n".join([system_bundle(), *added, b""]) if added else b""
-
-
-def context(extra: Iterable[bytes]) -> ssl.SSLContext:
-    """For a client of HTTPS. Raises SourceAuthFailed for what is no certificate."""
-    made = ssl.create_default_context()
-    for pem in extra:
-        if pem.strip():
-            try:
-                made.load_verify_locations(cadata=pem.decode("ascii"))
-            except (ssl.SSLError, UnicodeDecodeError, ValueError) as e:
-                raise errors.SourceAuthFailed("ca.crt of the source's Secret holds no certificate in PEM") from e
-    return made

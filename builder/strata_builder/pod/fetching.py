@@ -8,13 +8,14 @@ from concurrent import futures
 from pathlib import Path
 from typing import Final
 
-from strata_builder import contract
+from strata_builder import contract, errors
 from strata_builder.context import download, gitprogram
 from strata_builder.engine import images, keys, planner, records, report, steps
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
 from strata_builder.pod import alive, cache, exchange, inputs, missing, planfile, recipe, remotes, settings, taint
 from strata_builder.pod.paths import Paths
+from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
 
 _WORKERS: Final = 4
@@ -163,7 +164,13 @@ class _Server:
             exchange.publish(self.paths.brought / f"{name}.refused", b"the plan does not name it")
 
     def _bring(self, layer: LayerRef, to: Path) -> None:
-        self.fetch.resolver.bring(layer, to)
+        try:
+            self.fetch.resolver.bring(layer, to)
+        except registry_errors.NotFound as e:
+            if layer.descriptor.digest in self.fetch.images.layers:
+                raise
+            # The next attempt looks at what is left of the cache before it relies on it.
+            raise errors.InfrastructureFailed(f"a cached layer is gone from its registry: {e.message}") from e
         with self.lock:
             pulled = self.fetch.registries.totals.bytes_down
             exchange.publish(self.paths.inputs / "pulled", str(pulled).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -114,11 +113,7 @@ def test_a_layer_that_the_registry_has_lost_is_made_again(tmp_path: Path, reposi
         made = wanted(server.host, repository, source=contract.Source(files_folder=True))
         first = build(tmp_path / "1", made, HELLO).result()
         image, _ = pulled(server.host, repository, first.platforms[0].digest)
-        digest = image.layers[0].descriptor.digest.removeprefix("sha256:")
-        shutil.rmtree(server.storage / "blobs/sha256" / digest[:2] / digest)
-        for link in server.storage.glob(f"repositories/**/_layers/sha256/{digest}"):
-            shutil.rmtree(link)
-        server.restart()
+        pods.lose(server, image.layers[0].descriptor.digest)
         container = build(tmp_path / "2", made, HELLO)
         assert container.result().platforms == first.platforms
         assert "lost 1 cached layers" in container.log
