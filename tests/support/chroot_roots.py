@@ -32,7 +32,7 @@ class Outcome:
 
 
 class ChrootRoots:
-    exclusive = False
+    exclusive = True
 
     def __init__(self, blobs: Blobs, scratch: Path) -> None:
         self._blobs, self._scratch = blobs, scratch

@@ -9,7 +9,9 @@ user's code, and nothing waits in turn::
       |<-- outputs/need/<hex> ----|                             |   a layer that a step needs
       |--- inputs/blobs/<hex> --->|                             |
       |                           |--- outputs/blobs/<hex> ---->|   uploaded as they get finished
-      |                           |--- outputs/result.json ---->|   which step made which layer
+      |                           |--- outputs/steps/<key> ---->|   which step made which layer, told as it ends
+      |                           |<-- alive/push/acks/<key> ---|   taken down: the next RUN may begin (InPlace)
+      |                           |--- outputs/result.json ---->|   all steps, times, memory
       |<-- wanted/<hex> ----------------------------------------|   what the target still lacks
       |--- inputs/blobs/<hex> --------------------------------->|
       |<-- wanted/done -----------------------------------------|   manifest, cache and result are written
@@ -17,7 +19,8 @@ user's code, and nothing waits in turn::
 Every folder is written by one container and read-only for the others; a file is renamed into place when it is whole.
 What fetch leaves is trusted. What build leaves is hostile: fetch serves only layers that its own plan names, and push
 assembles config and manifest from the plan itself, takes from build nothing but layers, checks each against both of its
-digests, and keeps it in the cache only under a key that names every RUN which may have touched it (`taint`).
+digests, and keeps it in the cache only under a key that names every RUN which may have touched it (`stepping`,
+`taint`).
 
 `alive/<role>/lock` is held by each process for as long as it lives. Whoever waits looks whether the one it waits for
 is still there (`alive`), and ends with ExitCode.PEER_LOST if not: the other's own message says why.

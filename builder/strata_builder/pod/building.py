@@ -14,6 +14,7 @@ from strata_builder.engine import execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, blobs, exchange, measure, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
+from strata_builder.pod.stepping import GuardedRoots, Stepping
 
 _PR_SET_DUMPABLE: Final = 4  # prctl(2)
 
@@ -79,17 +80,19 @@ class _Build:
         plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
         scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume
         scratch.mkdir(mode=0o700)
-        found = blobs.RoleBlobs(self.paths.made, self._bring)
+        push = alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done)
+        stepping = Stepping(self.reporter, plan, keyed, self.paths.told, self.paths.acks, [push])
+        found = blobs.RoleBlobs(self.paths.made, self._bring, stepping.packed)
         cancel = threading.Event()
-        watch = _Watch(
-            [self.fetch, alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done)], cancel
-        )
+        watch = _Watch([self.fetch, push], cancel)
         roots = rungs.roots(self.request, found, self.paths)
+        if roots is not None and self.request.isolation == "InPlace":
+            roots = GuardedRoots(roots, stepping)
         edges = execute.Edges(
             blobs=found,
             remotes=remotes.Remotes(self.paths.remotes),
             known=known,
-            report=self.reporter,
+            report=stepping,
             scratch=scratch,
             roots=roots,
             cancel=cancel,

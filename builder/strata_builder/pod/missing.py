@@ -21,6 +21,12 @@ def needed(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> tuple
     return tuple(sorted(found))
 
 
+def keys_to_make(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> frozenset[str]:
+    """The definition keys of the steps that a build does, each in its turn."""
+    found = (keyed.steps.get((i, p), "") for i in needed(plan, keyed, known) for p in range(len(plan.stages[i].steps)))
+    return frozenset(key for key in found if key and key not in known.steps)
+
+
 def missing_runs(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> tuple[At, ...]:
     return tuple(
         (index, position)

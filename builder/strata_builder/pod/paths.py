@@ -73,6 +73,16 @@ class Paths:
         return self.outputs / "secrets-taken"
 
     @property
+    def told(self) -> Path:
+        """What build says of each step as it ends."""
+        return self.outputs / "steps"
+
+    @property
+    def acks(self) -> Path:
+        """What of it push has taken down."""
+        return self.alive(contract.PUSH) / "acks"
+
+    @property
     def result(self) -> Path:
         return self.outputs / "result.json"
 

@@ -17,6 +17,7 @@ from strata_builder.pod import wire
 
 MAX_PLAN: Final = 64 << 20
 MAX_RESULT: Final = 4 << 20
+MAX_MADE: Final = 4096
 MAX_STEPS: Final = 10_000
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _LAYER_TYPES: Final = frozenset(mediatypes.layer_of(compression) for compression in ("", "gzip", "zstd"))
@@ -94,6 +95,25 @@ class Made:
     key: str
     layer: Layer | None
 
+    @classmethod
+    def of(cls, key: str, record: records.Record) -> Made:
+        return cls(key, _layer(record.layer))
+
+    def record(self) -> records.Record:
+        return records.Record(_reference(self.layer))
+
+    def to_bytes(self) -> bytes:
+        return wire.dump(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, allowed: frozenset[str]) -> Made:
+        """The bytes are hostile. Raises WireError."""
+        made = wire.load(cls, data, limit=MAX_MADE, what="a step")
+        if made.key not in allowed:
+            raise wire.WireError("a step that the plan does not have was told")
+        _check_layer(made.layer)
+        return made
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -108,7 +128,7 @@ class Result:
     def of(
         cls, made: Mapping[str, records.Record], rows: tuple[contract.Step, ...], seconds: float, peak: int
     ) -> Result:
-        found = tuple(Made(key, _layer(record.layer)) for key, record in sorted(made.items()))
+        found = tuple(Made.of(key, record) for key, record in sorted(made.items()))
         return cls(found, rows, seconds, peak)
 
     def to_bytes(self) -> bytes:
@@ -131,7 +151,7 @@ class Result:
         return result
 
     def records(self) -> dict[str, records.Record]:
-        return {made.key: records.Record(_reference(made.layer)) for made in self.made}
+        return {made.key: made.record() for made in self.made}
 
 
 def _layer(reference: LayerRef | None) -> Layer | None:

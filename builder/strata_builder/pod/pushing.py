@@ -26,11 +26,13 @@ from strata_builder.pod import (
     cache,
     exchange,
     measure,
+    missing,
     planfile,
     publish,
     recipe,
     remotes,
     settings,
+    stepping,
     taint,
     wire,
 )
@@ -79,10 +81,15 @@ class _Push:
         exchange.wait(lambda: exchange.there(self.paths.plan), [self.fetch])
         self.plan = planfile.PlanFile.from_bytes(exchange.read(self.paths.plan, planfile.MAX_PLAN))
         known = records.Records.from_bytes(exchange.read(self.paths.records, records.MAX_BYTES * 2))
+        self.options = recipe.options(self.request, self.paths, self.platform, self.plan.source)
+        dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
+        plan = planner.make(dockerfile, self.options, recipe.PlannedImages(self.plan.bases))
+        keyed = self.plan.keyed()
+        self.heard = stepping.Heard(self.paths.told, self.paths.acks, missing.keys_to_make(plan, keyed, known))
         self.result = self._await_build(known) if self.plan.missing else None
         began = time.monotonic()
         made = self.result.records() if self.result else {}
-        plan, built = self._assemble(replace(known, steps={**known.steps, **made}))
+        built = self._assemble(plan, replace(known, steps={**known.steps, **made}))
         pushed = publish.image(
             self.registry,
             self.repository,
@@ -91,33 +98,53 @@ class _Push:
             bring=lambda layer: self.requests.bring(layer.descriptor.digest),
             mount_from=publish.mounts(self.registry.host, built.bases),
         )
-        kept = taint.to_keep(built.used, frozenset(made), taint.keys_to_keep(plan, self.plan.keyed()))
+        kept = self._to_keep(plan, keyed, built, frozenset(made))
         cache.write(self.request, self.platform, self.registries, kept, pushed.digest, self.reporter.note)
         self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.digest}")
         return self._outcome(plan, built, pushed, time.monotonic() - began)
 
+    def _to_keep(
+        self, plan: steps.Plan, keyed: keys.Keyed, built: execute.Built, made: frozenset[str]
+    ) -> dict[str, records.Record]:
+        """For the cache. A step in namespaces of its own has nothing of the builder in reach; one in the builder's own
+        container has, so there only what was taken down in time counts, under a key that names what had run by then."""
+        if self.request.isolation != "InPlace":
+            return dict(built.used)
+        in_time = {key: r for key, r in built.used.items() if key not in made or key in self.heard.made}
+        return taint.to_keep(in_time, made, taint.keys_to_keep(plan, keyed))
+
     # what build leaves
 
     def _await_build(self, known: records.Records) -> planfile.Result:
-        """Uploads each layer as it appears, then reads and checks what build says of them."""
+        """Takes down each step and uploads each layer as it appears, then checks what build says of them."""
         self._check_admission()
         uploads = Uploads(self._upload, self.paths.made)
         try:
             exchange.wait(lambda: self._uploaded(uploads), [self.fetch, self.build])
             uploads.finish()
-        finally:
-            uploads.close()
-        allowed = frozenset(self.plan.keyed().steps.values()) - known.steps.keys()
-        try:
-            result = planfile.Result.from_bytes(exchange.read(self.paths.result, planfile.MAX_RESULT), allowed)
         except wire.WireError as e:
             raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
+        finally:
+            uploads.close()
+        result = self._read_result(known)
         for made in result.records().values():
             if made.layer is not None:
                 verify(self._open(made.layer.descriptor.digest), made.layer)
         return result
 
+    def _read_result(self, known: records.Records) -> planfile.Result:
+        allowed = frozenset(self.plan.keyed().steps.values()) - known.steps.keys()
+        try:
+            result = planfile.Result.from_bytes(exchange.read(self.paths.result, planfile.MAX_RESULT), allowed)
+        except wire.WireError as e:
+            raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
+        said = result.records()
+        if any(said.get(key) != record for key, record in self.heard.made.items()):
+            raise errors.InfrastructureFailed("the container build says something else of a step than when it was made")
+        return result
+
     def _uploaded(self, uploads: Uploads) -> Path | None:
+        self.heard.look()
         uploads.look()
         return exchange.there(self.paths.build_done)
 
@@ -149,11 +176,8 @@ class _Push:
 
     # putting together
 
-    def _assemble(self, known: records.Records) -> tuple[steps.Plan, execute.Built]:
+    def _assemble(self, plan: steps.Plan, known: records.Records) -> execute.Built:
         """Config, history and manifest come from the plan; of build nothing enters but layers. Runs no step."""
-        options = recipe.options(self.request, self.paths, self.platform, self.plan.source)
-        dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
-        plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
         scratch = self.paths.scratch / "push"
         scratch.mkdir(parents=True)
         self.own = blobs.RoleBlobs(scratch / "blobs", self._find)
@@ -166,9 +190,8 @@ class _Push:
             cancel=threading.Event(),
             deadline=self.deadline,
         )
-        keyed: keys.Keyed = self.plan.keyed()
         try:
-            return plan, execute.execute(plan, keyed, options, edges)
+            return execute.execute(plan, self.plan.keyed(), self.options, edges)
         except errors.NeedsSandbox as e:
             raise errors.InfrastructureFailed("build ended without having run this step", place=e.place) from e
 

@@ -1,8 +1,8 @@
 """Under which key a layer may be kept that was made where the user's code had run. Pure.
 
 A RUN may change what the same container makes afterwards: other stages' layers, whatever their own keys say. So such a
-layer is kept under a key that names every RUN of the plan. A step whose own key contains all of them already (most do:
-keys chain) keeps its own.
+layer is kept under a key that names every RUN of the plan that comes before. A step whose own key contains all of them
+already (most do: keys chain) keeps its own.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def runs(plan: steps.Plan) -> frozenset[At]:
 
 
 def keys_to_keep(plan: steps.Plan, keyed: keys.Keyed) -> dict[str, str]:
-    """For each definition key the one under which its layer may be kept, if it was made beside the user's code."""
+    """For each definition key the one under which its layer may be kept, if it was made beside the user's code, one
+    stage after another in the order of the plan."""
     inside, all_runs = contained(plan), runs(plan)
     return {
-        key: _with(key, sorted(keyed.steps[run] for run in all_runs - inside.get(at, frozenset())))
+        key: _with(key, sorted(keyed.steps[run] for run in all_runs - inside.get(at, frozenset()) if run < at))
         for at, key in keyed.steps.items()
     }
 

@@ -39,8 +39,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def request(registry: str, name: str, **fields: object) -> contract.BuildRequest:
-    given = {"insecure_registries": (registry,), **fields}
-    made = pods.request(registry, isolation="UserNS", dockerfile_inline=True, **given)
+    given = {"insecure_registries": (registry,), "isolation": "InPlace", **fields}
+    made = pods.request(registry, dockerfile_inline=True, **given)
     return replace(made, output=replace(made.output, repository=f"team/{name}"))
 
 
@@ -110,6 +110,7 @@ def test_the_rung_of_namespaces_gives_the_same_image(tmp_path: Path, registry: s
         made = request(
             registry,
             f"rung{number}",
+            isolation="UserNS",
             source=contract.Source(files=(("src/f", "f"),)),
             source_date_epoch=1_700_000_000,
         )
@@ -120,14 +121,16 @@ def test_the_rung_of_namespaces_gives_the_same_image(tmp_path: Path, registry: s
 
 
 def test_a_layer_made_beside_other_code_is_found_by_the_same_plan_only(tmp_path: Path, registry: str) -> None:
-    text = "FROM BASE AS a\nRUN echo one > /a\nFROM BASE AS b\nRUN echo two > /b\nFROM BASE\n"
+    text = "FROM BASE AS a\nRUN echo ONE > /a\nFROM BASE AS b\nRUN echo TWO > /b\nFROM BASE\n"
     text += "COPY --from=a /a /\nCOPY --from=b /b /\n"
-    for number, (edit, hits) in enumerate([("two", 0), ("two", 2), ("three", 1)], start=1):
+    edits = [("one", "two", 0), ("one", "two", 2), ("one", "three", 1), ("four", "three", 0)]
+    for number, (one, two, hits) in enumerate(edits, start=1):
         made = request(registry, "beside", build=replace(pods.ID, number=number))
-        with pods.Pod(tmp_path / str(number), made, {}, dockerfile(registry, text.replace("two", edit))) as pod:
+        edited = dockerfile(registry, text.replace("ONE", one).replace("TWO", two))
+        with pods.Pod(tmp_path / str(number), made, {}, edited) as pod:
             assert run(pod) == (0, 0, 0), container(pod, "push").log
             result = container(pod, "push").result()
-            assert result.metrics.cache_hits >= hits, result.steps
+            assert result.metrics.cache_hits == hits, result.steps
 
 
 def test_a_base_of_another_registry_moves_once_and_by_way_of_fetch(tmp_path: Path, registry: str) -> None:
@@ -257,6 +260,24 @@ def test_a_wrong_push_password_is_found_before_the_build_is_over(tmp_path: Path)
             assert time.monotonic() - began < 30
 
 
+def test_a_cached_layer_that_is_lost_costs_one_attempt(tmp_path: Path) -> None:
+    assert BINARY is not None
+    with registry_process.RegistryProcess(BINARY) as server:
+        (tmp_path / "base").mkdir()
+        pods.push_base(server.host, "library/busybox", "1", tmp_path / "base")
+        codes = []
+        for number, attempt, second in ((1, 1, "two"), (2, 1, "three"), (2, 2, "three")):
+            made = request(server.host, "lost", build=replace(pods.ID, number=number, attempt=attempt))
+            text = dockerfile(server.host, f"FROM BASE\nRUN echo one > /1\nRUN echo {second} > /2\n")
+            with pods.Pod(tmp_path / f"{number}-{attempt}", made, {}, text) as pod:
+                codes.append(run(pod))
+                if codes == [(0, 0, 0)]:
+                    digest = container(pod, "push").result().platforms[0].digest
+                    pods.lose(server, pulled(server.host, "lost", digest)[0].layers[1].descriptor.digest)
+        assert codes == [(0, 0, 0), (20, 12, 12), (0, 0, 0)]
+        assert not any(step.cached for step in container(pod, "push").result().steps)
+
+
 # a hostile build
 
 
@@ -349,6 +370,22 @@ def test_a_wrong_layer_is_never_pushed_as_an_image(tmp_path: Path, registry: str
         assert failure.reason in ("InfrastructureFailed", "InvalidSpec"), failure
         assert container(pod, "fetch").wait() == contract.ExitCode.PEER_LOST
     assert tags(registry, name) == []
+
+
+def test_what_was_taken_down_cannot_be_changed_later(tmp_path: Path, registry: str) -> None:
+    with pods.Pod(tmp_path / "pod", request(registry, "changed"), {}, dockerfile(registry, RUN)) as pod:
+        plan, outputs = hostile(pod, registry)
+        layer, data = layer_of(tmp_path)
+        (outputs / "blobs" / layer.digest[7:]).write_bytes(data)
+        key = plan.keyed().steps[plan.missing[0]]
+        (outputs / "steps").mkdir()
+        (outputs / "steps" / key).write_bytes(planfile.Made(key, layer).to_bytes())
+        pods.eventually(pod.folder / "shared/alive/push/acks" / key)
+        (outputs / "steps" / key).write_bytes(planfile.Made(key, None).to_bytes())
+        finish(outputs, plan, None)
+        assert container(pod, "push").wait() == contract.ExitCode.RETRYABLE
+        assert "says something else of a step" in container(pod, "push").failure().message
+    assert tags(registry, "changed") == []
 
 
 def test_fetch_brings_nothing_that_its_plan_does_not_name(tmp_path: Path, registry: str) -> None:
