@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from strata_builder import contract, errors
 from strata_builder.engine.blobs import Blobs
 from strata_builder.engine.roots import Roots
@@ -9,11 +12,24 @@ from strata_builder.pod.paths import Paths
 
 
 def roots(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> Roots | None:
-    """None in Layers, which runs nothing. Raises NotSupported for a rung that this builder lacks."""
+    """None in Layers, which runs nothing. Raises NotSupported where the rung cannot be used."""
     if request.isolation == "Layers":
         return None
-    if request.isolation == "UserNS":
-        from strata_builder.sandbox.roots import UserNSRoots
+    from strata_builder.sandbox import roots as kinds
 
-        return UserNSRoots(paths.scratch, blobs, paths.scratch / "caches")
-    raise errors.NotSupported(f"isolation {request.isolation} is not in this builder")
+    kept = paths.scratch / "caches"
+    if request.isolation == "InPlace":
+        check_container(paths)
+        return kinds.InPlaceRoots(paths.scratch, blobs, kept)
+    return kinds.UserNSRoots(paths.scratch, blobs, kept)
+
+
+def check_container(paths: Paths) -> None:
+    """InPlace empties the root directory and fills it anew: that must be a container's, made for this alone.
+
+    Raises NotSupported."""
+    if os.getpid() != 1 or paths.home != Path(contract.HOME):
+        raise errors.NotSupported(
+            "isolation InPlace replaces the whole root directory, and this is not the first process of a container",
+            hint="use it in a pod of the operator's; on a host `strata build` uses namespaces",
+        )
