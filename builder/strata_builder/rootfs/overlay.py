@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import diff, folders, index, paths, recorded, unpack
+from strata_builder.layers import diff, index, recorded, unpack
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import kernel, placed, stack
+from strata_builder.rootfs import kernel, placed, points, stack
 from strata_builder.rootfs.trash import Trash
 from strata_builder.rootfs.view import View
 
@@ -106,7 +106,7 @@ class Lowers:
                     overlay=True,
                     owner=unpack.OwnerPolicy.RECORD,
                     skipped=skipped,
-                    lower=_LazyView(self._blobs, below).lookup,
+                    lower=LazyView(self._blobs, below).lookup,
                     diff_id=layer.diff_id,
                 )
         except BaseException:
@@ -116,7 +116,7 @@ class Lowers:
         return Lower(path, layer.descriptor.digest, contents.lookup(b""), tuple(skipped))
 
 
-class _LazyView:
+class LazyView:
     """Most layers never ask what is below them."""
 
     def __init__(self, blobs: Blobs, layers: Sequence[LayerRef]) -> None:
@@ -168,10 +168,7 @@ class Stage:
 
     def forget(self, made: Sequence[bytes]) -> None:
         """Removes mount points (parents first) that were made for a step, unless it put something into them."""
-        with folders.Folders(self._folder / "upper") as tree:
-            for path in reversed(made):
-                with suppress(OSError):
-                    _remove_empty(tree, path)
+        points.forget(self._folder / "upper", made)
 
     def changes(self, lower: View, *, clamp: int | None) -> diff.Changes:
         """What the step changed against `lower`, the view of the layers. The items open files of the stage, which
@@ -218,18 +215,3 @@ def shown(lowers: Lowers, layers: Sequence[LayerRef]) -> Iterator[Path]:
 
 def _chain(layers: Sequence[LayerRef]) -> str:
     return hashlib.sha256("".join(layer.descriptor.digest for layer in layers).encode()).hexdigest()
-
-
-def _remove_empty(tree: folders.Folders, path: bytes) -> None:
-    """The parent keeps its time."""
-    parent, name = paths.split(path)
-    found = tree.stat(path)
-    fd = tree.fd(parent)
-    before = os.fstat(fd)
-    if stat.S_ISDIR(found.st_mode):
-        tree.forget(path)
-        fd = tree.fd(parent)
-        os.rmdir(name, dir_fd=fd)
-    elif stat.S_ISREG(found.st_mode) and not found.st_size:
-        os.unlink(name, dir_fd=fd)
-    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))

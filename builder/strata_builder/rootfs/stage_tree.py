@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from strata_builder import errors
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import Entry, Kind, Readable
 from strata_builder.layers import unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs.view import View
@@ -49,7 +49,7 @@ class StageTree:
             entry = index.lookup(entry.link)
         return None if entry is None else (number, entry.path)
 
-    def open(self, path: bytes) -> BinaryIO:
+    def open(self, path: bytes) -> Readable:
         with self._lock:
             if path not in self._places:
                 self._bring(path)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from strata_builder import errors
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import overlay, view
-from strata_builder.sandbox import caches, command, userns
+from strata_builder.rootfs import inplace, overlay, view
+from strata_builder.sandbox import borrowed, caches, command, trees, userns
+from strata_builder.sandbox import inplace as inplace_run
 
 HOSTS: Final = (
     b"127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -93,6 +97,100 @@ class UserNSRoot:
 
     def close(self) -> None:
         self._stage.close()
+
+
+class InPlaceRoots:
+    """The container's own root directory, for one stage after another; see `sandbox.inplace`.
+
+    `scratch` and `cache_folder` have to be below a mount point or `/.strata`, where no step's changes are looked for.
+    """
+
+    exclusive = True
+
+    def __init__(
+        self,
+        scratch: Path,
+        blobs: overlay.Blobs,
+        cache_folder: Path,
+        *,
+        root: Path = Path("/"),
+        learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
+    ) -> None:
+        inplace_run.protect()
+        self._scratch, self._blobs, self._cache_folder = scratch, blobs, cache_folder
+        self._stage = inplace.Stage(root, blobs, learn=learn)
+        self._numbers = itertools.count()
+        scratch.mkdir(parents=True, exist_ok=True)
+
+    def open(self) -> InPlaceRoot:
+        return InPlaceRoot(self._stage, caches.Caches(self._cache_folder))
+
+    @contextmanager
+    def show(self, layers: Sequence[LayerRef]) -> Iterator[Path]:
+        folder = self._scratch / f"shown-{next(self._numbers)}"
+        try:
+            inplace.unpacked(folder, self._blobs, layers)
+            yield folder
+        finally:
+            trees.remove(folder)
+
+    def caches(self) -> Path:
+        return self._cache_folder
+
+    def close(self) -> None:
+        """The root stays as the last step left it: the container ends with the builder."""
+
+
+class InPlaceRoot:
+    def __init__(self, stage: inplace.Stage, kept: caches.Caches) -> None:
+        self._stage, self._caches = stage, kept
+
+    def sync(self, layers: Sequence[LayerRef], *, fresh: Collection[str] = ()) -> None:
+        """As `UserNSRoot.sync`."""
+        self._stage.sync(layers, fresh)
+
+    def run(
+        self,
+        wanted: command.Command,
+        *,
+        output: Callable[[bytes], None],
+        timeout: float | None,
+        cancel: threading.Event,
+    ) -> command.Outcome:
+        """Mounts are contents put in place for the step, so binds can be written to; a cache is used by one step at a
+        time, whatever its sharing. Raises NotSupported for network "none"."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        alone = tuple(replace(m, sharing="locked") if m.sharing == "shared" else m for m in wanted.mounts)
+        with ExitStack() as held:
+            mounts = list(_with_caches(alone, self._caches, held, deadline, cancel))
+            held.enter_context(borrowed.placed(self._stage.root, mounts))
+            _make_directory(self._stage.root, wanted.cwd)
+            self._stage.settle()
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            return inplace_run.run(wanted, output=output, timeout=left, cancel=cancel)
+
+    def changes(self, lower: view.View, *, clamp: int | None) -> diff.Changes:
+        return self._stage.changes(lower, clamp=clamp)
+
+    def commit(self, layer: LayerRef | None) -> None:
+        self._stage.commit(layer)
+
+    def close(self) -> None:
+        """Nothing to do: the next stage's `sync` removes what this one left."""
+
+
+def _make_directory(root: Path, path: bytes) -> None:
+    place = root / os.fsdecode(path.lstrip(b"/"))
+    before = os.umask(0o022)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.DockerfileError(
+            f"the working directory {os.fsdecode(path)} cannot be entered: {error.strerror}",
+            hint="let WORKDIR name a directory",
+        ) from error
+    finally:
+        os.umask(before)
 
 
 def files_of(hostname: str) -> dict[str, bytes]:

@@ -18,11 +18,21 @@ _MAX_LINKS: Final = 40
 class Targets:
     """Mount points below the directory `root`. `made` lists what was not there before, parents first.
 
-    Their names are by descriptors, which stay open until the step's program starts."""
+    Their names are by descriptors, which stay open until `close` or until the process becomes another program."""
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._opened: list[int] = []
         self.made: list[bytes] = []
+
+    def close(self) -> None:
+        """The names given are void from now on."""
+        while self._opened:
+            os.close(self._opened.pop())
+
+    def real(self, target: bytes) -> bytes:
+        """`target` with its links followed inside the root, relative to it."""
+        return self._resolved(target)
 
     def folder(self, target: bytes) -> bytes:
         """A name of the directory at `target`, its links followed inside the root, for mount(2)."""
@@ -41,14 +51,18 @@ class Targets:
         return b"/proc/self/fd/%d" % self._top(target)
 
     def _top(self, target: bytes) -> int:
-        return kernel.open_in_root(self._root, self._resolved(target), os.O_PATH)
+        return self._named(kernel.open_in_root(self._root, self._resolved(target), os.O_PATH))
+
+    def _named(self, fd: int) -> int:
+        self._opened.append(fd)
+        return fd
 
     def _point(self, target: bytes, *, directory: bool) -> bytes:
         real = self._resolved(target)
         for path in (*paths.parents(real), real):
             if not self._exists(path):
                 self._make(path, directory=directory or path != real)
-        fd = kernel.open_in_root(self._root, real, os.O_PATH | os.O_NOFOLLOW)
+        fd = self._named(kernel.open_in_root(self._root, real, os.O_PATH | os.O_NOFOLLOW))
         if stat.S_ISDIR(os.fstat(fd).st_mode) != directory:
             raise errors.DockerfileError(
                 f"a {'directory' if directory else 'file'} cannot be mounted at {paths.show(target)}: there is "

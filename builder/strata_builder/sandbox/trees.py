@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,17 @@ def remove(path: Path) -> None:
     """Whatever is at `path`, if anything. Raises OSError."""
     with folders.Folders(path.parent) as tree:
         tree.remove(os.fsencode(path.name))
+
+
+def move(source: Path, target: Path) -> None:
+    """Makes the new `target` what the folder `source` is, which is no more; copied between file systems."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy(source, target)
+        remove(source)
 
 
 def copy(source: Path, target: Path) -> None:

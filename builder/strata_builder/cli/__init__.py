@@ -1,0 +1,12 @@
+"""`strata`: builds images with Docker's own flags, on a host, with no cluster and no daemon.
+
+::
+
+    arguments.py   the command line, and its help       values.py   K=V, type=...,dest=... -> typed values (pure)
+    building.py    one `strata build`                   exports.py  the result as a registry image, archive or folder
+    planning.py    `strata plan` and `strata check`     store.py    what is kept between builds on this machine
+"""
+
+from strata_builder.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+import sys
+
+from strata_builder.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,151 @@
+"""`strata build`: plan, work, and the result to wherever it was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from strata_builder import contract, errors
+from strata_builder.cli import exports, session, values
+from strata_builder.engine import artifact, blobs, execute, records, stages, steps
+from strata_builder.engine.roots import Roots
+from strata_builder.oci import platform as platforms
+from strata_builder.oci import reference
+from strata_builder.oci.image import LayerRef
+from strata_builder.sandbox import host
+
+
+def run(given: argparse.Namespace) -> int:
+    outputs = exports.wanted(given)
+    if given.isolation != "layers" and os.geteuid() != 0 and _needs_sandbox(given):
+        code = host.enter_user_namespace([sys.executable, "-m", "strata_builder.cli", *sys.argv[1:]])
+        if code is not None:
+            return code
+    elif given.isolation != "layers" and os.geteuid() == 0:
+        host.enter_user_namespace([])
+    with session.opened(given) as opened:
+        made = [_build(opened, platform) for platform in opened.platforms()]
+        exports.write(outputs, made, opened)
+        _tell(made, opened)
+    return contract.ExitCode.OK
+
+
+def _needs_sandbox(given: argparse.Namespace) -> bool:
+    """Only a Dockerfile on this machine can be looked at before the build begins; anything else may hold a RUN."""
+    if given.context == "-" or given.file == "-" or not Path(given.context).is_dir():
+        return True
+    with session.opened(given) as opened:
+        made = opened.keyed(opened.platforms()[0])
+        return any(
+            not stages.is_known(made.keys, made.options, made.known, index, position, step)
+            for index, stage in made.plan.stages.items()
+            for position, step in enumerate(stage.steps)
+            if step in made.plan.runs
+        )
+
+
+def _build(opened: session.Session, platform: platforms.Platform) -> exports.Made:
+    keyed = opened.keyed(platform)
+    _refuse_foreign_runs(keyed, platform)
+    store = blobs.Blobs(opened.store.blobs, opened.images)
+    with _roots(keyed, opened, store) as roots:
+        edges = execute.Edges(
+            blobs=store,
+            remotes=opened.remotes,
+            known=keyed.known,
+            report=opened.report,
+            scratch=opened.scratch,
+            roots=roots,
+            cancel=threading.Event(),
+        )
+        built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
+    opened.store.keep(built.used)
+    for text in opened.given.cache_to:
+        _keep_cache(opened, values.cache("--cache-to", text), platform, built, store)
+    return exports.Made(platform, built, store)
+
+
+def _refuse_foreign_runs(keyed: session.Keyed, platform: platforms.Platform) -> None:
+    if keyed.plan.runs and not platform.matches(platforms.host()):
+        raise errors.NotSupported(
+            f"a RUN for {platform} cannot run on {platforms.host()}",
+            place=keyed.plan.runs[0].place,
+            hint="build it on such a machine; a Dockerfile without RUN can be built for any platform",
+        )
+
+
+@contextlib.contextmanager
+def _roots(keyed: session.Keyed, opened: session.Session, store: blobs.Blobs) -> Iterator[Roots | None]:
+    if not keyed.plan.runs or opened.given.isolation == "layers":
+        yield None
+        return
+    from strata_builder.sandbox import roots
+
+    kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts)
+    try:
+        yield kind
+    finally:
+        kind.close()
+
+
+def _keep_cache(
+    opened: session.Session,
+    to: values.CacheReference,
+    platform: platforms.Platform,
+    built: execute.Built,
+    store: blobs.Blobs,
+) -> None:
+    where = reference.Reference.parse(to.reference)
+    registry = opened.registries.get(where.host)
+    today = int(time.time()) // 86400
+    made = records.Records(records.used_today(built.used.items(), today))
+    for layer in made.layers():
+        registry.upload_blob(where.repository, layer.descriptor, _opener(store, layer))
+    name = where.tag or artifact.tag(platform)
+    artifact.write(registry, where.repository, name, made, today=today, max_age=14, max_size=10 << 30)
+    opened.report.note(f"cache kept at {where.host}/{where.repository}:{name}")
+
+
+def _opener(store: blobs.Blobs, layer: LayerRef) -> exports.Opener:
+    return lambda: store.path(layer).open("rb")
+
+
+def _tell(made: list[exports.Made], opened: session.Session) -> None:
+    digest = exports.digest_of(made)
+    given = opened.given
+    if given.iidfile:
+        Path(given.iidfile).write_text(digest)
+    if given.metadata_file:
+        Path(given.metadata_file).write_text(json.dumps(_metadata(made, opened, digest), indent=2) + "\n")
+    opened.report.note(f"built {digest}")
+
+
+def _metadata(made: list[exports.Made], opened: session.Session, digest: str) -> dict[str, object]:
+    bases: dict[tuple[str, str], steps.Base] = {(b.name, b.digest): b for one in made for b in one.built.bases}
+    return {
+        "containerimage.digest": digest,
+        "containerimage.config.digest": made[0].built.image.config_descriptor.digest,
+        "image.name": ",".join(opened.given.tag),
+        "strata.platforms": [{"platform": str(m.platform), "digest": m.built.image.digest} for m in made],
+        "strata.bases": [{"name": name, "digest": value} for name, value in bases],
+        "strata.commit": opened.source.result.commit,
+        "strata.steps": [
+            {
+                "line": s.line,
+                "instruction": s.instruction,
+                "cached": s.cached,
+                "reason": s.reason,
+                "seconds": s.seconds,
+                "size": s.size,
+            }
+            for m in made
+            for s in m.built.steps
+        ],
+    }

@@ -1,0 +1,219 @@
+"""A finished image to wherever it was asked for: a registry, an OCI or Docker archive, a folder or a tar of its files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from strata_builder.cli import session, values
+from strata_builder.engine import blobs, execute
+from strata_builder.entries import Item, Kind
+from strata_builder.layers import pack, unpack
+from strata_builder.oci import archive, digest, layout, mediatypes
+from strata_builder.oci.image import Descriptor, LayerRef, index_of
+from strata_builder.oci.platform import Platform
+from strata_builder.oci.reference import Reference
+from strata_builder.pod import publish
+from strata_builder.registry import push
+from strata_builder.rootfs import stage_tree
+
+Opener = Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One platform's image and where its blobs are."""
+
+    platform: Platform
+    built: execute.Built
+    blobs: blobs.Blobs
+
+
+def wanted(given: argparse.Namespace) -> list[values.Output]:
+    """The outputs that flags ask for, checked before any work. Raises UsageError."""
+    outputs = [values.output(text) for text in given.output]
+    if given.push and not any(output.push for output in outputs):
+        outputs.append(values.Output("image", push=True))
+    for name in given.tag:
+        Reference.parse(name)
+    if any(output.push for output in outputs) and not given.tag:
+        raise values.UsageError("--push needs a name", hint="add -t HOST/REPOSITORY:TAG")
+    if not outputs:
+        print("note: nothing is written: give --push, or -o type=oci,dest=FILE", file=sys.stderr)
+    return outputs
+
+
+def digest_of(made: list[Made]) -> str:
+    """Of the image, or of the index over several platforms."""
+    if len(made) == 1:
+        return made[0].built.image.digest
+    return digest.of(index_of(one.built.image for one in made).to_bytes())
+
+
+def write(outputs: list[values.Output], made: list[Made], opened: session.Session) -> None:
+    for output in outputs:
+        if output.kind == "image":
+            if output.push:
+                _push(made, opened)
+        elif output.kind in ("local", "tar"):
+            _files(output, made, opened)
+        elif output.kind == "docker":
+            _docker(output, made, opened)
+        else:
+            _oci(output, made, opened)
+
+
+def _push(made: list[Made], opened: session.Session) -> None:
+    for name in opened.given.tag:
+        reference = Reference.parse(name)
+        registry = opened.registries.get(reference.host)
+        for one in made:
+            publish.image(
+                registry,
+                reference.repository,
+                one.built.image,
+                at_hand=lambda layer, one=one: _at_hand(one, layer),  # type: ignore[misc]
+                bring=one.blobs.path,
+                mount_from=publish.mounts(registry.host, one.built.bases),
+            )
+        with publish.denied(registry.host, reference.repository):
+            image = made[0].built.image
+            data, kind = image.manifest_bytes(), image.manifest.media_type
+            if len(made) > 1:
+                data, kind = index_of(one.built.image for one in made).to_bytes(), mediatypes.OCI_INDEX
+            put = push.put(registry, reference.repository, reference.tag or "latest", data, kind)
+        opened.report.note(f"pushed {reference}@{put.digest}")
+
+
+def _at_hand(one: Made, layer: LayerRef) -> Path | None:
+    place = one.blobs.place(layer.descriptor.digest)
+    return place if place.exists() else None
+
+
+def _names(opened: session.Session) -> tuple[Reference, ...]:
+    return tuple(r if r.tag else r.with_tag("latest") for r in map(Reference.parse, opened.given.tag))
+
+
+def _docker(output: values.Output, made: list[Made], opened: session.Session) -> None:
+    if len(made) > 1:
+        raise values.UsageError("a Docker archive holds one platform", hint="use type=oci for several")
+    with _out(output.dest) as out:
+        archive.write(out, [archive.Saved(made[0].built.image, _names(opened))], _opener(made))
+
+
+def _oci(output: values.Output, made: list[Made], opened: session.Session) -> None:
+    small: dict[str, bytes] = {}
+    found: list[Descriptor] = []
+    for one in made:
+        image = one.built.image
+        small |= {image.config_descriptor.digest: image.config_bytes(), image.digest: image.manifest_bytes()}
+        found += [image.config_descriptor, image.descriptor, *(layer.descriptor for layer in image.layers)]
+    names = [str(name) for name in _names(opened)] or [""]
+    entries = tuple(_named(one.built.image.descriptor, name) for one in made for name in names)
+    layers = _opener(made)
+
+    def open_blob(wanted: Descriptor) -> BinaryIO:
+        return io.BytesIO(small[wanted.digest]) if wanted.digest in small else layers(wanted)
+
+    if output.tar:
+        from strata_builder.oci.manifest import Index
+
+        with _out(output.dest) as out:
+            layout.write_tar(out, Index(entries), found, open_blob)
+        return
+    folder = layout.LayoutFolder.create(Path(output.dest))
+    for descriptor in found:
+        with open_blob(descriptor) as reader:
+            folder.put(descriptor, reader)
+    for one in made:
+        for name in names:
+            folder.add(one.built.image.descriptor, ref_name=name)
+
+
+def _named(descriptor: Descriptor, name: str) -> Descriptor:
+    from dataclasses import replace
+
+    if not name:
+        return descriptor
+    tag = name.rpartition(":")[2]
+    annotations = (("io.containerd.image.name", name), (layout.REF_NAME, tag))
+    return replace(descriptor, annotations=annotations)
+
+
+def _opener(made: list[Made]) -> Callable[[Descriptor], BinaryIO]:
+    found = {layer.descriptor.digest: (one, layer) for one in made for layer in one.built.image.layers}
+
+    def open_layer(wanted: Descriptor) -> BinaryIO:
+        one, layer = found[wanted.digest]
+        return one.blobs.open(layer)
+
+    return open_layer
+
+
+def _files(output: values.Output, made: list[Made], opened: session.Session) -> None:
+    if len(made) > 1:
+        raise values.UsageError(f"--output type={output.kind} writes the files of one platform")
+    one = made[0]
+    if output.kind == "local":
+        root = Path(output.dest)
+        root.mkdir(parents=True, exist_ok=True)
+        owner = unpack.OwnerPolicy.STRICT if os.geteuid() == 0 else unpack.OwnerPolicy.IGNORE
+        for layer in one.built.image.layers:
+            with one.blobs.open(layer) as blob:
+                unpack.unpack_to(blob, layer.descriptor.media_type, root, overlay=False, owner=owner)
+        return
+    packed = pack.pack(_items(one, opened), blob=opened.scratch / "files.tar", compression="none")
+    with _out(output.dest) as out:
+        if packed is None:
+            out.write(bytes(10240))
+            return
+        with packed.blob.open("rb") as tar:
+            while piece := tar.read(1 << 20):
+                out.write(piece)
+
+
+def _items(one: Made, opened: session.Session) -> list[Item]:
+    """Every path that the image shows."""
+    layers = one.built.image.layers
+    shown = one.blobs.view(layers)
+    tree = stage_tree.StageTree(shown, layers, one.blobs.open, opened.scratch / "files")
+    found: list[Item] = []
+    todo = [b""]
+    while todo:
+        folder = todo.pop()
+        for name in shown.children(folder):
+            path = folder + b"/" + name if folder else name
+            entry = shown.lookup(path)
+            if entry is None:
+                continue
+            if entry.kind == Kind.DIR:
+                todo.append(path)
+            if entry.kind == Kind.FILE:
+                tree.digest(path)
+            opener = (lambda path=path: tree.open(path)) if entry.kind == Kind.FILE else None
+            found.append(Item(entry, opener))
+    return found
+
+
+@contextlib.contextmanager
+def _out(dest: str) -> Iterator[BinaryIO]:
+    """`dest` as a file that is there only when whole, or standard output."""
+    if dest == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(dest)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as out:
+            yield out
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)

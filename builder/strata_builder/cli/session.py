@@ -1,0 +1,136 @@
+"""One command's view of the world: its registries, its source, its plan for each platform."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata_builder.cli import layouts, sources, store, values
+from strata_builder.context import download, gitprogram
+from strata_builder.engine import artifact, keys, planner, records, report, steps
+from strata_builder.engine.options import Options
+from strata_builder.oci import platform as platforms
+from strata_builder.oci import reference
+from strata_builder.oci.platform import Platform
+from strata_builder.pod import remotes
+from strata_builder.registry import addresses, config, mirrors, proxies, registries
+from strata_builder.registry import errors as registry_errors
+
+EPOCH = "SOURCE_DATE_EPOCH"
+CONTEXT_LIMIT = 64 << 30  # a person's own machine: only against accidents
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A plan with its keys and with what is known of them."""
+
+    options: Options
+    plan: steps.Plan
+    keys: keys.Keyed
+    known: records.Records
+
+
+class Session:
+    """Made by `opened`, which closes it."""
+
+    def __init__(
+        self, given: argparse.Namespace, kept: store.Store, scratch: Path, found: registries.Registries
+    ) -> None:
+        self.given, self.store, self.scratch, self.registries = given, kept, scratch, found
+        self.report = _reporter(given.progress)
+        self.images = layouts.Images(found)
+        self.remotes = remotes.Remotes(
+            scratch / "remotes",
+            remotes.fetcher(CONTEXT_LIMIT, download.Client(), gitprogram.Settings(scratch=scratch), local=True),
+        )
+        (scratch / "remotes").mkdir()
+        self.source = sources.load(given.context, given.file, scratch)
+        self.secrets = sources.secrets(given.secret)
+        self.contexts = sources.named(values.contexts(given.build_context), scratch)
+
+    def platforms(self) -> list[Platform]:
+        wanted = [part for text in self.given.platform for part in text.split(",") if part]
+        return [Platform.parse(text) for text in wanted] or [platforms.host()]
+
+    def options(self, platform: Platform) -> Options:
+        args = values.pairs("--build-arg", self.given.build_arg, os.environ)
+        return Options(
+            context=self.source.tree,
+            platform=platform,
+            build_platform=platforms.host(),
+            target=self.given.target,
+            build_args=args,
+            labels=values.pairs("--label", self.given.label, {}),
+            contexts=self.contexts,
+            secrets=self.secrets,
+            source_date_epoch=_epoch(args.get(EPOCH, os.environ.get(EPOCH, ""))),
+            created=self.source.result.time or None,
+            no_cache=self.given.no_cache,
+            runs=self.given.isolation != "layers",
+            network=self.given.network,
+            compression=self.given.compression,
+        )
+
+    def keyed(self, platform: Platform) -> Keyed:
+        """Reads the cache, resolves the bases, hashes the context."""
+        options = self.options(platform)
+        plan = planner.make(self.source.dockerfile, options, self.images)
+        found = self.store.records()
+        for text in self.given.cache_from:
+            found = found.merged(self._cache(values.cache("--cache-from", text), platform))
+        return Keyed(options, plan, keys.of_plan(plan, options, self.remotes), found)
+
+    def _cache(self, source: values.CacheReference, platform: Platform) -> records.Records:
+        where = reference.Reference.parse(source.reference)
+        registry = self.registries.get(where.host)
+        try:
+            found = artifact.read(registry, where.repository, where.tag or artifact.tag(platform))
+        except registry_errors.RegistryError as e:
+            self.report.note(f"warning: the cache at {source.reference} cannot be read: {e.message}")
+            return records.Records()
+        self.images.knows(found.layers(), lambda d: registry.blob(where.repository, d.digest, d.size))
+        return found
+
+
+@contextmanager
+def opened(given: argparse.Namespace) -> Iterator[Session]:
+    """The session of a parsed command line."""
+    kept = store.Store(store.folder(os.environ))
+    with kept.scratch() as scratch, registries.Registries(_settings(given)) as found:
+        yield Session(given, kept, scratch, found)
+
+
+def _settings(given: argparse.Namespace) -> registries.Settings:
+    insecure = set(given.insecure_registry) | {host for host in _hosts(given) if addresses.is_loopback(host)}
+    return registries.Settings(
+        credentials=config.DockerConfig.load(config.default_paths(os.environ), run_helper=config.run_helper),
+        insecure=insecure,
+        mirrors=mirrors.Mirrors.parse(values.mirrors(given.registry_mirror)),
+        proxies=proxies.Proxies.from_env(os.environ),
+    )
+
+
+def _hosts(given: argparse.Namespace) -> list[str]:
+    """Registries of this machine are plain HTTP, as docker has it."""
+    caches = [values.cache("--cache", text).reference for text in [*given.cache_from, *getattr(given, "cache_to", [])]]
+    named = [*getattr(given, "tag", []), *caches]
+    return ["localhost", "127.0.0.1", *(reference.Reference.parse(name).host for name in named)]
+
+
+def _epoch(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit():
+        raise values.UsageError(f"{EPOCH}={text!r} is no number of seconds since 1970")
+    return int(text)
+
+
+def _reporter(progress: str) -> report.Reporter:
+    if progress == "quiet":
+        return report.Quiet()
+    return report.Json(sys.stderr) if progress == "json" else report.Plain(sys.stderr)

@@ -1,0 +1,130 @@
+"""What a command line names, brought together: the context, the Dockerfile, named contexts, secrets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata_builder import contract, errors
+from strata_builder import dockerfile as df
+from strata_builder.cli import values
+from strata_builder.context import archive, folder, git, gitref, memory
+from strata_builder.context.tree import Tree
+from strata_builder.engine.options import ImageContext, NamedContext, TreeContext
+
+MAX_DOCKERFILE = 1 << 20
+MAX_SECRET = 1 << 20
+_UNKNOWN = contract.SourceResult()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`tree` is the context without what is ignored; `result` tells the commit of one that came from git."""
+
+    tree: Tree
+    dockerfile: df.Dockerfile
+    result: contract.SourceResult
+
+
+def load(context: str, file: str | None, scratch: Path) -> Source:
+    """Raises SourceNotFound, DockerfileError and what fetching raises."""
+    if context == "-":
+        return _from_pipe(file, scratch)
+    root, result = _folder(context, scratch)
+    text, name = _dockerfile(root, file)
+    ignore = _ignore(root, file, name)
+    return Source(folder.FolderTree(root, ignore), df.parse(text, name), result)
+
+
+def named(given: Mapping[str, str], scratch: Path) -> dict[str, NamedContext]:
+    """--build-context: folders and images."""
+    found: dict[str, NamedContext] = {}
+    for number, (name, value) in enumerate(given.items()):
+        if value.startswith("docker-image://"):
+            found[name] = ImageContext(value.removeprefix("docker-image://"))
+        elif value.startswith("oci-layout://"):
+            found[name] = ImageContext(value)
+        else:
+            root, _ = _folder(value, scratch / f"named-{number}")
+            found[name] = TreeContext(folder.FolderTree(root, _ignore(root, None, "")))
+    return found
+
+
+def secrets(given: list[str]) -> dict[str, bytes]:
+    """--secret. Raises UsageError naming the secret, never its content."""
+    return {secret.id: _secret(secret) for secret in map(values.secret, given)}
+
+
+def _secret(secret: values.Secret) -> bytes:
+    if secret.variable or (not secret.source and secret.id in os.environ):
+        name = secret.variable or secret.id
+        if name not in os.environ:
+            raise values.UsageError(f"--secret {secret.id}: the environment has no {name}")
+        return os.fsencode(os.environ[name])
+    path = Path(secret.source or secret.id)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET + 1)
+    except OSError as e:
+        raise values.UsageError(f"--secret {secret.id}: cannot read {path}: {e.strerror}") from e
+    if len(content) > MAX_SECRET:
+        raise values.UsageError(f"--secret {secret.id}: {path} has more than {MAX_SECRET} bytes")
+    return content
+
+
+def _from_pipe(file: str | None, scratch: Path) -> Source:
+    found = archive.read_pipe(sys.stdin.buffer, scratch / "context")
+    if isinstance(found, bytes):
+        if file:
+            raise values.UsageError(
+                "standard input holds a Dockerfile, so there is no context that --file could lie in"
+            )
+        return Source(memory.MemoryTree({}), df.parse(found, "Dockerfile"), _UNKNOWN)
+    text, name = _read(found / (file or "Dockerfile"), file or "Dockerfile"), file or "Dockerfile"
+    return Source(folder.FolderTree(found, _ignore(found, file, name)), df.parse(text, name), _UNKNOWN)
+
+
+def _folder(context: str, scratch: Path) -> tuple[Path, contract.SourceResult]:
+    path = Path(context)
+    if path.is_dir():
+        return path, contract.SourceResult()
+    if (source := gitref.parse_context(context)) is not None:
+        checkout = git.fetch(source, scratch / "git", local=True)
+        return checkout.folder, checkout.source
+    if context.startswith(("http://", "https://")):
+        return archive.fetch(contract.ArchiveSource(context), scratch / "archive").folder, contract.SourceResult()
+    raise errors.SourceNotFound(f"there is no folder {context!r}", hint="give a folder, a git or archive URL, or -")
+
+
+def _dockerfile(root: Path, file: str | None) -> tuple[bytes, str]:
+    """--file is a path on this machine, as with docker; if there is none, one below the context."""
+    if file == "-":
+        return sys.stdin.buffer.read(MAX_DOCKERFILE + 1), "Dockerfile"
+    path = Path(file) if file and Path(file).exists() else root / (file or "Dockerfile")
+    return _read(path, file or "Dockerfile"), file or "Dockerfile"
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as opened:
+            text = opened.read(MAX_DOCKERFILE + 1)
+    except FileNotFoundError:
+        hint = "name it with -f; a path is looked for here and then in the context"
+        raise errors.SourceNotFound(f"there is no {name} in {path.parent}", hint=hint) from None
+    except OSError as e:
+        raise errors.SourceNotFound(f"cannot read {path}: {e.strerror}") from e
+    if len(text) > MAX_DOCKERFILE:
+        raise errors.DockerfileError(f"{name} has more than {MAX_DOCKERFILE} bytes")
+    return text
+
+
+def _ignore(root: Path, file: str | None, name: str) -> df.IgnoreRules | None:
+    """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore of the context."""
+    beside = Path(f"{file if file and Path(file).exists() else root / name}.dockerignore")
+    for path in (beside, root / ".dockerignore"):
+        if path.is_file():
+            return df.IgnoreRules.parse(_read(path, path.name), path.name)
+    return None

@@ -1,0 +1,99 @@
+"""What is kept between builds on this machine: blobs of bases and of steps, the records that name them, cache mounts.
+
+It lies below $STRATA_CACHE_DIR, else $XDG_CACHE_HOME/strata-build, else ~/.cache/strata-build; deleting it costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from strata_builder import errors
+from strata_builder.engine import records
+from strata_builder.engine.records import Record
+
+MAX_AGE_DAYS = 14
+MAX_BYTES = 10 << 30
+
+
+def folder(environ: Mapping[str, str]) -> Path:
+    if chosen := environ.get("STRATA_CACHE_DIR"):
+        return Path(chosen)
+    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root") / ".cache"
+    return Path(base) / "strata-build"
+
+
+class Store:
+    """Opened by any number of builds at once; a build only adds, and pruning spares what is younger than a day."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for part in (self.blobs, self.mounts, root / "scratch"):
+                part.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise errors.InfrastructureFailed(
+                f"cannot use {root}: {e.strerror}", hint="set STRATA_CACHE_DIR to a folder that you can write"
+            ) from e
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def mounts(self) -> Path:
+        return self.root / "mounts"
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of one build on the same file system as the blobs, removed at its end."""
+        path = Path(tempfile.mkdtemp(prefix="build-", dir=self.root / "scratch"))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def records(self) -> records.Records:
+        """Those whose layers are still here; none of a file that is damaged."""
+        try:
+            known = records.Records.from_bytes((self.root / "records.json").read_bytes())
+        except (FileNotFoundError, errors.LayerError):
+            return records.Records()
+        there = {k: r for k, r in known.steps.items() if r.layer is None or self._has(r.layer.descriptor.digest)}
+        return records.Records(there, known.builds)
+
+    def keep(self, used: Mapping[str, Record]) -> None:
+        """Add a build's records, drop old ones, and the blobs that no record and no recent build needs."""
+        today = int(time.time()) // 86400
+        with self._lock():
+            merged = self.records().merged(records.Records(records.used_today(used.items(), today)))
+            kept = merged.trimmed(today=today, max_age=MAX_AGE_DAYS, max_size=MAX_BYTES)
+            fresh = self.root / f".records.{os.getpid()}"
+            fresh.write_bytes(kept.to_bytes())
+            fresh.rename(self.root / "records.json")
+            self._prune({layer.descriptor.digest.removeprefix("sha256:") for layer in kept.layers()})
+
+    def _has(self, digest: str) -> bool:
+        return (self.blobs / digest.removeprefix("sha256:")).exists()
+
+    def _prune(self, needed: set[str]) -> None:
+        found = [(path.stat().st_mtime, path.stat().st_size, path) for path in self.blobs.iterdir()]
+        total = sum(size for _, size, _ in found)
+        for mtime, size, path in sorted(found):
+            if total <= MAX_BYTES or time.time() - mtime < 86400:
+                return
+            if path.name not in needed:
+                path.unlink(missing_ok=True)
+                total -= size
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.root / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

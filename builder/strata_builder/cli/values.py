@@ -1,0 +1,140 @@
+"""The values of flags that hold a small language of their own. Pure; errors name the flag."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from strata_builder import errors
+
+
+class UsageError(errors.InvalidSpec):
+    """The command line is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Exactly one of `source` (a file) and `variable` is set."""
+
+    id: str
+    source: str = ""
+    variable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`kind` is oci, docker, local, tar or image; `dest` a path, "-" for standard output; `tar` False: a folder."""
+
+    kind: str
+    dest: str = ""
+    tar: bool = True
+    push: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReference:
+    reference: str
+
+
+def pairs(flag: str, given: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """K=V; a plain K takes its value from the environment, and is left out where that has none."""
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not name:
+            raise UsageError(f"{flag} {item!r}: the name is missing", hint=f"write {flag} NAME=VALUE")
+        if equals:
+            found[name] = value
+        elif name in environment:
+            found[name] = environment[name]
+    return found
+
+
+def fields(flag: str, text: str) -> dict[str, str]:
+    """`a=b,c=d` as docker reads it: CSV, so that a value with a comma may stand in quotes; a bare word is true."""
+    try:
+        (row,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as e:
+        raise UsageError(f"{flag} {text!r}: {e}") from e
+    found: dict[str, str] = {}
+    for field in row:
+        name, equals, value = field.partition("=")
+        found[name.strip().lower()] = value if equals else "true"
+    return found
+
+
+def secret(text: str) -> Secret:
+    """--secret id=ID[,src=FILE | ,env=NAME]; without both, the variable ID, else the file ID."""
+    given = fields("--secret", text)
+    _only("--secret", text, given, {"id", "src", "source", "env", "type"})
+    name = given.get("id", "")
+    if not name:
+        raise UsageError(
+            f"--secret {text!r}: id is missing", hint="write --secret id=NAME,src=FILE or id=NAME,env=VARIABLE"
+        )
+    source, variable = given.get("src", given.get("source", "")), given.get("env", "")
+    if given.get("type") == "env" and not variable:
+        source, variable = "", source or name
+    if source and variable:
+        raise UsageError(f"--secret {text!r}: both src and env are given")
+    return Secret(name, source, variable)
+
+
+def output(text: str) -> Output:
+    """-o DIR, -o -, -o type=oci|docker|local|tar|image|registry[,dest=PATH][,tar=false][,push=true]."""
+    if "=" not in text:
+        return Output("tar", "-") if text == "-" else Output("local", text, tar=False)
+    given = fields("--output", text)
+    _only("--output", text, given, {"type", "dest", "tar", "push", "name"})
+    kind = given.get("type", "")
+    if kind == "registry":
+        return Output("image", push=True)
+    if kind == "image":
+        return Output("image", push=_boolean("--output push", given.get("push", "false")))
+    if kind not in ("oci", "docker", "local", "tar"):
+        raise UsageError(
+            f"--output {text!r}: unknown type {kind!r}", hint="types: oci, docker, local, tar, image, registry"
+        )
+    if not given.get("dest") and kind == "local":
+        raise UsageError(f"--output {text!r}: dest is missing", hint="write --output type=local,dest=FOLDER")
+    as_tar = _boolean("--output tar", given.get("tar", "true")) and kind != "local"
+    return Output(kind, given.get("dest", "-"), as_tar)
+
+
+def cache(flag: str, text: str) -> CacheReference:
+    """--cache-from and --cache-to: type=registry,ref=REFERENCE, or the reference alone."""
+    given = fields(flag, text) if "=" in text else {"ref": text}
+    _only(flag, text, given, {"type", "ref", "mode"})
+    if given.get("type", "registry") != "registry" or not given.get("ref"):
+        raise UsageError(f"{flag} {text!r}: only type=registry,ref=REFERENCE is known")
+    return CacheReference(given["ref"])
+
+
+def contexts(given: Iterable[str]) -> dict[str, str]:
+    """--build-context NAME=PATH | oci-layout://DIR[:TAG] | docker-image://REF; names in lower case."""
+    found = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not name or not equals or not value:
+            raise UsageError(
+                f"--build-context {item!r}: write NAME=PATH, NAME=oci-layout://DIR or NAME=docker-image://REF"
+            )
+        found[name.lower()] = value
+    return found
+
+
+def mirrors(given: Iterable[str]) -> list[tuple[str, str]]:
+    """--registry-mirror UPSTREAM=URL, or a URL alone for docker.io."""
+    return [(item.partition("=")[0], item.partition("=")[2]) if "=" in item else ("docker.io", item) for item in given]
+
+
+def _boolean(what: str, text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise UsageError(f"{what}={text!r}: write true or false")
+    return text.lower() in ("true", "1")
+
+
+def _only(flag: str, text: str, given: Mapping[str, str], known: set[str]) -> None:
+    if unknown := sorted(set(given) - known):
+        raise UsageError(f"{flag} {text!r}: unknown field {unknown[0]!r}", hint=f"fields: {', '.join(sorted(known))}")

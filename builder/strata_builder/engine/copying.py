@@ -1,0 +1,132 @@
+"""Carrying out COPY, ADD and WORKDIR: the entries of their layers, with owners, modes and times."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from strata_builder import errors
+from strata_builder.context import memory
+from strata_builder.dockerfile import instructions as ins
+from strata_builder.engine import digests, following, modes, placing, selecting, steps
+from strata_builder.entries import Entry, Item, Kind
+from strata_builder.rootfs import users, view
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A layer's items with their final times, and the key of their content."""
+
+    items: list[Item]
+    content: str
+
+
+def copy(
+    step: steps.Step,
+    sources: Sequence[selecting.Source],
+    lower: view.View,
+    *,
+    epoch: int | None,
+    keep_times: bool,
+    archives: Callable[[selecting.Source], list[Item] | None] | None = None,
+) -> Placed:
+    """The layer of a COPY or ADD over `lower`. `archives` gives what an ADDed archive holds, None for what is none.
+
+    Raises LayerError for what cannot stand where it should, DockerfileError for an unknown owner.
+    """
+    instruction = step.instruction
+    assert isinstance(instruction, ins.Copy | ins.Add)
+    below: placing.Lookup = placing.Nothing() if instruction.link else lower
+    manner = placing.Manner(_owner(step, lower), _mode(instruction, step), keep_times)
+    layer = placing.Layer(below, manner)
+    dest, into = destination(instruction.dest, step.workdir)
+    plain: list[selecting.Source] = []
+    for source in sources:
+        found = archives(source) if archives else None
+        if found is None:
+            plain.append(source)
+        else:
+            _unpack(found, dest, layer)
+    everything = [*plain, *_heredocs(instruction)]
+    if everything:
+        placing.place(
+            everything, dest, into=into, layer=layer, excluded=selecting.excludes(instruction.exclude, step.place)
+        )
+    return _timed(layer.finished(), epoch)
+
+
+def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
+    """The directories that WORKDIR has to make, owned by USER; no items where all are there."""
+    assert isinstance(step.instruction, ins.Workdir)
+    owner = users.identity(lower, step.config.user) if step.config.user else None
+    manner = placing.Manner((owner.uid, owner.gid) if owner else None)
+    layer = placing.Layer(lower, manner)
+    path = os.fsencode(step.instruction.path.lstrip("/"))
+    layer.folder(following.follow(lower.lookup, path))
+    made = [item for item in layer.finished() if lower.lookup(item.entry.path) is None]
+    return _timed(layer.finished() if made else [], epoch)
+
+
+def destination(dest: str, workdir: str) -> tuple[bytes, bool]:
+    """(path below the root, whether it was written as a directory)."""
+    into = dest.endswith(("/", "/.", "/..")) or dest in (".", "..")
+    return os.fsencode(posixpath.normpath(posixpath.join("/", workdir, dest)).lstrip("/")), into
+
+
+def _owner(step: steps.Step, lower: view.View) -> tuple[int, int] | None:
+    chown = step.instruction.chown if isinstance(step.instruction, ins.Copy | ins.Add) else ""
+    if not chown:
+        return None
+    try:
+        return users.owner(lower, chown)
+    except errors.BuildError as e:
+        e.place = e.place or step.place
+        raise
+
+
+def _mode(instruction: ins.Copy | ins.Add, step: steps.Step) -> Callable[[Entry], int] | None:
+    if not instruction.chmod:
+        return None
+    try:
+        change = modes.parse(instruction.chmod)
+    except ValueError as e:
+        raise errors.DockerfileError(
+            f"--chmod={instruction.chmod}: {e}",
+            place=step.place,
+            hint="write octal (0755) or symbolic (u=rwX,go=rX) modes",
+        ) from e
+    return lambda entry: change(entry.mode, entry.kind == Kind.DIR)
+
+
+def _heredocs(instruction: ins.Copy | ins.Add) -> list[selecting.Source]:
+    found = []
+    for heredoc in instruction.heredocs:
+        name = os.fsencode(heredoc.name)
+        tree = memory.MemoryTree({name: os.fsencode(heredoc.content)})
+        entry = tree.lookup(name)
+        assert entry is not None
+        found.append(selecting.Source(tree, name, name, entry))
+    return found
+
+
+def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
+    """An archive's entries keep their times, whatever the step's are."""
+    target = following.follow(layer.lookup, dest)
+    layer.folder(target)
+    for item in found:
+        path = posixpath.join(target, item.entry.path)
+        if not item.entry.path:
+            continue
+        link = posixpath.join(target, item.entry.link) if item.entry.kind == Kind.HARDLINK else item.entry.link
+        layer.put(path, replace(item.entry, link=link), item.open)
+        placed = layer.items[path]
+        layer.items[path] = replace(placed, entry=replace(placed.entry, mtime=item.entry.mtime))
+
+
+def _timed(items: list[Item], epoch: int | None) -> Placed:
+    content = digests.items(items, times=True)
+    when = digests.step_time(content) if epoch is None else epoch
+    timed = [replace(i, entry=replace(i.entry, mtime=when)) if i.entry.mtime == placing.STEP_TIME else i for i in items]
+    return Placed(timed, content)

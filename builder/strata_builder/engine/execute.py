@@ -1,0 +1,134 @@
+"""Carries out a plan. The only place where the graph meets the edges.
+
+A stage is worked on only if the target lacks something of it: with every step of the target in the cache nothing but
+records is read. Stages that are needed run side by side, each in a thread of its own, and wait for one another where one
+takes from the other.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from strata_builder import contract, errors
+from strata_builder.engine import keys, records, stages, steps
+from strata_builder.engine.blobs import Blobs
+from strata_builder.engine.options import Options
+from strata_builder.engine.report import Reporter
+from strata_builder.engine.roots import Roots
+from strata_builder.engine.steps import Base
+from strata_builder.oci.image import Image
+
+DEFAULT_CREATED = 946_684_800  # 2000-01-01, where neither an epoch nor a commit gives a time
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """All that a build touches outside itself. `deadline` is in the terms of `clock` (seconds)."""
+
+    blobs: Blobs
+    remotes: keys.Remotes
+    known: records.Records
+    report: Reporter
+    scratch: Path
+    roots: Roots | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
+    deadline: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished image; its blobs are in `Edges.blobs`. `used` are the records that this build used or made."""
+
+    image: Image
+    steps: tuple[contract.Step, ...]
+    used: Mapping[str, records.Record]
+    bases: tuple[Base, ...]
+
+    @property
+    def hits(self) -> int:
+        return sum(step.cached for step in self.steps)
+
+
+def execute(plan: steps.Plan, keyed: keys.Keyed, options: Options, edges: Edges) -> Built:
+    """The image of the plan's target. Raises BuildError; a failure in one stage ends the others."""
+    return _Execution(plan, keyed, options, edges).run()
+
+
+class _Execution:
+    def __init__(self, plan: steps.Plan, keyed: keys.Keyed, options: Options, edges: Edges) -> None:
+        self.plan, self.keyed, self.options, self.edges = plan, keyed, options, edges
+        self.log = stages.Log()
+        created = next(t for t in (options.source_date_epoch, options.created, DEFAULT_CREATED) if t is not None)
+        self.created = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.done: dict[int, futures.Future[Image]] = {index: futures.Future() for index in self._needed()}
+
+    def run(self) -> Built:
+        order = sorted(self.done)
+        if self.edges.roots is None or self.edges.roots.exclusive:
+            for index in order:
+                self._work(index)
+        else:
+            self._side_by_side(order)
+        image = self._first_failure_or(self.plan.target)
+        return Built(image, self.log.in_order(), self.log.used, self.plan.bases)
+
+    def _side_by_side(self, order: list[int]) -> None:
+        """A thread a stage: a stage that waits holds no core, and one that works is mostly in C or in a child."""
+        threads = [threading.Thread(target=self._work, args=(i,), name=f"stage-{i}", daemon=True) for i in order]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self, index: int) -> None:
+        if self.edges.cancel.is_set():
+            self.done[index].cancel()
+            return
+        try:
+            worker = stages.Worker(self.plan, index, self.keyed, self.options, self.edges, self.created, self.log)
+            self.done[index].set_result(worker.run(self._image))
+        except futures.CancelledError:
+            self.done[index].cancel()
+        except BaseException as e:  # noqa: BLE001  handed to whoever waits for this stage, and raised by run()
+            self.done[index].set_exception(e)
+            self.edges.cancel.set()
+
+    def _image(self, index: int) -> Image:
+        """Another stage's image; waits for it. Raises CancelledError where that stage failed, which says why itself."""
+        future = self.done[index]
+        futures.wait([future])
+        if future.cancelled() or future.exception() is not None:
+            raise futures.CancelledError
+        return future.result()
+
+    def _first_failure_or(self, target: int) -> Image:
+        for index in sorted(self.done):
+            future = self.done[index]
+            if not future.cancelled() and (failure := future.exception()) is not None:
+                raise failure
+        if self.done[target].cancelled():
+            raise errors.Cancelled("the build was cancelled")
+        return self.done[target].result()
+
+    def _needed(self) -> frozenset[int]:
+        """The target, the stages it is based on, and those that a step without a record reads."""
+        todo, found = [self.plan.target], set[int]()
+        while todo:
+            index = todo.pop()
+            if index in found:
+                continue
+            found.add(index)
+            stage = self.plan.stages[index]
+            origins = [stage.base]
+            for position, step in enumerate(stage.steps):
+                if not stages.is_known(self.keyed, self.options, self.edges.known, index, position, step):
+                    origins += [step.origin, *(origin for _, origin in step.mounts)]  # type: ignore[list-item]
+            todo += [origin.index for origin in origins if isinstance(origin, steps.FromStage)]
+        return frozenset(found)

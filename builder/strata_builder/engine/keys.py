@@ -1,0 +1,175 @@
+"""The cache keys of a plan's steps, known before any work is done.
+
+Each step that touches files has a definition key: what its parent is, what it says, what it sees, what its sources hold.
+A step that reads another stage names that stage by its key. So one look at the context and at the bases' digests tells
+which steps earlier builds have already made. A secret's content is in no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from strata_builder import dockerfile as df
+from strata_builder import errors
+from strata_builder.context.tree import Tree
+from strata_builder.dockerfile import instructions as ins
+from strata_builder.engine import digests, metadata, selecting, steps
+from strata_builder.engine.options import Options
+from strata_builder.entries import Entry, Kind
+from strata_builder.oci.image import LayerRef
+
+
+class Remotes(Protocol):
+    """What ADD brings from elsewhere."""
+
+    def tree(self, url: str, step: steps.Step) -> selecting.Source:
+        """The file or repository at `url`, fetched once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """`stages` and `steps` (by stage and position) of a plan; steps that touch no files have none."""
+
+    stages: Mapping[int, str]
+    steps: Mapping[tuple[int, int], str]
+
+
+def of_plan(plan: steps.Plan, options: Options, remotes: Remotes) -> Keyed:
+    """Every key of `plan`. Reads the context's files as far as steps name them."""
+    stages: dict[int, str] = {}
+    found: dict[tuple[int, int], str] = {}
+    for index, stage in plan.stages.items():
+        parent = _base_key(stage.base, stages)
+        for position, step in enumerate(stage.steps):
+            if step.touches_files:
+                parent = found[index, position] = _step_key(step, parent, stages, options, remotes)
+        stages[index] = parent
+    return Keyed(stages, found)
+
+
+def of_layers(layers: Sequence[LayerRef]) -> str:
+    """What a file system is, however it came to be."""
+    return digests.key("layers", [layer.diff_id for layer in layers])
+
+
+def run_on(step: steps.Step, lower: str, origins: Sequence[str], options: Options) -> str:
+    """A RUN's content key: what it says on the file systems that it sees, whatever steps made them."""
+    return digests.key("run-on", lower, list(origins), _run_parts(step), _output_parts(options))
+
+
+def copy_of(content: str, options: Options) -> str:
+    """A COPY's content key: what it places, whatever the parent is beyond what the entries say of it."""
+    return digests.key("copy-of", content, _output_parts(options))
+
+
+def _base_key(base: steps.Origin, stages: Mapping[int, str]) -> str:
+    return stages[base.index] if isinstance(base, steps.FromStage) else digests.key("base", _origin_id(base))
+
+
+def _origin_id(origin: steps.Origin | None) -> str:
+    return origin.base.digest if isinstance(origin, steps.FromImage) else ""
+
+
+def _output_parts(options: Options) -> list[Any]:
+    return [options.compression, options.source_date_epoch]
+
+
+def _step_key(step: steps.Step, parent: str, stages: Mapping[int, str], options: Options, remotes: Remotes) -> str:
+    instruction = step.instruction
+    common = [parent, _output_parts(options)]
+    if isinstance(instruction, ins.Workdir):
+        return digests.key("workdir", *common, instruction.path, step.config.user)
+    if isinstance(instruction, ins.Run):
+        return digests.key("run", *common, _run_parts(step), [_mount_id(m, o, stages) for m, o in step.mounts])
+    assert isinstance(instruction, ins.Copy | ins.Add)
+    words = [instruction.dest, instruction.chown, instruction.chmod, instruction.link, list(instruction.exclude)]
+    words += [step.workdir, [[h.name, h.content] for h in instruction.heredocs], list(instruction.sources)]
+    flags = (
+        [instruction.parents] if isinstance(instruction, ins.Copy) else [instruction.unpack, instruction.keep_git_dir]
+    )
+    return digests.key(instruction.keyword, *common, words, flags, _sources_id(step, stages, remotes))
+
+
+def _run_parts(step: steps.Step) -> list[Any]:
+    run = step.instruction
+    assert isinstance(run, ins.Run)
+    bodies = [[heredoc.name, heredoc.content] for heredoc in run.heredocs]
+    mounts = [asdict(replace(mount, raw="")) for mount, _ in step.mounts]
+    argv = list(metadata.argv(run, step.config))
+    return [argv, bodies, dict(step.environment), step.workdir, step.config.user, mounts, run.network, run.security]
+
+
+def _mount_id(mount: ins.Mount, origin: steps.Origin | None, stages: Mapping[int, str]) -> str:
+    if isinstance(origin, steps.FromStage):
+        return stages[origin.index]
+    if isinstance(origin, steps.FromTree):
+        return tree_id(origin, mount.source or ".")
+    return _origin_id(origin)
+
+
+def _sources_id(step: steps.Step, stages: Mapping[int, str], remotes: Remotes) -> str:
+    origin = step.origin
+    if isinstance(origin, steps.FromStage):
+        return stages[origin.index]
+    if not isinstance(origin, steps.FromTree):
+        return _origin_id(origin)
+    instruction = step.instruction
+    assert isinstance(instruction, ins.Copy | ins.Add)
+    found = sources_in(origin, step, remotes)
+    return digests.entries(_walked(found, selecting.excludes(instruction.exclude, step.place)))
+
+
+def sources_in(origin: steps.FromTree, step: steps.Step, remotes: Remotes) -> list[selecting.Source]:
+    """What a COPY or ADD of a context names: its files, and of ADD what lies at its URLs."""
+    instruction = step.instruction
+    assert isinstance(instruction, ins.Copy | ins.Add)
+    parents = isinstance(instruction, ins.Copy) and instruction.parents
+    found: list[selecting.Source] = []
+    for pattern in instruction.sources:
+        if isinstance(instruction, ins.Add) and is_remote(pattern):
+            found.append(remotes.tree(pattern, step))
+            continue
+        try:
+            found += selecting.select(origin.tree, pattern, where=context_name(origin), parents=parents)
+        except errors.BuildError as e:
+            e.place = e.place or step.place
+            raise
+    return found
+
+
+def sources_of(step: steps.Step, tree: Tree) -> list[selecting.Source]:
+    """What a COPY --from names in another stage's or image's files."""
+    instruction = step.instruction
+    assert isinstance(instruction, ins.Copy)
+    where = f"{instruction.from_!r}"
+    return [s for p in instruction.sources for s in selecting.select(tree, p, where=where, parents=instruction.parents)]
+
+
+def tree_id(origin: steps.FromTree, source: str = ".") -> str:
+    """One digest over what `source` names in a context."""
+    found = selecting.select(origin.tree, source, where=context_name(origin))
+    return digests.entries(_walked(found, selecting.excludes(())))
+
+
+def is_remote(source: str) -> bool:
+    """True for what ADD fetches: a URL, or a git repository in the short form of ssh."""
+    return source.startswith(("http://", "https://", "git://", "ssh://", "git@"))
+
+
+def context_name(origin: steps.FromTree) -> str:
+    return f"the context {origin.name!r}" if origin.name else "the build context"
+
+
+def _walked(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterator[tuple[bytes, Entry]]:
+    for source in found:
+        yield source.kept + b"/" + source.name, _known(source, source.path, source.entry)
+        if source.entry.kind == Kind.DIR:
+            for below, path, entry in selecting.contents(source, excluded):
+                yield below, _known(source, path, entry)
+
+
+def _known(source: selecting.Source, path: bytes, entry: Entry) -> Entry:
+    return replace(entry, digest=source.tree.digest(path)) if entry.kind == Kind.FILE else entry

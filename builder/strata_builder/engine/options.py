@@ -1,0 +1,57 @@
+"""What a caller may ask of a build, as values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from strata_builder.context.tree import Tree
+from strata_builder.oci.platform import Platform
+
+#: Build arguments that every RUN sees without an ARG, and that enter neither keys nor history.
+PROXY_ARGS = frozenset(
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeContext:
+    """A named context that is a folder."""
+
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """A named context that is an image: `reference` as `Images.resolve` takes it."""
+
+    reference: str
+
+
+NamedContext = TreeContext | ImageContext
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One build of one platform. `secrets` maps ids to their contents, which are in no key and in no log.
+
+    `created` is the Unix time that the image and its history carry (the commit's time); `source_date_epoch`, where
+    given, replaces it and every derived time (https://reproducible-builds.org/specs/source-date-epoch/).
+    """
+
+    context: Tree
+    platform: Platform
+    build_platform: Platform
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    source_date_epoch: int | None = None
+    created: int | None = None
+    no_cache: bool = False
+    runs: bool = True
+    network: str = "default"
+    compression: str = "gzip"

@@ -1,0 +1,158 @@
+"""Where COPY and ADD put what they were given: sources and a destination -> the entries of one layer. Pure.
+
+The layer stands alone: it carries each parent directory that exists below with its true mode, owner and xattrs, so that
+it depends on the lower layers' table of contents and not on their bytes. Nothing is ever written through a link that the
+source brought along: the destination's own links are followed first, by name, and a link met deeper is replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from strata_builder import dockerfile as df
+from strata_builder import errors
+from strata_builder.engine import following, selecting
+from strata_builder.entries import Entry, Item, Kind, Readable
+
+STEP_TIME = -1  # stands for the step's own time, which is derived from what is placed
+
+
+class Lookup(Protocol):
+    """What lies below the layer in the making."""
+
+    def lookup(self, path: bytes) -> Entry | None: ...
+
+
+class Nothing:
+    """A destination of which nothing is known, as --link has it."""
+
+    def lookup(self, path: bytes) -> Entry | None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How things arrive: `owner` replaces uid and gid, `mode` maps an entry to its new permission bits."""
+
+    owner: tuple[int, int] | None = None
+    mode: Callable[[Entry], int] | None = None
+    keep_times: bool = False
+
+    def dress(self, entry: Entry) -> Entry:
+        uid, gid = self.owner or (entry.uid, entry.gid)
+        mode = entry.mode if self.mode is None or entry.kind == Kind.SYMLINK else self.mode(entry)
+        mtime = entry.mtime if self.keep_times else STEP_TIME
+        return replace(entry, uid=uid, gid=gid, mode=mode, mtime=mtime)
+
+    def new_folder(self, path: bytes) -> Entry:
+        return replace(self.dress(Entry(path, Kind.DIR, 0o755)), mtime=STEP_TIME)
+
+
+@dataclass
+class Layer:
+    """The entries placed so far over `lower`."""
+
+    lower: Lookup
+    manner: Manner
+    items: dict[bytes, Item] = field(default_factory=dict)
+    _links: dict[object, bytes] = field(default_factory=dict)
+
+    def lookup(self, path: bytes) -> Entry | None:
+        placed = self.items.get(path)
+        return placed.entry if placed else self.lower.lookup(path)
+
+    def folder(self, path: bytes) -> None:
+        """`path` as a directory with its parents, made where missing."""
+        for parent in _with_parents(path):
+            if parent in self.items:
+                self._require_folder(parent, self.items[parent].entry)
+                continue
+            found = self.lower.lookup(parent)
+            if found is not None:
+                self._require_folder(parent, found)
+                self.items[parent] = Item(replace(found, mtime=STEP_TIME))
+            elif parent:
+                self.items[parent] = Item(self.manner.new_folder(parent))
+
+    def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None, identity: object = None) -> None:
+        """One entry at `path`, dressed; `identity` is the same for hard links to one file."""
+        self.folder(posixpath.dirname(path))
+        below = self.lookup(path)
+        if entry.kind == Kind.DIR and below is not None:
+            self._require_folder(path, below)
+        if entry.kind != Kind.DIR and below is not None and below.kind == Kind.DIR:
+            raise errors.LayerError(f"cannot copy a file over the directory /{_show(path)}")
+        dressed = replace(self.manner.dress(entry), path=path)
+        first = self._links.setdefault(identity, path) if identity is not None else path
+        if first != path:
+            self.items[path] = Item(replace(dressed, kind=Kind.HARDLINK, link=first, size=0, digest="", xattrs=()))
+        else:
+            self.items[path] = Item(dressed, opener)
+
+    def finished(self) -> list[Item]:
+        """The items by path, parents first; without the root where nothing else was placed."""
+        return [self.items[path] for path in sorted(self.items) if path or len(self.items) > 1]
+
+    def _require_folder(self, path: bytes, entry: Entry) -> None:
+        if entry.kind != Kind.DIR:
+            kind = "a symbolic link" if entry.kind == Kind.SYMLINK else "a file"
+            raise errors.LayerError(
+                f"cannot copy to non-directory: /{_show(path)} is {kind} in the image",
+                hint="copy to the directory that it names, or remove it in an earlier RUN",
+            )
+
+
+def place(sources: Sequence[selecting.Source], dest: bytes, *, into: bool, layer: Layer, excluded: df.Patterns) -> None:
+    """Put `sources` at `dest` (normalised, links not yet followed); `into` tells that it was written as a directory."""
+    target = following.follow(layer.lookup, dest)
+    there = layer.lookup(target)
+    if len(sources) > 1 and not into and (there is None or there.kind != Kind.DIR):
+        raise errors.LayerError(
+            f"several sources need a directory as destination, and /{_show(dest)} is none",
+            hint=f"end the destination with a slash: /{_show(dest)}/",
+        )
+    is_folder = into or (there is not None and there.kind == Kind.DIR)
+    for source in sources:
+        at = posixpath.join(target, source.kept) if source.kept else target
+        _place_one(source, at, is_folder or bool(source.kept), layer, excluded)
+
+
+def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: Layer, excluded: df.Patterns) -> None:
+    if source.entry.kind == Kind.DIR:
+        layer.folder(target)
+        for below, path, entry in selecting.contents(source, excluded):
+            _put(layer, posixpath.join(target, below), source, path, entry)
+        return
+    if excluded.excludes(os.fsdecode(source.name)):
+        return
+    if is_folder:
+        layer.folder(target)
+    _put(layer, posixpath.join(target, source.name) if is_folder else target, source, source.path, source.entry)
+
+
+def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry) -> None:
+    tree = source.tree
+    real = path
+    if entry.kind == Kind.HARDLINK:
+        real = entry.link
+        entry = tree.lookup(real) or entry
+    identity = getattr(tree, "identity", None)
+    same: object = (id(tree), identity(real)) if identity and entry.kind == Kind.FILE and identity(real) else None
+    if entry.kind == Kind.FILE:
+        entry = replace(entry, digest=tree.digest(real))
+        layer.put(to, entry, lambda: tree.open(real), same)
+    else:
+        layer.put(to, entry, None)
+
+
+def _with_parents(path: bytes) -> list[bytes]:
+    parts = path.split(b"/") if path else []
+    return [b"", *(b"/".join(parts[: n + 1]) for n in range(len(parts)))]
+
+
+def _show(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")

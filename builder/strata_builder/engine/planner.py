@@ -1,0 +1,226 @@
+"""Dockerfile and options -> plan: what must be built, each step with its variables expanded. Pure but for `Images`.
+
+Stages that the target does not need are never looked at, so a broken one does no harm.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypedDict
+
+from strata_builder import dockerfile as df
+from strata_builder import errors
+from strata_builder.dockerfile import instructions as ins
+from strata_builder.engine import history, metadata, scope, steps
+from strata_builder.engine.options import ImageContext, Options, TreeContext
+from strata_builder.oci.image import ImageConfig
+from strata_builder.oci.platform import Platform
+
+
+class Images(Protocol):
+    """Where base images come from."""
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        """The image behind `reference` for `platform`. Raises BaseImageNotFound and what the registry raises."""
+        ...
+
+
+class _Language(TypedDict):
+    escape: str
+    file: str
+
+
+def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.Plan:
+    """The plan for `options.target` (a stage's name or number; empty = the last). Raises DockerfileError."""
+    planner = _Planner(dockerfile, options, images)
+    target = planner.target()
+    planner.stage(target)
+    made = {index: planner.done[index] for index in sorted(planner.done)}
+    return steps.Plan(made, target.index, tuple(planner.bases.values()))
+
+
+@dataclass
+class _Planner:
+    dockerfile: df.Dockerfile
+    options: Options
+    images: Images
+    done: dict[int, steps.Stage] = field(default_factory=dict)
+    bases: dict[tuple[str, Platform], steps.Base] = field(default_factory=dict)
+    outer: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.dockerfile.stages:
+            raise errors.DockerfileError(
+                f"{self.dockerfile.name} has no stage",
+                hint="a Dockerfile needs a FROM, for example `FROM debian:bookworm-slim` or `FROM scratch`",
+            )
+        self.outer = self._meta_args()
+
+    def target(self) -> df.Stage:
+        if not self.options.target:
+            return self.dockerfile.stages[-1]
+        found = df.find_stage(self.dockerfile, self.options.target, before=None)
+        if found is None:
+            names = ", ".join(s.name for s in self.dockerfile.stages if s.name) or "none has a name"
+            raise errors.DockerfileError(
+                f"target stage {self.options.target!r} is not in {self.dockerfile.name}", hint=f"stages: {names}"
+            )
+        return found
+
+    def stage(self, wanted: df.Stage) -> steps.Stage:
+        if wanted.index not in self.done:
+            self.done[wanted.index] = _StagePlanner(self, wanted).plan()
+        return self.done[wanted.index]
+
+    def base_image(self, reference: str, platform: Platform, place: errors.Place) -> steps.Base:
+        key = (reference, platform)
+        if key not in self.bases:
+            try:
+                self.bases[key] = self.images.resolve(reference, platform)
+            except errors.BuildError as e:
+                e.place = e.place or place
+                raise
+        return self.bases[key]
+
+    def _meta_args(self) -> dict[str, str]:
+        """ARGs before the first FROM, with the platform's own: what FROM lines see, and what a stage's ARG may name."""
+        target = self.options.target or self.dockerfile.stages[-1].name or "default"
+        values = scope.platform_args(self.options.platform, self.options.build_platform, target)
+        values.update({name: value for name, value in self.options.build_args.items() if name in values})
+        for arg in self.dockerfile.meta_args:
+            values |= self.arguments(arg, values, {})
+        return values
+
+    def arguments(self, arg: ins.Arg, visible: Mapping[str, str], outer: Mapping[str, str]) -> dict[str, str]:
+        """The names of an ARG that have a value: the build's argument, else the default, else the outer scope's."""
+        found: dict[str, str] = {}
+        for name, default in arg.pairs:
+            given = self.options.build_args.get(name, outer.get(name) if default is None else None)
+            one = replace(arg, pairs=((name, default),))
+            made = df.resolve_arg(one, {**visible, **found}, {} if given is None else {name: given}, **self.language)
+            found |= {name: value for name, value in made.pairs if value is not None}
+        return found
+
+    @property
+    def language(self) -> _Language:
+        return {"escape": self.dockerfile.escape, "file": self.dockerfile.name}
+
+
+class _StagePlanner:
+    """Walks one stage's instructions; what a later instruction sees of the earlier ones is in `scope` and `config`."""
+
+    def __init__(self, planner: _Planner, stage: df.Stage) -> None:
+        self.planner = planner
+        self.source = stage
+        self.made: list[steps.Step] = []
+        self.own_cmd = False
+
+    def plan(self) -> steps.Stage:
+        base, base_config, self.scope = self._base()
+        triggers = base_config.onbuild
+        self.config = base_config.with_(onbuild=None)
+        for trigger in triggers:
+            self._add(df.parse_instruction(trigger, span=self.source.from_.span, **self.planner.language))
+        for instruction in self.source.instructions:
+            self._add(instruction)
+        name = self.source.name or ""
+        stage = steps.Stage(self.source.index, name, base, base_config, tuple(self.made), self.config, self.scope)
+        return self._labelled(stage)
+
+    def _labelled(self, stage: steps.Stage) -> steps.Stage:
+        options = self.planner.options
+        if stage.index != self.planner.target().index or not options.labels:
+            return stage
+        return replace(stage, config=stage.config.with_(labels=stage.config.labels | dict(options.labels)))
+
+    # the base
+
+    def _base(self) -> tuple[steps.Origin, ImageConfig, scope.Scope]:
+        options = self.planner.options
+        resolved = df.resolve(self.source.from_, self.planner.outer, **self.planner.language)
+        origin = self._origin(resolved.image, self.source.from_, platform=resolved.platform)
+        if isinstance(origin, steps.FromStage):
+            parent = self.planner.done[origin.index]
+            return origin, parent.config, parent.scope
+        if isinstance(origin, steps.FromImage):
+            config = origin.base.image.config
+        else:
+            config = ImageConfig.scratch(options.platform).with_(env=[f"PATH={metadata.DEFAULT_PATH}"], workdir="/")
+        if not config.env:
+            config = config.with_(env=[f"PATH={metadata.DEFAULT_PATH}"])
+        return origin, config, scope.Scope.of_image(metadata.environment(config))
+
+    def _origin(self, name: str, asking: ins.Instruction, *, platform: str = "", numbers: bool = False) -> steps.Origin:
+        """Whatever `name` is: a named context, `scratch`, an earlier stage or an image."""
+        place = df.place(self.planner.dockerfile, asking.span, name)
+        if not name:
+            raise errors.DockerfileError("the name of the base is empty once its variables are expanded", place=place)
+        context = self.planner.options.contexts.get(name.lower())
+        if isinstance(context, TreeContext):
+            return steps.FromTree(name, context.tree)
+        wanted = Platform.parse(platform) if platform else self.planner.options.platform
+        if isinstance(context, ImageContext):
+            return steps.FromImage(self.planner.base_image(context.reference, wanted, place))
+        if name == "scratch":
+            return steps.FromScratch()
+        stage = self._stage(name, asking, numbers)
+        if stage is not None:
+            self.planner.stage(stage)
+            return steps.FromStage(stage.index)
+        return steps.FromImage(self.planner.base_image(name, wanted, place))
+
+    def _stage(self, name: str, asking: ins.Instruction, numbers: bool) -> df.Stage | None:
+        """Only COPY --from and mounts count stages; the base image of a FROM may well be called 1."""
+        if name.isdigit() and not numbers:
+            return None
+        return df.find_stage(self.planner.dockerfile, name, before=self.source.index, asking=asking)
+
+    # the steps
+
+    def _add(self, instruction: ins.Instruction) -> None:
+        place = df.place(self.planner.dockerfile, instruction.span)
+        if isinstance(instruction, ins.Arg):
+            self._arg(instruction)
+            return
+        resolved = df.resolve(instruction, self.scope.visible, **self.planner.language)
+        if isinstance(resolved, ins.Workdir):
+            resolved = replace(
+                resolved, path=posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
+            )
+        if isinstance(resolved, ins.Env):
+            self.scope = self.scope.with_env(resolved.pairs)
+        before = self.config
+        self.config = metadata.apply(before, resolved, own_cmd=self.own_cmd)
+        self.own_cmd |= isinstance(resolved, ins.Cmd)
+        self.made.append(self._step(resolved, before, place))
+
+    def _step(self, instruction: ins.Instruction, before: ImageConfig, place: errors.Place) -> steps.Step:
+        step = steps.Step(
+            instruction=instruction,
+            created_by=history.created_by(instruction, before, self.scope.args),
+            config=self.config,
+            workdir=before.workdir or "/",
+            place=place,
+        )
+        if isinstance(instruction, ins.Run):
+            if not self.planner.options.runs:
+                raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=place)
+            proxies = scope.proxies(self.planner.options.build_args)
+            mounts = tuple((mount, self._mount_origin(mount, instruction)) for mount in instruction.mounts)
+            return replace(step, environment=self.scope.environment(), proxies=proxies, mounts=mounts)
+        if isinstance(instruction, ins.Copy) and instruction.from_ is not None:
+            return replace(step, origin=self._origin(instruction.from_, instruction, numbers=True))
+        if isinstance(instruction, ins.Copy | ins.Add):
+            return replace(step, origin=steps.FromTree("", self.planner.options.context))
+        return step
+
+    def _mount_origin(self, mount: ins.Mount, asking: ins.Instruction) -> steps.Origin | None:
+        if mount.from_:
+            return self._origin(mount.from_, asking, numbers=True)
+        return steps.FromTree("", self.planner.options.context) if mount.type == "bind" else None
+
+    def _arg(self, instruction: ins.Arg) -> None:
+        for name, value in self.planner.arguments(instruction, self.scope.visible, self.planner.outer).items():
+            self.scope = self.scope.with_arg(name, value)

@@ -1,0 +1,99 @@
+"""What earlier builds left for later ones: step key -> layer. Pure.
+
+One document an image and platform. A record without a layer says that the step changed nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from strata_builder import errors
+from strata_builder.oci import digest
+from strata_builder.oci.image import Descriptor, LayerRef
+
+VERSION = 1
+MAX_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`used` is the day (Unix days) on which a build last used it."""
+
+    layer: LayerRef | None
+    used: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        if self.layer is None:
+            return {"used": self.used}
+        return {"used": self.used, "layer": self.layer.descriptor.to_json(), "diffID": self.layer.diff_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """`builds` maps `<uid>/<number>/<attempt>/<platform>` to the digest of the manifest that this build pushed."""
+
+    steps: Mapping[str, Record] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        steps = {key: record.to_json() for key, record in self.steps.items()}
+        data = {"v": VERSION, "steps": steps, "builds": dict(self.builds)}
+        return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Records:
+        """Raises LayerError where the document is not one of ours; its caller goes on without a cache."""
+        try:
+            parsed = json.loads(data)
+            if parsed["v"] != VERSION:
+                return cls()
+            steps = {_hex(key): _record(value, key) for key, value in parsed["steps"].items()}
+            builds = {str(key): digest.parse_digest(value) for key, value in parsed.get("builds", {}).items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+            raise errors.LayerError(f"the cache's record is damaged: {type(e).__name__}: {str(e)[:200]}") from e
+        return cls(steps, builds)
+
+    def merged(self, newer: Records) -> Records:
+        return Records({**self.steps, **newer.steps}, {**self.builds, **newer.builds})
+
+    def trimmed(self, *, today: int, max_age: int, max_size: int) -> Records:
+        """Without records unused for more than `max_age` days, then without the longest unused, until the layers are at
+        most `max_size` bytes and the document at most MAX_BYTES. The last 20 builds stay."""
+        fresh = {key: record for key, record in self.steps.items() if today - record.used <= max_age}
+        order = sorted(fresh, key=lambda key: (fresh[key].used, key))
+        sizes = {r.layer.descriptor.digest: r.layer.descriptor.size for r in fresh.values() if r.layer}
+        builds = dict(list(self.builds.items())[-20:])
+        while order and (sum(sizes.values()) > max_size or len(Records(fresh, builds).to_bytes()) > MAX_BYTES):
+            for key in order[: max(1, len(order) // 16)]:
+                del fresh[key]
+            order = order[max(1, len(order) // 16) :]
+            sizes = {r.layer.descriptor.digest: r.layer.descriptor.size for r in fresh.values() if r.layer}
+        return Records(fresh, builds)
+
+    def layers(self) -> tuple[LayerRef, ...]:
+        """Each layer once, in the order of their digests."""
+        found = {r.layer.descriptor.digest: r.layer for r in self.steps.values() if r.layer}
+        return tuple(found[name] for name in sorted(found))
+
+
+def used_today(found: Iterable[tuple[str, Record]], today: int) -> dict[str, Record]:
+    return {key: replace(record, used=today) for key, record in found}
+
+
+def _record(data: Mapping[str, Any], key: str) -> Record:
+    used = data["used"]
+    if not isinstance(used, int):
+        raise TypeError(f"steps.{key}.used")
+    if "layer" not in data:
+        return Record(None, used)
+    layer = LayerRef(Descriptor.from_json(data["layer"], f"steps.{key}.layer"), digest.parse_digest(data["diffID"]))
+    return Record(layer, used)
+
+
+def _hex(key: str) -> str:
+    if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        raise ValueError(f"{key[:80]!r} is no key")
+    return key

@@ -1,0 +1,52 @@
+"""Which names an instruction sees: ENV of the image, ARG of the stage, arguments of the build. Pure.
+
+ENV and ARG of one name: the later of the two wins during the build; the image's config holds what ENV said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from strata_builder.engine.options import PROXY_ARGS
+from strata_builder.oci.platform import Platform
+
+
+def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
+    """The predefined arguments: visible in FROM, and in a stage once ARG names them."""
+    values = {"TARGETSTAGE": stage}
+    for prefix, platform in (("TARGET", target), ("BUILD", build)):
+        values[f"{prefix}PLATFORM"] = str(platform)
+        values[f"{prefix}OS"] = platform.os
+        values[f"{prefix}ARCH"] = platform.architecture
+        values[f"{prefix}VARIANT"] = platform.variant
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`visible` is what `$NAME` gives; `env` what the image's config will hold; `args` what ARG declared, in order."""
+
+    visible: Mapping[str, str]
+    env: Mapping[str, str]
+    args: Mapping[str, str]
+
+    @classmethod
+    def of_image(cls, env: Mapping[str, str]) -> Scope:
+        return cls(visible=dict(env), env=dict(env), args={})
+
+    def with_env(self, pairs: tuple[tuple[str, str], ...]) -> Scope:
+        added = dict(pairs)
+        args = {name: value for name, value in self.args.items() if name not in added}
+        return replace(self, visible={**self.visible, **added}, env={**self.env, **added}, args=args)
+
+    def with_arg(self, name: str, value: str) -> Scope:
+        return replace(self, visible={**self.visible, name: value}, args={**self.args, name: value})
+
+    def environment(self) -> dict[str, str]:
+        """What a RUN sees, the build's proxies aside."""
+        return {**self.env, **self.args}
+
+
+def proxies(build_args: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in build_args.items() if name in PROXY_ARGS}

@@ -1,0 +1,113 @@
+"""Which paths of a tree the sources of a COPY or ADD name. Pure but for the tree."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from strata_builder import dockerfile as df
+from strata_builder import errors
+from strata_builder.context.tree import Tree
+from strata_builder.engine import following
+from strata_builder.entries import Entry, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One match: `name` is how it is called at the destination, `path` where it lies once links are followed.
+
+    `kept` are the parents that --parents keeps, relative to the tree (or to the `/./` in the pattern).
+    """
+
+    tree: Tree
+    name: bytes
+    path: bytes
+    entry: Entry
+    kept: bytes = b""
+
+
+def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> list[Source]:
+    """The matches of one source, sorted. A wildcard may match nothing; a plain name must be there.
+
+    `where` says in an error what the tree is. Wildcards are Go's filepath.Match: `*` stops at a slash and takes dots.
+    """
+    pivot, wanted = _pivot(pattern)
+    cleaned = os.fsencode(posixpath.normpath("/" + pivot + wanted).lstrip("/"))
+    if not df.has_wildcard(pivot + wanted):
+        return [_source(tree, cleaned, _plain_name(wanted), pattern, where, _kept(cleaned, pivot, parents))]
+    found = [path for path in _matches(tree, cleaned) if tree.lookup(following.follow(tree.lookup, path)) is not None]
+    return [_source(tree, p, posixpath.basename(p), pattern, where, _kept(p, pivot, parents)) for p in found]
+
+
+def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
+    """What lies below a directory: (relative path, path in the tree, entry), parents first, the directory itself not."""
+    return _below(source.tree, source.path, b"", excluded)
+
+
+def excludes(patterns: Sequence[str], place: errors.Place | None = None) -> df.Patterns:
+    """--exclude: the patterns of .dockerignore, relative to the source. Raises DockerfileError."""
+    try:
+        return df.Patterns(patterns)
+    except df.BadPattern as e:
+        raise errors.DockerfileError(f"--exclude: {e}", place=place) from None
+
+
+def _pivot(pattern: str) -> tuple[str, str]:
+    """`a/./b/c` keeps with --parents only what stands after the `/./`."""
+    head, pivot, tail = pattern.partition("/./")
+    return (head + pivot, tail) if pivot else ("", pattern)
+
+
+def _kept(path: bytes, pivot: str, parents: bool) -> bytes:
+    if not parents:
+        return b""
+    base = os.fsencode(posixpath.normpath("/" + pivot).lstrip("/")) if pivot else b""
+    relative = path[len(base) :].lstrip(b"/") if base else path
+    return posixpath.dirname(relative)
+
+
+def _plain_name(pattern: str) -> bytes:
+    return os.fsencode(posixpath.basename(posixpath.normpath("/" + pattern)))
+
+
+def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str, kept: bytes) -> Source:
+    resolved = following.follow(tree.lookup, path)
+    entry = tree.lookup(resolved)
+    if entry is None:
+        raise errors.SourceNotFound(
+            f"{pattern!r} is not in {where}",
+            hint="check the path and, for the build context, .dockerignore; paths are relative to the context's root",
+        )
+    return Source(tree, name, resolved, entry, kept)
+
+
+def _matches(tree: Tree, pattern: bytes) -> list[bytes]:
+    found = [b""]
+    for part in pattern.split(b"/"):
+        found = [posixpath.join(path, name) for path in found for name in _names(tree, path, part)]
+    return found
+
+
+def _names(tree: Tree, path: bytes, part: bytes) -> Sequence[bytes]:
+    resolved = following.follow(tree.lookup, path)
+    folder = tree.lookup(resolved)
+    if folder is None or folder.kind != Kind.DIR:
+        return []
+    if not df.has_wildcard(os.fsdecode(part)):
+        return [part] if tree.lookup(posixpath.join(resolved, part)) else []
+    return [name for name in tree.children(resolved) if df.go_match(os.fsdecode(part), os.fsdecode(name))]
+
+
+def _below(tree: Tree, path: bytes, relative: bytes, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
+    for name in tree.children(path):
+        inner, below = posixpath.join(path, name), posixpath.join(relative, name)
+        entry = tree.lookup(inner)
+        if entry is None:
+            continue
+        out = excluded.excludes(os.fsdecode(below))
+        if not out:
+            yield below, inner, entry
+        if entry.kind == Kind.DIR and (not out or excluded.may_contain(os.fsdecode(below))):
+            yield from _below(tree, inner, below, excluded)

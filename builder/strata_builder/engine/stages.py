@@ -1,0 +1,206 @@
+"""One stage: its steps one after another, each from a record or by doing it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from strata_builder import contract, errors
+from strata_builder.dockerfile import instructions as ins
+from strata_builder.engine import archives, copying, keys, records, running, steps
+from strata_builder.engine.options import Options
+from strata_builder.engine.roots import Root
+from strata_builder.engine.state import State
+from strata_builder.entries import Item
+from strata_builder.layers import pack
+from strata_builder.oci.image import Image, LayerRef
+from strata_builder.rootfs import stage_tree, view
+
+if TYPE_CHECKING:
+    from strata_builder.engine.execute import Edges
+
+_names = itertools.count()
+
+
+@dataclass
+class Log:
+    """What the stages did, in whatever order they came to it."""
+
+    rows: dict[tuple[int, int], contract.Step] = field(default_factory=dict)
+    used: dict[str, records.Record] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, at: tuple[int, int], row: contract.Step, found: dict[str, records.Record]) -> None:
+        with self.lock:
+            self.rows[at] = row
+            self.used.update(found)
+
+    def in_order(self) -> tuple[contract.Step, ...]:
+        return tuple(self.rows[at] for at in sorted(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one step: its layer if it has one, whether a record gave it, and under which keys it may be kept."""
+
+    layer: LayerRef | None
+    cached: bool
+    reason: str
+    keys: tuple[str, ...]
+
+
+def is_known(
+    keyed: keys.Keyed, options: Options, known: records.Records, index: int, position: int, step: steps.Step
+) -> bool:
+    """Whether a record stands for the step. Steps that touch no files need none."""
+    if not step.touches_files:
+        return True
+    return not options.no_cache and keyed.steps[index, position] in known.steps
+
+
+class Worker:
+    """Works on one stage of a plan, in one thread."""
+
+    def __init__(
+        self,
+        plan: steps.Plan,
+        index: int,
+        keyed: keys.Keyed,
+        options: Options,
+        edges: Edges,
+        created: str,
+        log: Log,
+    ) -> None:
+        self.stage = plan.stages[index]
+        self.index, self.keyed, self.options, self.edges = index, keyed, options, edges
+        self.created, self.log = created, log
+        self.single = len(plan.stages) == 1
+        self.root: Root | None = None
+        self.fresh: set[str] = set()
+
+    def run(self, image_of: Callable[[int], Image]) -> Image:
+        """The stage's image. `image_of` gives another stage's, waiting for it."""
+        self.image_of = image_of
+        state = State(self._base())
+        try:
+            for position, step in enumerate(self.stage.steps):
+                if self.edges.cancel.is_set():
+                    raise errors.Cancelled("the build was cancelled", place=step.place)
+                state = self._step(position, step, state)
+        finally:
+            if self.root is not None:
+                self.root.close()
+        return state.finished(self.stage, self.created)
+
+    def _base(self) -> Image:
+        base = self.stage.base
+        if isinstance(base, steps.FromStage):
+            return self.image_of(base.index)
+        if isinstance(base, steps.FromImage):
+            return base.base.image
+        if isinstance(base, steps.FromTree):
+            raise errors.NotSupported(
+                f"FROM {base.name}: that named context is a folder, not an image",
+                hint="use COPY --from with it, or give an oci-layout:// or docker-image:// context",
+            )
+        return Image.scratch(self.options.platform)
+
+    def _step(self, position: int, step: steps.Step, state: State) -> State:
+        if not step.touches_files:
+            return state.after(step, None, self.created)
+        label = self._label(position)
+        began = self.edges.clock()
+        self.edges.report.started(label, step.created_by)
+        try:
+            done = self._from_record(position, step) or self._do(position, step, state, label)
+        except errors.BuildError as e:
+            e.place = e.place or step.place
+            raise
+        seconds, size = self.edges.clock() - began, done.layer.descriptor.size if done.layer else 0
+        self.edges.report.ended(label, cached=done.cached, seconds=seconds, size=size)
+        row = contract.Step(step.place.line, step.created_by, done.cached, done.reason, round(seconds, 3), size)
+        self.log.add((self.index, position), row, {key: records.Record(done.layer) for key in done.keys})
+        if done.layer and isinstance(step.origin, steps.FromTree):
+            self.fresh.add(done.layer.descriptor.digest)
+        return state.after(step, done.layer, self.created)
+
+    def _label(self, position: int) -> str:
+        name = self.stage.name or str(self.index)
+        return (
+            f"[{position + 1}/{len(self.stage.steps)}]"
+            if self.single
+            else f"[{name} {position + 1}/{len(self.stage.steps)}]"
+        )
+
+    def _from_record(self, position: int, step: steps.Step) -> Done | None:
+        key = self.keyed.steps[self.index, position]
+        if not is_known(self.keyed, self.options, self.edges.known, self.index, position, step):
+            return None
+        return Done(self.edges.known.steps[key].layer, True, "same definition", (key,))
+
+    def _do(self, position: int, step: steps.Step, state: State, label: str) -> Done:
+        key = self.keyed.steps[self.index, position]
+        if isinstance(step.instruction, ins.Run):
+            return self._run(step, state, key, label)
+        lower = self.edges.blobs.view(state.layers)
+        if isinstance(step.instruction, ins.Workdir):
+            placed = copying.workdir(step, lower, epoch=self.options.source_date_epoch)
+        else:
+            placed = self._copy(step, lower)
+        content = keys.copy_of(placed.content, self.options)
+        if not self.options.no_cache and content in self.edges.known.steps:
+            return Done(self.edges.known.steps[content].layer, True, "same content", (key, content))
+        return Done(self._pack(placed.items), False, self._why(), (key, content))
+
+    def _copy(self, step: steps.Step, lower: view.View) -> copying.Placed:
+        epoch = self.options.source_date_epoch
+        if isinstance(step.origin, steps.FromTree):
+            found = keys.sources_in(step.origin, step, self.edges.remotes)
+            unpacked = (
+                archives.Opener(step.instruction, self.edges.scratch) if isinstance(step.instruction, ins.Add) else None
+            )
+            return copying.copy(step, found, lower, epoch=epoch, keep_times=False, archives=unpacked)
+        tree = self._tree(step.origin)
+        assert isinstance(step.instruction, ins.Copy)
+        found = keys.sources_of(step, tree)
+        return copying.copy(step, found, lower, epoch=epoch, keep_times=True)
+
+    def _tree(self, origin: steps.Origin | None) -> stage_tree.StageTree:
+        """The file system of another stage or image, read from its layers."""
+        layers = self._layers(origin)
+        return stage_tree.StageTree(
+            self.edges.blobs.view(layers), layers, self.edges.blobs.open, self.edges.scratch / f"tree-{next(_names)}"
+        )
+
+    def _layers(self, origin: steps.Origin | None) -> Sequence[LayerRef]:
+        if isinstance(origin, steps.FromStage):
+            return self.image_of(origin.index).layers
+        return origin.base.image.layers if isinstance(origin, steps.FromImage) else ()
+
+    def _run(self, step: steps.Step, state: State, key: str, label: str) -> Done:
+        lower = keys.of_layers(state.layers)
+        origins = [running.origin_key(mount, origin, self._layers) for mount, origin in step.mounts]
+        content = keys.run_on(step, lower, origins, self.options)
+        if not self.options.no_cache and content in self.edges.known.steps:
+            return Done(self.edges.known.steps[content].layer, True, "same on the same files", (key, content))
+        if self.edges.roots is None:
+            raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=step.place)
+        self.root = self.root or self.edges.roots.open()
+        self.root.sync(state.layers, fresh=self.fresh)
+        runner = running.Runner(step, self.options, self.edges, self._layers)
+        view_ = self.edges.blobs.view(state.layers)
+        runner.run(self.root, view_, label)
+        layer = self._pack(*self.root.changes(view_, clamp=self.options.source_date_epoch))
+        self.root.commit(layer)
+        return Done(layer, False, self._why(), (key, content))
+
+    def _pack(self, items: list[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
+        blob = self.edges.scratch / f"layer-{next(_names)}"
+        packed = pack.pack(items, whiteouts, blob=blob, compression=self.options.compression)
+        return None if packed is None else self.edges.blobs.add(packed)
+
+    def _why(self) -> str:
+        return "cache not used" if self.options.no_cache else "not built before"

@@ -1,0 +1,108 @@
+"""The plan of a build as values: stages, their bases, and steps whose variables are expanded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from strata_builder import errors
+from strata_builder.context.tree import Tree
+from strata_builder.dockerfile import instructions as ins
+from strata_builder.engine.scope import Scope
+from strata_builder.oci.image import Image, ImageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image that a build starts from or copies from: `name` as asked for, `digest` of its platform's manifest.
+
+    `origin` says where its blobs are, in the terms of whoever resolved it (`Blobs` reads it).
+    """
+
+    name: str
+    digest: str
+    image: Image
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FromStage:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromImage:
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class FromTree:
+    """The build context (`name` empty) or a named one."""
+
+    name: str
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class FromScratch:
+    pass
+
+
+Origin = FromStage | FromImage | FromTree | FromScratch
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction with its variables expanded, and what it sees.
+
+    `config` is the image's config after the step (without history); `environment` what a RUN gets, `proxies` aside,
+    which are in no key. `origin` is where COPY and ADD take from, `mounts` those of RUN with theirs.
+    """
+
+    instruction: ins.Instruction
+    created_by: str
+    config: ImageConfig
+    workdir: str
+    place: errors.Place
+    environment: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+    mounts: tuple[tuple[ins.Mount, Origin | None], ...] = ()
+
+    @property
+    def touches_files(self) -> bool:
+        return isinstance(self.instruction, ins.Copy | ins.Add | ins.Run | ins.Workdir)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    index: int
+    name: str
+    base: Origin
+    base_config: ImageConfig
+    steps: tuple[Step, ...]
+    config: ImageConfig
+    scope: Scope
+
+    @property
+    def needs(self) -> frozenset[int]:
+        """Indexes of the stages that must be there first, as a base or to be read from."""
+        origins = [
+            self.base,
+            *(step.origin for step in self.steps),
+            *(o for step in self.steps for _, o in step.mounts),
+        ]
+        return frozenset(origin.index for origin in origins if isinstance(origin, FromStage))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages that the target needs, by index; every stage stands after those that it needs."""
+
+    stages: Mapping[int, Stage]
+    target: int
+    bases: tuple[Base, ...]
+
+    @property
+    def runs(self) -> tuple[Step, ...]:
+        return tuple(s for stage in self.stages.values() for s in stage.steps if isinstance(s.instruction, ins.Run))
