@@ -33,6 +33,7 @@ for helper in git-remote-http git-http-fetch; do cp "/usr/lib/git-core/$helper" 
 ln -s git-remote-http "$home/libexec/git-core/git-remote-https"
 cp /etc/ssl/certs/ca-certificates.crt "$home/etc/ssl/certs/"
 
+# A program's own (old-style) rpath also holds for what its extension modules ask for.
 # Every library that any of these files needs, under the name by which it is asked for.
 loader=$(ls /lib64/ld-linux-*.so.? /lib/ld-linux-*.so.? 2>/dev/null | head -n 1)
 cp -L "$loader" "$home/lib/"
@@ -47,7 +48,7 @@ chmod -R u+w "$home"
 for file in $(elves); do
   case $file in
     */lib/ld-linux-*) ;;
-    */bin/* | */git-core/*) patchelf --set-interpreter "$loader" --set-rpath /.strata/lib "$file" ;;
+    */bin/* | */git-core/*) patchelf --set-interpreter "$loader" --force-rpath --set-rpath /.strata/lib "$file" ;;
     "$home"/lib/lib*) patchelf --set-rpath /.strata/lib "$file" ;;
     *) ;;
   esac
