@@ -1,0 +1,128 @@
+# What can be done here: `make help`. Logic of more than a few lines is in hack/ and tests/cluster/.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+INSTALLED_FROM := requirements/dev.txt builder/pyproject.toml operator/pyproject.toml
+export PYTHONPATH := tests
+CLUSTER := $(BIN)/python -m cluster
+CHECKED := builder operator hack tests
+
+# Scratch on tmpfs where there is one, and gone at the end.
+define pytest
+if [ -d /dev/shm ]; then scratch=$$(mktemp -d /dev/shm/strata-tests.XXXXXX); else scratch=$$(mktemp -d); fi; \
+trap 'rm -rf --one-file-system "$$scratch"' EXIT; \
+$(BIN)/pytest -p no:cacheprovider --basetemp="$$scratch/run" $(1) $(PYTEST_ARGS)
+endef
+
+##@ Start here
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: $(READY) ## Set up .venv with the locked dependencies (1 minute; a second time nothing)
+
+$(READY): $(INSTALLED_FROM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "dev: needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." \
+	       "Name another: make dev PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "dev: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "dev: installing the dependencies of requirements/dev.txt into .venv (about a minute)" >&2
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e builder -e operator
+	@touch $@
+	@echo "dev: ready; try .venv/bin/strata --help" >&2
+
+.PHONY: demo
+demo: cluster-up images deploy ## Cluster, images, chart, examples/hello: from nothing to a running image
+	@$(BIN)/python -m hack.demo
+
+##@ Checks
+
+.PHONY: test
+test: lint typecheck cluster-up lint-chart images deploy ## Everything: lint, types, unit, integration and end-to-end tests
+	@$(call pytest,tests/unit tests/integration tests/e2e)
+
+.PHONY: fmt
+fmt: dev ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet $(CHECKED) || true
+	@$(BIN)/ruff format $(CHECKED)
+
+.PHONY: lint
+lint: dev verify ## Style, formatting, import contracts, YAML
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/lint-imports
+	@$(BIN)/yamllint --strict crds examples
+
+.PHONY: lint-chart
+lint-chart: dev ## helm lint (needs the cluster's programs, or helm on PATH)
+	@eval "$$($(CLUSTER) env)"; helm lint --quiet --strict helm/strata
+
+.PHONY: typecheck
+typecheck: dev ## mypy, strict
+	@$(BIN)/mypy builder operator hack tests/cluster tests/support
+
+.PHONY: verify
+verify: ## Are generated files those that would be generated?
+	@diff -r crds helm/strata/files/crds || { echo "verify: the chart's CRDs differ from crds/: make manifests" >&2; exit 1; }
+
+.PHONY: test-unit
+test-unit: dev ## Seconds; needs no root, network or cluster
+	@$(call pytest,tests/unit)
+
+.PHONY: test-integration
+test-integration: dev ## Real namespaces, mounts, git servers and registries; needs root on Linux
+	@$(call pytest,tests/integration)
+
+.PHONY: test-e2e
+test-e2e: cluster-up images deploy ## On the cluster
+	@$(call pytest,tests/e2e -m "not slow")
+
+.PHONY: test-faults
+test-faults: cluster-up images deploy ## On the cluster, with long outages (about an hour)
+	@STRATA_LONG=1 $(call pytest,tests/e2e)
+
+##@ Cluster
+
+.PHONY: cluster-up
+cluster-up: dev ## Start the test cluster (first time 10 to 15 minutes, then seconds); STRATA_CLUSTER=existing: check yours
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: dev ## End it and leave nothing behind
+	@$(CLUSTER) down
+
+.PHONY: kubeconfig
+kubeconfig: $(READY) ## Print the path of its kubeconfig: export KUBECONFIG=$(make -s kubeconfig)
+	@$(CLUSTER) kubeconfig
+
+.PHONY: images
+images: dev ## Build Strata's own images with Strata and bring them to the cluster; again only when sources changed
+	@$(BIN)/python -m hack.images
+
+.PHONY: deploy
+deploy: dev ## Install or upgrade the chart with the images of `make images`
+	@$(BIN)/python -m hack.deploy
+
+##@ Other
+
+.PHONY: manifests
+manifests: ## Copy crds/ into the chart
+	@mkdir -p helm/strata/files/crds
+	@cp crds/*.yaml helm/strata/files/crds/
+
+.PHONY: clean
+clean: ## Remove what was made here, .venv too (the cluster: make cluster-down; caches: rm -r ~/.cache/strata)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find builder operator hack tests -name __pycache__ -type d -prune -exec rm -rf {} +

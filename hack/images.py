@@ -1,0 +1,140 @@
+"""Strata's own images, built by Strata: `python -m hack.images` builds what is missing and brings it to the cluster.
+
+The tag is a hash of all that goes into an image, so that unchanged sources mean nothing to do. On our own cluster the
+archives are loaded into the node; on an existing one (STRATA_CLUSTER=existing) the images are pushed to
+$STRATA_IMAGE_REGISTRY.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cluster
+from cluster import folders
+from hack import tools
+
+SHARED = ("builder/runtime.sh", "builder/strata_builder", ".dockerignore")
+KEPT = 6
+"""Archives that stay in the cache; older ones are removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One of Strata's images: `part` is the folder of its Dockerfile, `sources` what goes into it."""
+
+    part: str
+    sources: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """12 hex digits over the names, modes and contents of the sources."""
+        state = hashlib.sha256()
+        for path in _files(self.sources):
+            line = f"{path.relative_to(tools.ROOT)} {os.access(path, os.X_OK)} "
+            state.update(line.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return state.hexdigest()[:12]
+
+    @property
+    def repository(self) -> str:
+        """Where it lies: a name of its own on our cluster, below $STRATA_IMAGE_REGISTRY otherwise."""
+        return f"{_home()}/{self.part}"
+
+    @property
+    def name(self) -> str:
+        """The reference that pods use."""
+        return f"{self.repository}:{self.tag}"
+
+
+BUILDER = Image("builder", ("builder/Dockerfile", "requirements/builder.txt", *SHARED))
+OPERATOR = Image("operator", ("operator/Dockerfile", "operator/strata_operator", "requirements/operator.txt", *SHARED))
+
+
+def main() -> None:
+    """Build, and bring to the cluster, what is not there yet."""
+    where = cluster.current()
+    for image in (OPERATOR, BUILDER):
+        if where.bin_dir is None:
+            _build(image, ["--tag", image.name, "--push", *_insecure()])
+        elif not _loaded(where, image):
+            _load(image, _archive(where, image))
+        tools.say(image.name)
+
+
+def _home() -> str:
+    if os.environ.get("STRATA_CLUSTER") != "existing":
+        return "strata.build"
+    if home := os.environ.get("STRATA_IMAGE_REGISTRY", "").rstrip("/"):
+        return home
+    raise tools.Stop(
+        "an existing cluster pulls Strata's images from a registry: export STRATA_IMAGE_REGISTRY=registry.example/strata\n"
+        "(`docker login` it first; for one without TLS also STRATA_IMAGE_REGISTRY_INSECURE=1)"
+    )
+
+
+def _insecure() -> list[str]:
+    host = _home().split("/")[0]
+    return ["--insecure-registry", host] if os.environ.get("STRATA_IMAGE_REGISTRY_INSECURE") else []
+
+
+def _files(sources: tuple[str, ...]) -> Iterator[Path]:
+    for source in sources:
+        path = tools.ROOT / source
+        inside = [path] if path.is_file() else sorted(path.rglob("*"))
+        yield from (file for file in inside if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _loaded(where: cluster.Cluster, image: Image) -> bool:
+    listed = tools.run(
+        where, "ctr", "-a", where.containerd, "-n", "k8s.io", "images", "ls", "-q", f"name=={image.name}"
+    )
+    return image.name in listed.split()
+
+
+def _archive(where: cluster.Cluster, image: Image) -> Path:
+    """The OCI archive of the image, built if it is not in the cache."""
+    cache = folders.cache() / "strata-images"
+    cache.mkdir(exist_ok=True)
+    archive = cache / f"{image.part}-{image.tag}.tar"
+    if not archive.exists():
+        fresh = archive.with_suffix(f".{os.getpid()}.new")
+        mirror = ["--registry-mirror", f"docker.io=http://{where.registry}"] if where.registry else []
+        try:
+            _build(image, ["--tag", image.name, "--output", f"type=oci,dest={fresh}", *mirror])
+            fresh.replace(archive)
+        finally:
+            fresh.unlink(missing_ok=True)
+        _forget(cache)
+    return archive
+
+
+def _forget(cache: Path) -> None:
+    archives = sorted(cache.glob("*.tar"), key=lambda archive: archive.stat().st_mtime, reverse=True)
+    for archive in archives[KEPT:]:
+        archive.unlink()
+
+
+def _load(image: Image, archive: Path) -> None:
+    tools.say(f"loading {image.name} into the node")
+    command = [str(tools.ROOT / ".venv/bin/python"), "-m", "cluster", "load", str(archive)]
+    environment = {**os.environ, "PYTHONPATH": str(tools.ROOT / "tests")}
+    if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise tools.Stop(f"{archive} could not be loaded; the reason is above")
+
+
+def _build(image: Image, where_to: list[str]) -> None:
+    tools.say(f"building {image.name} with strata (about half a minute)")
+    start = time.monotonic()
+    command = [str(tools.ROOT / ".venv/bin/strata"), "build", "--file", f"{image.part}/Dockerfile", *where_to, "."]
+    if code := subprocess.run([*command, "--progress", "plain"], cwd=tools.ROOT, check=False).returncode:
+        raise tools.Stop(f"{' '.join(command)}: exit code {code}; the reason is above")
+    tools.say(f"built {image.name} in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    tools.main(main)
