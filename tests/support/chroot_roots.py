@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class ChrootRoot:
     def __init__(self, blobs: Blobs, folder: Path) -> None:
         self._blobs, self.folder, self._have = blobs, folder, 0
 
-    def sync(self, layers: Sequence[LayerRef]) -> None:
+    def sync(self, layers: Sequence[LayerRef], *, fresh: Collection[str] = ()) -> None:
         for layer in layers[self._have :]:
             with self._blobs.open(layer) as blob:
                 unpack.unpack_to(blob, layer.descriptor.media_type, self.folder, overlay=False)
