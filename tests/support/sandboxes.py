@@ -54,10 +54,10 @@ class LocalBlobs:
         return view.View([self.indexes[layer.descriptor.digest] for layer in layers])
 
 
-def busybox_items() -> list[Item]:
+def busybox_items(busybox: Path = BUSYBOX) -> list[Item]:
     """A small root file system with a shell and the usual commands."""
-    program = BUSYBOX.read_bytes()
-    names = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    program = busybox.read_bytes()
+    names = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
     entry = Entry(b"bin/busybox", Kind.FILE, 0o755, size=len(program))
     return [
         folder("bin"),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import diff, folders, index, paths, recorded, unpack
 from strata_builder.oci.image import LayerRef
@@ -85,17 +86,40 @@ class Stage:
 
     def wipe(self) -> None:
         """Removes all that is not kept; directories on the way to what is kept become plain ones."""
+        if self.root == Path("/") and os.getpid() != 1:
+            raise errors.NotSupported(
+                "only the first process of a container may replace everything below its root directory",
+                hint="use the isolation UserNS",
+            )
         with folders.Folders(self.root) as tree:
-            for name, _ in tree.names(b""):
-                tree.remove(name, self.kept)
-            for folder in sorted(self.kept.above, key=paths.order):
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    if not self.kept(folder):
-                        os.fchown(tree.fd(folder), 0, 0)
-                        os.fchmod(tree.fd(folder), 0o755)
+            for folder in reversed(self._emptied(tree)):
+                tree.forget(folder)
+                parent, name = paths.split(folder)
+                if folder not in self.kept.above:
+                    os.rmdir(name, dir_fd=tree.fd(parent))
+                    continue
+                os.fchown(tree.fd(folder), 0, 0)
+                os.fchmod(tree.fd(folder), 0o755)
         self._layers, self._empty = [], True
         for memory in (self._times, self._known, self._unset):
             memory.clear()
+
+    def _emptied(self, tree: folders.Folders) -> list[bytes]:
+        """Unlinks all that is neither kept nor a directory; the directories that are left, parents first."""
+        found: list[bytes] = []
+        todo = [b""]
+        while todo:
+            folder = todo.pop()
+            for name, is_folder in tree.names(folder):
+                path = paths.join(folder, name)
+                if self.kept(path):
+                    continue
+                if is_folder:
+                    found.append(path)
+                    todo.append(path)
+                else:
+                    os.unlink(name, dir_fd=tree.fd(folder))
+        return sorted(found, key=paths.order)
 
     def settle(self) -> None:
         """To be called before a step: what it changes then has a later time than anything remembered."""

@@ -58,6 +58,11 @@ class _Place:
     def _fill(self, place: Path, undo: ExitStack) -> None:
         spec = self._spec
         if spec.kind == "cache" and spec.source is not None:
+            if not spec.source.exists():
+                raise errors.NotSupported(
+                    f"the cache {spec.id!r} is mounted twice by one RUN, which isolation InPlace cannot do",
+                    hint="mount it once, and link to it in the command",
+                )
             trees.move(spec.source, place)
             undo.callback(self._give_back, place, spec.source)
             return

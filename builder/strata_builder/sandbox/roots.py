@@ -117,6 +117,7 @@ class InPlaceRoots:
         learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
     ) -> None:
         inplace_run.protect()
+        os.umask(0o022)  # mount points and working directories are made by this process
         self._scratch, self._blobs, self._cache_folder = scratch, blobs, cache_folder
         self._stage = inplace.Stage(root, blobs, learn=learn)
         self._numbers = itertools.count()
@@ -181,7 +182,6 @@ class InPlaceRoot:
 
 def _make_directory(root: Path, path: bytes) -> None:
     place = root / os.fsdecode(path.lstrip(b"/"))
-    before = os.umask(0o022)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -189,8 +189,6 @@ def _make_directory(root: Path, path: bytes) -> None:
             f"the working directory {os.fsdecode(path)} cannot be entered: {error.strerror}",
             hint="let WORKDIR name a directory",
         ) from error
-    finally:
-        os.umask(before)
 
 
 def files_of(hostname: str) -> dict[str, bytes]:
