@@ -1,0 +1,96 @@
+"""Values that cannot work are refused with the key's name, and every key is explained."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from support import helm_chart
+
+needs_helm = pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
+
+VALUES = helm_chart.CHART / "values.yaml"
+SCHEMA = json.loads((helm_chart.CHART / "values.schema.json").read_text())
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"operatr": {}}, "operatr"),
+        ({"operator": {"image": {"tags": "x"}}}, "tags"),
+        ({"operator": {"image": {"digest": "sha256:abc"}}}, "digest"),
+        ({"operator": {"image": {"repository": ""}}}, "repository"),
+        ({"operator": {"image": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
+        ({"operator": {"logLevel": "LOUD"}}, "logLevel"),
+        ({"operator": {"workers": 0}}, "workers"),
+        ({"builds": {"contextLimit": "2GB"}}, "contextLimit"),
+        ({"builds": {"contextLimit": "-1"}}, "contextLimit"),
+        ({"builds": {"maxConcurrent": -1}}, "maxConcurrent"),
+        ({"builds": {"resources": {"limits": {"memory": "2Gi,cpu=9"}}}}, "memory"),
+        ({"builds": {"resources": {"limits": {"memory": None, "ephemeral-storage": None}}}}, "limits"),
+        ({"builds": {"insecureRegistries": ["http://r.example"]}}, "insecureRegistries"),
+        ({"mirrors": {"docker.io": "mirror.example"}}, "docker.io"),
+        ({"mirrors": {"docker.io": "https://a.example,quay.io=https://evil.example"}}, "docker.io"),
+        ({"mirrors": {"https://docker.io": "https://a.example"}}, "mirrors"),
+        ({"proxy": {"http": "http://user:secret@p.example"}}, "http"),
+        ({"proxy": {"noProxy": ".svc"}}, "noProxy"),
+        ({"caBundle": "/etc/ssl/ca.pem"}, "caBundle"),
+        ({"caBundle": "-----BEGIN CERTIFICATE----- é"}, "caBundle"),
+        ({"pollAllowedCidrs": ["10.0.0.1"]}, "pollAllowedCidrs"),
+        ({"registries": {"nodeCIDRs": ["nodes"]}}, "nodeCIDRs"),
+        ({"nodeProxy": {"bind": "0.0.0.0"}}, "bind"),
+        ({"nodeProxy": {"namespace": "Upper"}}, "namespace"),
+        ({"nodeProxy": {"namespace": helm_chart.NAMESPACE}}, "nodeProxy.namespace"),
+        ({"imagePullSecrets": ["regcred"]}, "imagePullSecrets"),
+        ({"metrics": {"service": {"port": 70000}}}, "port"),
+        ({"crds": {"keep": "yes"}}, "keep"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(values: dict[str, Any], named: str) -> None:
+    assert named in helm_chart.refusal(values)
+
+
+@needs_helm
+def test_the_chart_refuses_a_cluster_that_is_too_old() -> None:
+    done = helm_chart.template(kubernetes="1.31.0")
+    assert done.returncode != 0
+    assert "kubeVersion" in done.stderr
+
+
+@needs_helm
+def test_the_chart_may_be_part_of_another() -> None:
+    assert helm_chart.render({"global": {"anything": 1}})
+
+
+def test_the_schema_knows_exactly_the_keys_of_the_values() -> None:
+    def keys(schema: dict[str, Any], values: object, path: str = "") -> None:
+        schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        if "properties" not in schema or not isinstance(values, dict):
+            return
+        known = schema["properties"].keys() - {"global", "claims"}
+        assert known == values.keys(), path or "top"
+        assert schema["additionalProperties"] is False, path
+        for key in known:
+            keys(schema["properties"][key], values[key], f"{path}.{key}")
+
+    keys(SCHEMA, yaml.safe_load(VALUES.read_text()))
+
+
+#: Keys whose meaning is Kubernetes' own, or said in the comment of what they are in.
+PLAIN = {"image", "repository", "requests", "limits"}
+
+
+def test_every_key_is_explained_by_a_comment_above_it() -> None:
+    lines = VALUES.read_text().splitlines()
+    inside: list[tuple[int, str]] = []
+    for above, line in zip(["", *lines], lines, strict=False):
+        key, colon, _ = line.strip().partition(":")
+        if not colon or line.lstrip().startswith(("#", "-")):
+            continue
+        depth = len(line) - len(line.lstrip())
+        inside = [(d, k) for d, k in inside if d < depth]
+        if key not in PLAIN and not {"requests", "limits", "nodeSelector"} & {k for _, k in inside}:
+            assert above.lstrip().startswith("# "), f"{'.'.join(k for _, k in inside)}.{key} has no comment"
+        inside.append((depth, key))
