@@ -32,7 +32,7 @@ _BUILD_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 360
 _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-prometheus.disable_created_metrics()  # a second time series beside each counter, which nobody reads
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter that nobody reads
 
 
 class Metrics:

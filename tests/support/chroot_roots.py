@@ -72,7 +72,7 @@ class ChrootRoot:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        threading.Thread(target=lambda: (cancel.wait(timeout), process.kill()), daemon=True).start()
+        threading.Thread(target=_kill_when, args=(cancel, timeout, process), daemon=True).start()
         assert process.stdout is not None
         for line in process.stdout:
             output(line)
@@ -84,7 +84,7 @@ class ChrootRoot:
         return Outcome(code if code >= 0 else 128 - code)
 
     def _place(self, mount: Any) -> Path:
-        path = self.folder / mount.target.decode().lstrip("/")
+        path: Path = self.folder / mount.target.decode().lstrip("/")
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(mount.content)
         return path
@@ -115,3 +115,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def _kill_when(cancel: threading.Event, timeout: float | None, process: subprocess.Popen[bytes]) -> None:
+    cancel.wait(timeout)
+    process.kill()
