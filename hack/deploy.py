@@ -28,6 +28,7 @@ def values(where: cluster.Cluster) -> dict[str, object]:
         "builder": {"image": {"repository": images.BUILDER.repository, "tag": images.BUILDER.tag}},
     }
     if where.registry:
+        chosen["builds"] = {"maxConcurrent": 8}  # one node with few cores
         chosen["mirrors"] = {"docker.io": f"http://{where.registry}"}
     return chosen
 
