@@ -48,13 +48,12 @@ def _apply(name: str) -> list[str]:
 
 
 def _ready(where: cluster.Cluster, story: Story, kind: str) -> bool:
-    """Whether the object is ready in its present generation; tells its conditions. Raises Stop if it is Stalled."""
+    """Whether the object is ready in its present generation; tells the condition Ready. Raises Stop if it is Stalled."""
     found = tools.get(where, NAME, f"{kind.lower()}.strata.build", NAME)
     generation = found["metadata"]["generation"]
     conditions = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
-    for condition in conditions.values():
-        told = f"{condition['status']} {condition['reason']}: {condition['message']}"
-        story.tell(f"{kind} {NAME}, {condition['type']}", told)
+    if ready := conditions.get("Ready"):
+        story.tell(f"{kind} {NAME}", f"Ready={ready['status']} {ready['reason']}: {ready['message']}")
     if _holds(conditions.get("Stalled"), generation):
         raise tools.Stop(f"{kind} {NAME}: {conditions['Stalled']['message']}\nkubectl -n {NAME} describe {kind} {NAME}")
     return _holds(conditions.get("Ready"), generation)
