@@ -90,9 +90,8 @@ def _files(sources: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _loaded(where: cluster.Cluster, image: Image) -> bool:
-    listed = tools.run(
-        where, "ctr", "-a", where.containerd, "-n", "k8s.io", "images", "ls", "-q", f"name=={image.name}"
-    )
+    ctr = ["ctr", "-a", where.containerd, "-n", "k8s.io"]
+    listed = tools.run(where, *ctr, "images", "ls", "-q", f"name=={image.name}", quiet=True)
     return image.name in listed.split()
 
 
