@@ -13,7 +13,7 @@ from typing import Any, Final
 from strata_builder import contract, errors
 from strata_builder.context import credentials
 from strata_builder.registry import config
-from strata_operator import controller, kube, names
+from strata_operator import addresses, controller, kube, names
 from strata_operator.imagebuild import (
     isolation,
     memory,
@@ -42,7 +42,7 @@ class Answers:
         self._places = places
         self._known = known
         options = frame.settings
-        self._filter = git.Filter.of(options.poll_allowed_cidrs, _api_addresses(os.environ))
+        self._filter = addresses.Filter.of(options.poll_allowed_cidrs, _api_addresses(os.environ))
         self._ca = Path(options.ca_bundle_file).read_text("ascii") if options.ca_bundle_file else ""
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {

@@ -7,12 +7,13 @@ import pytest
 
 from strata_builder import contract
 from strata_builder.context.credentials import Credentials
+from strata_operator import addresses
 from strata_operator.imagebuild import questions
 from strata_operator.imagebuild.triggers import git
 from support.git_server import HttpServer, Repository, server_tls
 
-HERE = git.Filter.of(["127.0.0.0/8"])
-EVERYWHERE_ELSE = git.Filter.of([])
+HERE = addresses.Filter.of(["127.0.0.0/8"])
+EVERYWHERE_ELSE = addresses.Filter.of([])
 
 
 def test_a_branch_that_moves_is_seen(tmp_path):
@@ -81,5 +82,5 @@ def test_a_loopback_address_is_never_asked(tmp_path: Path):
     ],
 )
 def test_which_addresses_may_be_asked(address, admitted):
-    admits = git.Filter.of(["10.96.0.7"], ["10.96.0.0/16"])
+    admits = addresses.Filter.of(["10.96.0.7"], ["10.96.0.0/16"])
     assert admits.admits(address) is admitted

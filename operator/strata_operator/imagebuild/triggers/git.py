@@ -6,45 +6,17 @@ Whatever it does not ask, the builder pod does, from the user's own namespace.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.context import credentials, gitprogram, gitref, gitremote
+from strata_operator.addresses import Filter
 from strata_operator.imagebuild import isolation, questions
 
 TIMEOUT: Final = 30.0  # seconds
 _PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Addresses that may be asked: no special one, and none of `refused`, save those `allowed`."""
-
-    allowed: tuple[Network, ...] = ()
-    refused: tuple[Network, ...] = ()
-
-    @classmethod
-    def of(cls, allowed: Iterable[str], refused: Iterable[str] = ()) -> Filter:
-        return cls(tuple(map(ipaddress.ip_network, allowed)), tuple(map(ipaddress.ip_network, refused)))
-
-    def admits(self, text: str) -> bool:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if any(address in network for network in self.allowed):
-            return True
-        special = (
-            address.is_loopback
-            or address.is_link_local
-            or address.is_multicast
-            or address.is_unspecified
-            or address.is_reserved
-        )
-        return not special and not any(address in network for network in self.refused)
 
 
 def resolve(
