@@ -15,8 +15,8 @@ from strata_builder.rootfs.view import View
 
 
 class StageTree:
-    """A `context.Tree` over `layers`, whose indexes are in `shown`. The first content asked of a layer brings out the
-    files that `want` named of it in one pass; they wait in `scratch` until the build ends."""
+    """A `context.Tree` over `layers`, whose indexes are in `shown`. The first content asked of a layer brings out, in one
+    pass, all files of it whose digest was asked for until then; they wait in `scratch` until the build ends."""
 
     def __init__(
         self, shown: View, layers: Sequence[LayerRef], opener: Callable[[LayerRef], BinaryIO], scratch: Path
@@ -33,7 +33,8 @@ class StageTree:
         return self._view.children(path)
 
     def digest(self, path: bytes) -> str:
-        self._wanted.add(path)
+        with self._lock:
+            self._wanted.add(path)
         return self._file(path).digest
 
     def identity(self, path: bytes) -> object:

@@ -132,9 +132,7 @@ def test_another_image_can_be_shown_meanwhile(in_place):
 ALONE: list[dict[str, Any]] = [
     {"run": "true", "network": "none"},
     {"run": "cat /etc/hosts; echo mine > /etc/hosts; cat /etc/hosts"},
-    {
-        "run": "cat /proc/1/environ /proc/1/mem | head -c 10 | wc -c; for f in /proc/1/fd/* /proc/1/exe; do readlink $f; done | wc -l"
-    },
+    {"run": "cat /proc/1/environ /proc/1/mem | wc -c; for f in /proc/1/fd/* /proc/1/exe; do readlink $f; done | wc -l"},
     {"run": "kill -9 1; kill 1; echo still; setsid sleep 300 & sleep 0.2"},
     {"run": "ps | grep -c '[s]leep 300'; env | grep -c PYTHONHOME"},
     {"run": "sleep 300", "timeout": 0.3},
