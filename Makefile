@@ -78,7 +78,7 @@ verify: ## Are generated files those that would be generated?
 	@diff -r crds helm/strata/files/crds || { echo "verify: the chart's CRDs differ from crds/: make manifests" >&2; exit 1; }
 
 .PHONY: test-unit
-test-unit: dev ## Seconds; needs no root, network or cluster
+test-unit: dev ## A minute; needs no root, network or cluster
 	@$(call pytest,tests/unit)
 
 .PHONY: test-integration

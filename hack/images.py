@@ -18,6 +18,7 @@ from pathlib import Path
 import cluster
 from cluster import folders
 from hack import tools
+from strata_builder.registry import config, registries
 
 SHARED = ("builder/runtime.sh", "builder/strata_builder", ".dockerignore")
 KEPT = 6
@@ -60,10 +61,33 @@ def main() -> None:
     where = cluster.current()
     for image in (OPERATOR, BUILDER):
         if where.bin_dir is None:
-            _build(image, ["--tag", image.name, "--push", *_insecure()])
+            if not _pushed(image):
+                _build(image, ["--tag", image.name, "--push", *_insecure(), *mirror(where)])
         elif not _loaded(where, image):
             _load(image, _archive(where, image))
         tools.say(image.name)
+
+
+def docker_mirror(where: cluster.Cluster) -> str:
+    """The URL to ask before docker.io: our cluster's stand-in, or $STRATA_DOCKER_MIRROR; empty if there is none."""
+    return f"http://{where.registry}" if where.registry else os.environ.get("STRATA_DOCKER_MIRROR", "")
+
+
+def mirror(where: cluster.Cluster) -> list[str]:
+    """`strata build`'s option for it."""
+    url = docker_mirror(where)
+    return ["--registry-mirror", f"docker.io={url}"] if url else []
+
+
+def _pushed(image: Image) -> bool:
+    """Whether the registry has the image; `docker login` is respected."""
+    host, _, repository = image.repository.partition("/")
+    settings = registries.Settings(
+        insecure=frozenset({host} if _insecure() else ()),
+        credentials=config.DockerConfig.load(config.default_paths(os.environ), run_helper=config.run_helper),
+    )
+    with registries.Registries(settings) as found:
+        return found.get(host).head_manifest(repository, image.tag) is not None
 
 
 def _home() -> str:
@@ -102,9 +126,8 @@ def _archive(where: cluster.Cluster, image: Image) -> Path:
     archive = cache / f"{image.part}-{image.tag}.tar"
     if not archive.exists():
         fresh = archive.with_suffix(f".{os.getpid()}.new")
-        mirror = ["--registry-mirror", f"docker.io=http://{where.registry}"] if where.registry else []
         try:
-            _build(image, ["--tag", image.name, "--output", f"type=oci,dest={fresh}", *mirror])
+            _build(image, ["--tag", image.name, "--output", f"type=oci,dest={fresh}", *mirror(where)])
             fresh.replace(archive)
         finally:
             fresh.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cluster
+from strata_builder import errors
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "strata-system"
@@ -71,7 +72,7 @@ def main(function: Callable[[], None]) -> None:
     """Run a command of this package; ends the process with 1 and a plain message where it cannot go on."""
     try:
         function()
-    except (Stop, cluster.ClusterError) as error:
+    except (Stop, cluster.ClusterError, errors.BuildError) as error:
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
