@@ -113,10 +113,10 @@ def main() -> None:
     ending.leave(pod.main())
 
 
-if __name__ == "__main__":
-    main()
-
-
 def _kill_when(cancel: threading.Event, timeout: float | None, process: subprocess.Popen[bytes]) -> None:
     cancel.wait(timeout)
     process.kill()
+
+
+if __name__ == "__main__":
+    main()

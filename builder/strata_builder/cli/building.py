@@ -88,7 +88,7 @@ def _roots(keyed: session.Keyed, opened: session.Session, store: blobs.Blobs) ->
         return
     from strata_builder.sandbox import roots
 
-    kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts)
+    kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts, learn=store.learn)
     try:
         yield kind
     finally:

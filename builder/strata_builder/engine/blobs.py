@@ -67,6 +67,10 @@ class Blobs:
                 self._indexes[digest] = unpack.scan(blob, layer.descriptor.media_type, layer.diff_id)
         return self._indexes[digest]
 
+    def learn(self, layer: LayerRef, contents: index.Index) -> None:
+        """The index of a layer that somebody unpacked, so that its bytes need not be read again for it."""
+        self._indexes.setdefault(layer.descriptor.digest, contents)
+
     def view(self, layers: Sequence[LayerRef]) -> view.View:
         """The merged file system of `layers`, the lowest first."""
         return view.View(tuple(self.index(layer) for layer in layers))

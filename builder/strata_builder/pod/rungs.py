@@ -15,13 +15,16 @@ def roots(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> Roots |
     """None in Layers, which runs nothing. Raises NotSupported where the rung cannot be used."""
     if request.isolation == "Layers":
         return None
+    from strata_builder.sandbox import host
     from strata_builder.sandbox import roots as kinds
 
     kept = paths.scratch / "caches"
     if request.isolation == "InPlace":
         check_container(paths)
-        return kinds.InPlaceRoots(paths.scratch, blobs, kept)
-    return kinds.UserNSRoots(paths.scratch, blobs, kept)
+        return kinds.InPlaceRoots(paths.scratch, blobs, kept, learn=blobs.learn)
+    if paths.home == Path(contract.HOME):
+        host.require_user_namespace()
+    return kinds.UserNSRoots(paths.scratch, blobs, kept, learn=blobs.learn)
 
 
 def check_container(paths: Paths) -> None:
