@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from strata_builder import errors
-from strata_builder.layers import index, pack, unpack
+from strata_builder.layers import pack, unpack
+from strata_builder.layers.index import Index
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.rootfs import view
 
@@ -35,7 +36,7 @@ class Blobs:
     def __init__(self, folder: Path, provider: Provider) -> None:
         self.folder = folder
         self._provider = provider
-        self._indexes: dict[str, index.Index] = {}
+        self._indexes: dict[str, Index] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -59,7 +60,7 @@ class Blobs:
         self._indexes[packed.digest] = packed.index
         return LayerRef(Descriptor(packed.media_type, packed.digest, packed.size), packed.diff_id)
 
-    def index(self, layer: LayerRef) -> index.Index:
+    def index(self, layer: LayerRef) -> Index:
         """The layer's table of contents; its bytes are read through once if nobody has yet."""
         digest = layer.descriptor.digest
         if digest not in self._indexes:
@@ -67,7 +68,7 @@ class Blobs:
                 self._indexes[digest] = unpack.scan(blob, layer.descriptor.media_type, layer.diff_id)
         return self._indexes[digest]
 
-    def learn(self, layer: LayerRef, contents: index.Index) -> None:
+    def learn(self, layer: LayerRef, contents: Index) -> None:
         """The index of a layer that somebody unpacked, so that its bytes need not be read again for it."""
         self._indexes.setdefault(layer.descriptor.digest, contents)
 
