@@ -1,0 +1,94 @@
+"""What the end-to-end tests stand on: the installed release, a namespace of one's own, and the table of times at the end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import pytest
+
+import cluster
+from support import e2e, kubectl
+
+_TIMES = pytest.StashKey[list[tuple[str, e2e.Body]]]()
+_COLUMNS = ("queue", "pod start", "fetch", "build", "push", "total")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_TIMES] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.cluster)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """From apply to Ready, in seconds, as status.metrics tells it. Phases run side by side: they do not add up."""
+    if rows := config.stash[_TIMES]:
+        terminalreporter.section("seconds from apply to Ready")
+        terminalreporter.write_line(f"{'':<34}" + "".join(f"{name:>11}" for name in _COLUMNS))
+        for title, metrics in rows:
+            terminalreporter.write_line(f"{title:<34}" + "".join(f"{value:>11.2f}" for value in _seconds(metrics)))
+
+
+def _seconds(metrics: e2e.Body) -> tuple[float, ...]:
+    phases = metrics.get("phases", {})
+    queue = metrics.get("queueSeconds", 0.0)
+    parts = (phases.get(name, 0.0) for name in ("fetch", "build", "push"))
+    return (queue, metrics.get("podStartSeconds", 0.0), *parts, queue + metrics.get("durationSeconds", 0.0))
+
+
+@pytest.fixture(scope="session")
+def strata() -> kubectl.Kubectl:
+    """kubectl for the cluster with the release on it. Without them tests fail and say what to type: none is skipped."""
+    try:
+        k = kubectl.current()
+    except cluster.ClusterError as e:
+        _missing(str(e))
+    found = k.ask("-n", "strata-system", "rollout", "status", "deployment/strata-operator", "--timeout=60s")
+    if found.code:
+        _missing(f"Strata is not installed, or its operator is not ready: {found.err.strip() or found.out.strip()}")
+    return k
+
+
+def _missing(why: str) -> NoReturn:
+    pytest.fail(f"{why}\nBring it up with:  {e2e.START}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def times(request: pytest.FixtureRequest) -> Callable[[str, e2e.Body], None]:
+    """Puts a build's (title, status.metrics) into the table at the end of the run."""
+    rows = request.config.stash[_TIMES]
+    return lambda title, metrics: rows.append((title, metrics))
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[int]:
+    """Ports at which nodes pull, each one Registry's alone: `next(ports)`."""
+    return iter(range(5100, 5200))
+
+
+@pytest.fixture(scope="module")
+def namespaces(strata: kubectl.Kubectl) -> Iterator[Callable[..., e2e.Namespace]]:
+    """Makes namespaces that go when the module ends: `namespaces("baseline", "build")`."""
+    made: list[str] = []
+
+    def make(level: str = "restricted", stem: str = "e2e", labels: dict[str, str] | None = None) -> e2e.Namespace:
+        name = f"{stem}-{uuid.uuid4().hex[:8]}"
+        meta = {"name": name, "labels": {e2e.POD_SECURITY: level, **(labels or {})}}
+        strata("create", "-f", "-", body={"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+        made.append(name)
+        return e2e.Namespace(strata, name)
+
+    yield make
+    if made:
+        strata.ask("delete", "namespace", "--wait=false", *made)
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest, namespaces: Callable[..., e2e.Namespace]) -> e2e.Namespace:
+    """A new namespace; of another Pod Security level than restricted by `parametrize("namespace", [...], indirect=True)`."""
+    return namespaces(getattr(request, "param", "restricted"))
