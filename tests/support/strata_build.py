@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+NOTHING: Mapping[str, str] = {}
 BUILDER = Path(__file__).parents[2] / "builder"
 
 
@@ -93,17 +94,17 @@ class Builder:
         return root
 
     def run(
-        self, context: Path, *flags: str, umask: int = 0o022, command: str = "build", **env: str
+        self, context: Path, *flags: str, umask: int = 0o022, command: str = "build", env: Mapping[str, str] = NOTHING
     ) -> subprocess.CompletedProcess[str]:
         named = ["--build-context", f"testbase=oci-layout://{self.base}"]
         argv = [sys.executable, "-m", "strata_builder.cli", command, *named, *flags, str(context)]
         environment = {**os.environ, "PYTHONPATH": str(BUILDER), "STRATA_CACHE_DIR": str(self.folder / "cache"), **env}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, umask=umask)
 
-    def build(self, context: Path, *flags: str, umask: int = 0o022, **env: str) -> Image:
+    def build(self, context: Path, *flags: str, umask: int = 0o022, env: Mapping[str, str] = NOTHING) -> Image:
         self.count += 1
         archive = self.folder / f"image-{self.count}.tar"
-        ended = self.run(context, "-o", f"type=oci,dest={archive}", *flags, umask=umask, **env)
+        ended = self.run(context, "-o", f"type=oci,dest={archive}", *flags, umask=umask, env=env)
         assert ended.returncode == 0, ended.stderr
         return _read(archive, ended.stderr)
 

@@ -39,9 +39,10 @@ class Records:
     builds: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        steps = {key: record.to_json() for key, record in self.steps.items()}
+        """The steps by key, the builds as they came: the oldest are the first to go."""
+        steps = {key: self.steps[key].to_json() for key in sorted(self.steps)}
         data = {"v": VERSION, "steps": steps, "builds": dict(self.builds)}
-        return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(data, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Records:
