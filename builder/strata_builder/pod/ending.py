@@ -87,7 +87,8 @@ def _of_build_error(error: errors.BuildError) -> contract.Failure:
     place = error.place or errors.Place("", 0, 0)
     reason = error.reason if error.reason in contract.REASONS else "InfrastructureFailed"
     retryable = error.retryable or reason in contract.RETRIED
-    return contract.Failure(reason, error.message, retryable, place.file, place.line, place.end_line, error.hint)
+    message = str(errors.BuildError(error.message, place=error.place))  # with the excerpt; the hint travels on its own
+    return contract.Failure(reason, message, retryable, place.file, place.line, place.end_line, error.hint)
 
 
 def write(path: Path, value: contract.BuildResult | contract.Failure) -> None:

@@ -44,7 +44,9 @@ def test_a_failure_carries_its_place(tmp_path: Path) -> None:
         tmp_path / "m", ending.failure_of(errors.RunFailed("bad", exit_code=1, place=place)) or contract.Failure("", "")
     )
     said = contract.decode_result((tmp_path / "m").read_text())
-    assert said == contract.Failure("RunFailed", "bad", file="Dockerfile", line=3, end_line=4)
+    assert said == contract.Failure(
+        "RunFailed", "Dockerfile:3-4: bad\n  3 | RUN x", file="Dockerfile", line=3, end_line=4
+    )
 
 
 def test_a_message_fits_whatever_was_said(tmp_path: Path) -> None:
