@@ -171,7 +171,7 @@ def test_a_run_that_fails_says_so_and_the_others_leave_it_the_word(tmp_path: Pat
         assert run(pod) == (12, 11, 12)
         failure = container(pod, "build").failure()
         assert (failure.reason, failure.line) == ("RunFailed", 2)
-        assert re.search(r"exit code 7\nbefore\nwhy$", failure.message)
+        assert re.search(r"exit code 7\nbefore\nwhy\n  2 \| RUN echo", failure.message)
         assert container(pod, "fetch").said is None
         assert container(pod, "push").said is None
 
