@@ -53,7 +53,7 @@ class Records:
                 return cls()
             steps = {_hex(key): _record(value, key) for key, value in parsed["steps"].items()}
             builds = {str(key): digest.parse_digest(value) for key, value in parsed.get("builds", {}).items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        except (errors.BuildError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise errors.LayerError(f"the cache's record is damaged: {type(e).__name__}: {str(e)[:200]}") from e
         return cls(steps, builds)
 

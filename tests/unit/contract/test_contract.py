@@ -1,0 +1,90 @@
+"""The messages between operator and pod: they survive the trip, fit where they are put, and hostile ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from strata_builder import contract
+
+BUILD = contract.BuildId("team", "web", "0b7f", 3, 1, 2, "inputs")
+REQUEST = contract.BuildRequest(
+    BUILD,
+    contract.Output("registry.example:5000", "team/web", insecure=True),
+    source=contract.Source(
+        git=contract.GitSource("https://git.example/web.git", "main", "c0ffee"), files=(("a", "b"),)
+    ),
+    args=(("NAME", "välue"),),
+    mirrors=(contract.Mirror("docker.io", "https://mirror.example"),),
+    source_date_epoch=0,
+)
+PLATFORM = contract.PlatformResult("linux/amd64", "sha256:" + "a" * 64, 7)
+RESULT = contract.BuildResult(
+    (PLATFORM,), steps=(contract.Step(3, "RUN make", cached=True, seconds=1.5),), started=1.25
+)
+FAILURE = contract.Failure("RunFailed", "exit code 1\nlast line", file="Dockerfile", line=4, end_line=5)
+
+
+def test_a_request_survives_the_trip() -> None:
+    assert contract.decode_request(contract.encode(REQUEST)) == REQUEST
+
+
+@pytest.mark.parametrize("value", [RESULT, FAILURE], ids=["result", "failure"])
+def test_an_answer_survives_the_trip(value: contract.BuildResult | contract.Failure) -> None:
+    assert contract.decode_result(contract.termination_message(value)) == value
+
+
+def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
+    steps = tuple(contract.Step(n, f"RUN é{'x' * 300}", cached=False) for n in range(500))
+    message = contract.termination_message(dataclasses.replace(RESULT, steps=steps))
+    assert len(message.encode()) <= contract.MESSAGE_LIMIT
+    read = contract.decode_result(message)
+    assert isinstance(read, contract.BuildResult)
+    assert read.platforms == RESULT.platforms
+    assert [step.line for step in read.steps] == list(range(len(read.steps)))
+    assert len(read.steps) > 5
+
+
+@pytest.mark.parametrize("char", ["x", "é", "\U0001f680", "\x00", '"', "\n"], ids=repr)
+def test_a_long_failure_keeps_both_ends_of_its_message(char: str) -> None:
+    message = contract.termination_message(dataclasses.replace(FAILURE, message=f"head{char * 100_000}tail"))
+    assert len(message.encode()) <= contract.MESSAGE_LIMIT
+    read = contract.decode_result(message)
+    assert isinstance(read, contract.Failure)
+    assert read.message.startswith("head")
+    assert read.message.endswith("tail")
+    assert (read.reason, read.line) == ("RunFailed", 4)
+
+
+def _changed(**fields: object) -> str:
+    return json.dumps(json.loads(contract.encode(REQUEST)) | fields)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        "{}",
+        "[" * 100_000,
+        _changed(output=3),
+        _changed(platforms="linux/amd64"),
+        _changed(platforms=[1]),
+        _changed(timeout_seconds="1"),
+        _changed(args=[["only a name"]]),
+    ],
+    ids=range(11),
+)
+def test_a_request_that_is_not_one_is_refused(text: str) -> None:
+    with pytest.raises(contract.ContractError):
+        contract.decode_request(text)
+
+
+@pytest.mark.parametrize("text", ["", "killed", "[]", '{"v":1}', '{"v":1,"platforms":{}}', "[" * 100_000], ids=range(6))
+def test_an_answer_that_is_not_one_is_refused(text: str) -> None:
+    with pytest.raises(contract.ContractError):
+        contract.decode_result(text)

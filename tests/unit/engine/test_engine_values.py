@@ -1,0 +1,167 @@
+"""Modes, links, sources and records: the small parts of the engine, by table."""
+
+from __future__ import annotations
+
+import pytest
+
+from strata_builder import errors
+from strata_builder.context import memory
+from strata_builder.engine import digests, following, modes, records, selecting
+from strata_builder.entries import Entry, Kind
+from strata_builder.oci.image import Descriptor, LayerRef
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "folder", "after"),
+    [
+        ("0755", 0o600, False, 0o755),
+        ("4711", 0o600, False, 0o4711),
+        ("u+x", 0o644, False, 0o744),
+        ("+x", 0o644, False, 0o755),
+        ("go=", 0o755, False, 0o700),
+        ("u=rwX,go=rX", 0o600, False, 0o644),
+        ("u=rwX,go=rX", 0o600, True, 0o755),
+        ("g=u", 0o750, False, 0o770),
+        ("a-w", 0o777, False, 0o555),
+        ("u+s,+t", 0o755, False, 0o5755),
+        ("g=rx", 0o2775, True, 0o2755),
+    ],
+)
+def test_chmod_notation(text: str, before: int, folder: bool, after: int) -> None:
+    assert oct(modes.parse(text)(before, folder)) == oct(after)
+
+
+@pytest.mark.parametrize("text", ["", "999", "12345", "u", "u+q", "rwx", "u+x,", "0o755"])
+def test_what_is_no_mode_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="mode"):
+        modes.parse(text)
+
+
+LINKS = {b"a": b"b", b"b": b"/c/d", b"c/up": b"../../../x", b"l1": b"l2", b"l2": b"l1", b"dir": b"real"}
+
+
+def _lookup(path: bytes) -> Entry | None:
+    return Entry(path, Kind.SYMLINK, 0o777, link=LINKS[path]) if path in LINKS else None
+
+
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        (b"a", b"c/d"),
+        (b"c/up", b"x"),
+        (b"dir/f", b"real/f"),
+        (b"../../etc", b"etc"),
+        (b"n/./m//o", b"n/m/o"),
+        (b"", b""),
+    ],
+)
+def test_links_are_followed_and_never_leave_the_root(path: bytes, real: bytes) -> None:
+    assert following.follow(_lookup, path) == real
+
+
+def test_a_loop_of_links_is_an_error() -> None:
+    with pytest.raises(errors.LayerError, match="too many symbolic links in /l1"):
+        following.follow(_lookup, b"l1")
+
+
+TREE = memory.MemoryTree({b"d1/p": b"", b"d2/q": b"", b".env": b"", b"x": b"", b"a/b/c": b""})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", [b".env", b"a", b"d1", b"d2", b"x"]),
+        ("d?", [b"d1", b"d2"]),
+        ("d[^1]", [b"d2"]),
+        ("*/*/c", [b"c"]),
+        ("*/c", []),
+        ("../../x", [b"x"]),
+        ("a/../d1/p", [b"p"]),
+        (".", [b""]),
+    ],
+)
+def test_sources_are_selected_as_go_would(pattern: str, names: list[bytes]) -> None:
+    assert [source.name for source in selecting.select(TREE, pattern, where="the context")] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [("a/b/c", b"a/b"), ("a/./b/c", b"b"), ("./a/b/c", b"a/b"), ("a/*/c", b"a/b")]
+)
+def test_parents_are_kept_below_the_pivot(pattern: str, kept: bytes) -> None:
+    (source,) = selecting.select(TREE, pattern, where="the context", parents=True)
+    assert source.kept == kept
+
+
+def test_a_missing_source_is_named_with_its_tree() -> None:
+    with pytest.raises(errors.SourceNotFound, match="'nope' is not in the context"):
+        selecting.select(TREE, "nope", where="the context")
+
+
+def test_parts_of_a_key_are_kept_apart() -> None:
+    given: list[tuple[str, list[object]]] = [
+        ("a", ["a", "b"]),
+        ("a", ["ab"]),
+        ("a", [["a"], "b"]),
+        ("aa", ["b"]),
+        ("a", ["a", None]),
+        ("a", ["a", ""]),
+    ]
+    assert len({digests.key(kind, *parts) for kind, parts in given}) == len(given)
+
+
+def test_a_steps_time_lies_between_2000_and_2020() -> None:
+    assert digests.step_time("0" * 64) == 946_684_800
+    assert digests.step_time("f" * 64) < 1_577_836_800
+
+
+def _record(number: int, *, size: int, used: int) -> tuple[str, records.Record]:
+    digest = f"sha256:{number:064x}"
+    layer = LayerRef(Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest, size), digest)
+    return f"{number:064x}", records.Record(layer, used)
+
+
+def test_records_survive_the_trip_with_their_builds_in_order() -> None:
+    made = records.Records(
+        dict([_record(1, size=5, used=9), (f"{2:064x}", records.Record(None, 3))]),
+        {"z/1": "sha256:" + "b" * 64, "a/2": "sha256:" + "c" * 64},
+    )
+    read = records.Records.from_bytes(made.to_bytes())
+    assert read == made
+    assert list(read.builds) == ["z/1", "a/2"]
+
+
+def test_records_are_trimmed_by_age_then_by_least_use() -> None:
+    steps = dict(_record(n, size=100, used=n) for n in range(10))
+    trimmed = records.Records(steps).trimmed(today=9, max_age=6, max_size=350)
+    assert sorted(record.used for record in trimmed.steps.values()) == [7, 8, 9]
+
+
+def test_the_newest_twenty_builds_stay() -> None:
+    builds = {f"{100 - n}/1": "sha256:" + "b" * 64 for n in range(30)}
+    kept = records.Records({}, builds).trimmed(today=0, max_age=1, max_size=1).builds
+    assert list(kept) == list(builds)[-20:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"v":1}',
+        b'{"v":1,"steps":{"x":{"used":1}}}',
+        b'{"v":1,"steps":[]}',
+        b"[" * 100_000,
+        b'{"v":1,"steps":{"%s":{"used":"1"}}}' % (b"0" * 64),
+        b'{"v":1,"steps":{"%s":{"used":1,"layer":{}}}}' % (b"0" * 64),
+        b'{"v":1,"steps":{},"builds":{"a":"nodigest"}}',
+    ],
+    ids=range(10),
+)
+def test_a_damaged_record_is_told(data: bytes) -> None:
+    with pytest.raises(errors.LayerError, match="damaged"):
+        records.Records.from_bytes(data)
+
+
+def test_records_of_another_version_are_none() -> None:
+    assert records.Records.from_bytes(b'{"v":99}') == records.Records()
