@@ -1,0 +1,86 @@
+"""Where COPY puts things, as entries: no file system takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from strata_builder import errors
+from strata_builder.context import memory
+from strata_builder.engine import copying, placing, selecting
+from strata_builder.entries import Entry, Kind
+
+CONTEXT = memory.MemoryTree({b"f": b"f", b"g": b"g", b"d/x": b"x", b"d/s/y": b"y"})
+
+
+class Lower:
+    def __init__(self, entries: Mapping[bytes, Entry]) -> None:
+        self.entries = entries
+
+    def lookup(self, path: bytes) -> Entry | None:
+        return self.entries.get(path)
+
+
+LOWER = Lower(
+    {
+        b"": Entry(b"", Kind.DIR, 0o755),
+        b"tmp": Entry(b"tmp", Kind.DIR, 0o1777, uid=3, gid=4),
+        b"file": Entry(b"file", Kind.FILE, 0o644),
+        b"lnk": Entry(b"lnk", Kind.SYMLINK, 0o777, link=b"/tmp"),
+        b"in": Entry(b"in", Kind.DIR, 0o755),
+        b"in/x": Entry(b"in/x", Kind.DIR, 0o755),
+        b"in2": Entry(b"in2", Kind.DIR, 0o755),
+        b"in2/s": Entry(b"in2/s", Kind.SYMLINK, 0o777, link=b"/tmp"),
+    }
+)
+
+
+def _place(patterns: list[str], dest: str, manner: placing.Manner | None = None) -> dict[str, Entry]:
+    found = [s for pattern in patterns for s in selecting.select(CONTEXT, pattern, where="the context")]
+    path, into = copying.destination(dest, "/w")
+    layer = placing.Layer(LOWER, manner or placing.Manner())
+    placing.place(found, path, into=into, layer=layer, excluded=selecting.excludes(()))
+    return {item.entry.path.decode(): item.entry for item in layer.finished()}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "dest", "paths"),
+    [
+        (["f"], "/a", ["", "a"]),
+        (["f"], "/a/", ["", "a", "a/f"]),
+        (["f"], ".", ["", "w", "w/f"]),
+        (["f"], "rel/name", ["", "w", "w/rel", "w/rel/name"]),
+        (["f"], "/tmp", ["", "tmp", "tmp/f"]),
+        (["f"], "/lnk/n", ["", "tmp", "tmp/n"]),
+        (["f", "g"], "/tmp", ["", "tmp", "tmp/f", "tmp/g"]),
+        (["d"], "/o", ["", "o", "o/s", "o/s/y", "o/x"]),
+        (["d", "f"], "/o/", ["", "o", "o/f", "o/s", "o/s/y", "o/x"]),
+        (["f"], "/../../up", ["", "up"]),
+        (["nomatch*"], "/n/", []),
+    ],
+)
+def test_what_lands_where(patterns: list[str], dest: str, paths: list[str]) -> None:
+    assert list(_place(patterns, dest)) == paths
+
+
+@pytest.mark.parametrize(
+    ("patterns", "dest", "said"),
+    [
+        (["d"], "/file", "cannot copy to non-directory: /file is a file"),
+        (["f"], "/file/", "cannot copy to non-directory: /file is a file"),
+        (["f"], "/file/below", "cannot copy to non-directory: /file is a file"),
+        (["d"], "/in", "cannot copy a file over the directory /in/x"),
+        (["d"], "/in2", "cannot copy to non-directory: /in2/s is a symbolic link"),
+        (["f", "g"], "/new", "several sources need a directory"),
+    ],
+)
+def test_what_cannot_stand_there_is_named(patterns: list[str], dest: str, said: str) -> None:
+    with pytest.raises(errors.LayerError, match=said):
+        _place(patterns, dest)
+
+
+def test_parents_keep_their_own_mode_and_owner_whatever_the_flags_say() -> None:
+    placed = _place(["f"], "/tmp/new/", placing.Manner(owner=(9, 8), mode=lambda _: 0o600))
+    shown = {path: (entry.mode, entry.uid, entry.gid) for path, entry in placed.items() if path}
+    assert shown == {"tmp": (0o1777, 3, 4), "tmp/new": (0o600, 9, 8), "tmp/new/f": (0o600, 9, 8)}

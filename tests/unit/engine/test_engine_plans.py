@@ -1,0 +1,170 @@
+"""Plans and keys of Dockerfiles, without a base image, a root or a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NoReturn
+
+import pytest
+
+from strata_builder import dockerfile as df
+from strata_builder import errors
+from strata_builder.context import memory
+from strata_builder.engine import keys, planner, selecting, steps
+from strata_builder.engine.options import Options
+from strata_builder.oci.platform import Platform
+
+AMD64 = Platform.parse("linux/amd64")
+FILES = {b"f": b"f", b"d/x": b"x", b"other": b"o"}
+
+
+class NoImages:
+    """Whatever asks for an image gets the error that a registry gives."""
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        raise errors.BaseImageNotFound(f"there is no {reference} for {platform}")
+
+
+class NoRemotes:
+    def tree(self, url: str, step: steps.Step) -> NoReturn:
+        raise AssertionError(url)
+
+
+def _options(files: dict[bytes, bytes] | None = None, **given: object) -> Options:
+    made = Options(context=memory.MemoryTree(files or FILES), platform=AMD64, build_platform=AMD64)
+    return dataclasses.replace(made, **given)  # type: ignore[arg-type]
+
+
+def _plan(text: str, options: Options | None = None) -> steps.Plan:
+    return planner.make(df.parse(text.encode(), "Dockerfile"), options or _options(), NoImages())
+
+
+def _env(text: str, **given: object) -> dict[str, str]:
+    plan = _plan(text, _options(**given))  # type: ignore[arg-type]
+    return dict(item.partition("=")[::2] for item in plan.stages[plan.target].config.env)
+
+
+def _key(text: str, options: Options | None = None) -> str:
+    options = options or _options()
+    plan = _plan(text, options)
+    return keys.of_plan(plan, options, NoRemotes()).stages[plan.target]
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "env"),
+    [
+        ("ARG G=1\nFROM scratch\nENV A=[$G]\n", {}, "[]"),
+        ("ARG G=1\nFROM scratch\nARG G\nENV A=[$G]\n", {}, "[1]"),
+        ("ARG G=1\nFROM scratch\nARG G=2\nENV A=[$G]\n", {}, "[2]"),
+        ("ARG G=1\nFROM scratch\nARG G\nENV A=[$G]\n", {"G": "3"}, "[3]"),
+        ("ARG G=1\nFROM scratch\nARG G\nENV A=[${G-unset}]\n", {"G": ""}, "[]"),
+        ("FROM scratch\nARG G\nENV A=[${G-unset}]\n", {}, "[unset]"),
+        ("FROM scratch\nENV G=e\nARG G=a\nENV A=[$G]\n", {}, "[a]"),
+        ("FROM scratch\nARG G=a\nENV G=e\nENV A=[$G]\n", {}, "[e]"),
+        ("FROM scratch AS a\nARG G=1\nFROM a\nENV A=[$G]\n", {}, "[1]"),
+        ("FROM scratch AS a\nARG G=1\nFROM scratch\nENV A=[$G]\n", {}, "[]"),
+        ("FROM scratch\nARG TARGETARCH\nENV A=[$TARGETARCH$TARGETOS]\n", {}, "[amd64]"),
+    ],
+)
+def test_where_an_arg_is_seen_and_which_value_wins(text: str, args: dict[str, str], env: str) -> None:
+    assert _env(text, build_args=args)["A"] == env
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "said"),
+    [
+        ("FROM nosuch.example/x\n", "", "there is no nosuch.example/x"),
+        ("FROM scratch AS a\n", "b", "target stage 'b' is not in Dockerfile"),
+        ("FROM $NO\n", "", "empty"),
+    ],
+)
+def test_a_base_or_target_that_is_not_there_is_named(text: str, target: str, said: str) -> None:
+    with pytest.raises(errors.BuildError, match=said):
+        _plan(text, _options(target=target))
+
+
+def test_stages_that_the_target_does_not_need_are_never_looked_at() -> None:
+    plan = _plan("FROM nosuch.example/x AS broken\nFROM scratch AS a\nFROM a\n")
+    assert list(plan.stages) == [1, 2]
+
+
+def test_history_holds_arguments_of_a_run_but_no_proxy() -> None:
+    args = {"V": "1", "HTTP_PROXY": "http://user:pw@proxy.example", "UNDECLARED": "x"}
+    plan = _plan("FROM scratch\nARG V\nARG HTTP_PROXY\nRUN make\n", _options(build_args=args))
+    step = plan.runs[0]
+    assert step.created_by == "RUN |1 V=1 /bin/sh -c make"
+    assert step.proxies["HTTP_PROXY"] == "http://user:pw@proxy.example"
+
+
+BASE = "FROM scratch\nARG V=1\nCOPY f /f\nRUN make\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("# comment\n" + BASE, True),
+        (BASE + "LABEL a=1\nCMD x\n", True),
+        (BASE + "ARG AFTER=1\n", True),
+        (BASE.replace("V=1", "V=2"), False),
+        (BASE.replace("make", "make all"), False),
+        (BASE.replace("RUN make", 'RUN ["make"]'), False),
+        (BASE.replace("f /f", "f /g"), False),
+        (BASE.replace("f /f", "--chmod=600 f /f"), False),
+        (BASE.replace("f /f", "--chown=1:1 f /f"), False),
+        (BASE.replace("f /f", "--link f /f"), False),
+        (BASE.replace("RUN", "ENV A=1\nRUN"), False),
+        (BASE.replace("RUN", "USER 1\nRUN"), False),
+        (BASE.replace("RUN", "WORKDIR /w\nRUN"), False),
+        (BASE.replace("RUN", 'SHELL ["/bin/bash"]\nRUN'), False),
+        (BASE.replace("RUN", "RUN --network=none"), False),
+        (BASE.replace("RUN", "RUN --mount=type=cache,target=/c"), False),
+        (BASE.replace("RUN", "RUN --mount=type=bind,source=d,target=/c"), False),
+    ],
+)
+def test_a_key_changes_with_what_a_step_could_tell(text: str, same: bool) -> None:
+    assert (_key(text) == _key(BASE)) is same
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"secrets": {"s": b"value"}}, True),
+        ({"build_args": {"UNDECLARED": "1"}}, True),
+        ({"build_args": {"HTTP_PROXY": "http://proxy.example"}}, True),
+        ({"labels": {"a": "1"}}, True),
+        ({"created": 5}, True),
+        ({"build_args": {"V": "2"}}, False),
+        ({"compression": "zstd"}, False),
+        ({"source_date_epoch": 0}, False),
+        ({"files": FILES | {b"other": b"changed"}}, True),
+        ({"files": FILES | {b"f": b"g"}}, False),
+        ({"context": memory.MemoryTree(FILES, {b"f": 0o600})}, False),
+        ({"context": memory.MemoryTree(FILES, mtime=99)}, True),
+    ],
+)
+def test_a_key_changes_with_the_options_that_change_a_layer(changed: dict[str, object], same: bool) -> None:
+    assert (_key(BASE, _options(**changed)) == _key(BASE)) is same  # type: ignore[arg-type]
+
+
+def test_what_a_bind_mount_shows_is_in_the_key() -> None:
+    text = "FROM scratch\nRUN --mount=type=bind,source=d,target=/c make\n"
+    assert _key(text, _options(FILES | {b"d/x": b"y"})) != _key(text)
+    assert _key(text, _options(FILES | {b"f": b"y"})) == _key(text)
+
+
+def test_arguments_that_read_the_same_when_joined_have_different_keys() -> None:
+    text = "FROM scratch\nARG A\nARG B\nRUN make\n"
+    given = [{"A": "x-B=z", "B": "y"}, {"A": "x", "B": "z-B=y"}, {"A": ""}, {}]
+    assert len({_key(text, _options(build_args=args)) for args in given}) == len(given)
+
+
+def test_a_missing_source_is_told_with_its_line() -> None:
+    with pytest.raises(errors.SourceNotFound) as caught:
+        _key("FROM scratch\n\nCOPY nope /\n")
+    assert caught.value.place is not None
+    assert caught.value.place.line == 3
+
+
+def test_a_bad_exclude_pattern_is_an_error() -> None:
+    with pytest.raises(errors.DockerfileError, match="--exclude"):
+        selecting.excludes(["[a"])
