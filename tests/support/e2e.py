@@ -21,6 +21,8 @@ API_VERSION = f"{GROUP}/v1alpha1"
 POD_SECURITY = "pod-security.kubernetes.io/enforce"
 START = "make cluster-up images deploy"
 REGISTRY = "main"
+# spec.managed of a Registry from which no node pulls: it takes none of their ports.
+HIDDEN: Body = {"storage": {"volume": {"size": "1Gi"}}, "nodeAccess": {"mode": "None"}}
 
 
 def registry(port: int, name: str = REGISTRY, **spec: Any) -> Body:
