@@ -24,6 +24,7 @@ from strata_builder.sandbox import host
 
 def run(given: argparse.Namespace) -> int:
     outputs = exports.wanted(given)
+    _require_folders(given, [output.dest for output in outputs if output.kind != "local"])
     if given.isolation != "layers" and os.geteuid() != 0 and _needs_sandbox(given):
         code = host.enter_user_namespace([sys.executable, "-m", "strata_builder.cli", *sys.argv[1:]])
         if code is not None:
@@ -35,6 +36,15 @@ def run(given: argparse.Namespace) -> int:
         exports.write(outputs, made, opened)
         _tell(made, opened)
     return contract.ExitCode.OK
+
+
+def _require_folders(given: argparse.Namespace, archives: list[str]) -> None:
+    """Where results go is looked at before the work is done. Raises UsageError."""
+    for path in filter(None, [*archives, given.iidfile, given.metadata_file]):
+        if path != "-" and not Path(path).parent.is_dir():
+            raise values.UsageError(
+                f"cannot write {path}: there is no folder {Path(path).parent}", hint="make it first"
+            )
 
 
 def _needs_sandbox(given: argparse.Namespace) -> bool:

@@ -118,6 +118,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("FRMO scratch\n", ["check"], contract.ExitCode.FAILED, "Dockerfile:1"),
         (None, ["build"], contract.ExitCode.FAILED, "there is no Dockerfile"),
         ("FROM scratch\n", ["build", "-o", "type=oic"], contract.ExitCode.USAGE, "unknown type"),
+        ("FROM scratch\n", ["build", "-o", "type=oci,dest=/none/x.tar"], contract.ExitCode.USAGE, "no folder /none"),
+        ("FROM scratch\n", ["build", "--iidfile", "/none/id"], contract.ExitCode.USAGE, "cannot write /none/id"),
         ("FROM scratch\n", ["build", "--secret", "x=1"], contract.ExitCode.USAGE, "--secret"),
     ],
 )
