@@ -340,15 +340,25 @@ def termination_message(value: BuildResult | Failure) -> str:
 
 
 def _fit_result(value: BuildResult) -> str:
+    """What people read goes before what programs need: long texts, steps from the last, then base images from the last."""
+    text = encode(value)
+    if not _too_long(text):
+        return text
+    source = dataclasses.replace(
+        value.source,
+        message=_cut(value.source.message, 80),
+        author=_cut(value.source.author, 80),
+        revision=_cut(value.source.revision, 256),
+    )
     steps = tuple(
         dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40))
         for step in value.steps[:32]
     )
-    source = dataclasses.replace(value.source, message=_cut(value.source.message, 80))
-    text = encode(value)
-    while _too_long(text) and steps:
-        text = encode(dataclasses.replace(value, steps=steps, source=source))
-        steps = steps[:-1]
+    value = dataclasses.replace(value, source=source, steps=steps)
+    while _too_long(text := encode(value)) and (value.steps or value.base_images):
+        left = value.steps[:-1] if value.steps else ()
+        bases = value.base_images if value.steps else value.base_images[:-1]
+        value = dataclasses.replace(value, steps=left, base_images=bases)
     return text
 
 

@@ -88,3 +88,20 @@ def test_a_request_that_is_not_one_is_refused(text: str) -> None:
 def test_an_answer_that_is_not_one_is_refused(text: str) -> None:
     with pytest.raises(contract.ContractError):
         contract.decode_result(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        contract.BuildResult((), source=contract.SourceResult(message="m" * 5000, author="a" * 900)),
+        contract.BuildResult(
+            (), base_images=tuple(contract.BaseImage("n" * 250, f"sha256:{n:064}") for n in range(13))
+        ),
+        contract.BuildResult((), steps=tuple(contract.Step(n, "RUN " + "ü" * 500, False) for n in range(99))),
+    ],
+    ids=["a long commit message", "many bases", "many steps"],
+)
+def test_a_result_always_fits_and_can_be_read(value: contract.BuildResult) -> None:
+    text = contract.termination_message(value)
+    assert len(text.encode()) <= contract.MESSAGE_LIMIT
+    assert isinstance(contract.decode_result(text), contract.BuildResult)
