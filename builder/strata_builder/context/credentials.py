@@ -46,10 +46,11 @@ class Credentials:
 
     @classmethod
     def load(cls, folder: Path) -> Credentials | None:
-        """From a mounted Secret; None if nothing is mounted there."""
-        if not folder.is_dir():
+        """From a mounted Secret; None if nothing is mounted there. A mounted one has at least the entry `..data`."""
+        names = os.listdir(folder) if folder.is_dir() else []
+        if not names:
             return None
-        return cls.of({name: _read(folder / name) for name in os.listdir(folder) if not name.startswith("..")})
+        return cls.of({name: _read(folder / name) for name in names if not name.startswith("..")})
 
     def authorization(self) -> str:
         """The value of an HTTP Authorization header; empty if there is nothing to say."""

@@ -19,6 +19,13 @@ def test_a_mounted_secret_is_read(tmp_path: Path) -> None:
     assert Credentials.load(tmp_path / "nowhere") is None
 
 
+def test_an_empty_mount_point_is_no_secret_and_a_mounted_secret_without_keys_is_an_error(tmp_path: Path) -> None:
+    assert Credentials.load(tmp_path) is None
+    (tmp_path / "..data").mkdir()
+    with pytest.raises(errors.SourceAuthFailed, match=r"its keys are \(none\)"):
+        Credentials.load(tmp_path)
+
+
 def test_a_secret_without_a_known_key_names_what_it_has() -> None:
     with pytest.raises(errors.SourceAuthFailed, match=r"its keys are pass, user; known are username, password"):
         Credentials.of({"user": b"", "pass": b""})
