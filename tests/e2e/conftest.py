@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -66,9 +68,21 @@ def times(request: pytest.FixtureRequest) -> Callable[[str, e2e.Body], None]:
 
 
 @pytest.fixture(scope="session")
-def ports() -> Iterator[int]:
+def here(strata: kubectl.Kubectl) -> str:
+    """The address at which pods reach servers of this process."""
+    if strata.where.node_ip is None:
+        pytest.skip("pods of another cluster may not reach this machine")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((strata.where.node_ip, 9))
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture(scope="session")
+def ports(strata: kubectl.Kubectl) -> Iterator[int]:
     """Ports at which nodes pull, each one Registry's alone: `next(ports)`."""
-    return iter(range(5100, 5200))
+    registries = (strata.get("registries.strata.build", "--all-namespaces") or {}).get("items", [])
+    taken = {r["spec"].get("managed", {}).get("nodeAccess", {}).get("port") for r in registries}
+    return iter(random.sample([port for port in range(5100, 6000) if port not in taken], 100))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +100,24 @@ def namespaces(strata: kubectl.Kubectl) -> Iterator[Callable[..., e2e.Namespace]
     yield make
     if made:
         strata.ask("delete", "namespace", "--wait=false", *made)
+
+
+@pytest.fixture(scope="module")
+def home(namespaces: Callable[..., e2e.Namespace], ports: Iterator[int]) -> e2e.Namespace:
+    """A restricted namespace of the module with a Registry `main` that is Ready."""
+    return _with_registry(namespaces("restricted"), next(ports))
+
+
+@pytest.fixture(scope="module")
+def baseline(namespaces: Callable[..., e2e.Namespace], ports: Iterator[int]) -> e2e.Namespace:
+    """As `home`, where steps of a Dockerfile may run."""
+    return _with_registry(namespaces("baseline"), next(ports))
+
+
+def _with_registry(made: e2e.Namespace, port: int) -> e2e.Namespace:
+    made.apply(e2e.registry(port))
+    made.wait(e2e.REGISTRY, kind="registry")
+    return made
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 
 import pytest
@@ -16,25 +16,6 @@ COPY index.html /www/
 USER 65532
 CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
 """
-STEPS = "FROM busybox:1.36\nRUN echo made > /made\nCOPY a /a\n"
-
-
-@pytest.fixture(scope="module")
-def home(namespaces, ports) -> e2e.Namespace:
-    """A restricted namespace with a Registry `main` that is Ready."""
-    made = namespaces("restricted", "builds")
-    made.apply(e2e.registry(next(ports)))
-    made.wait(e2e.REGISTRY, kind="registry")
-    return made
-
-
-@pytest.fixture(scope="module")
-def baseline(namespaces, ports) -> e2e.Namespace:
-    """One where steps may run, with a Registry `main` that is Ready."""
-    made = namespaces("baseline", "steps")
-    made.apply(e2e.registry(next(ports)))
-    made.wait(e2e.REGISTRY, kind="registry")
-    return made
 
 
 def web(name: str = "web", text: str = "hello\n", **spec) -> e2e.Body:
@@ -79,3 +60,119 @@ def test_applying_the_same_again_starts_nothing(home):
     home.wait("same")
     assert home.jobs("same") == jobs
     assert home.status("same")["current"]["number"] == 1
+
+
+def test_an_edit_supersedes_the_build_that_runs(baseline):
+    baseline.apply(e2e.image_build("edited", "FROM busybox:1.36\nRUN sleep 600\n"))
+    baseline.until("a running pod", lambda: _running(baseline, "edited"), name="edited")
+    baseline.apply(e2e.image_build("edited", "FROM busybox:1.36\nRUN echo second > /which\n"))
+    status = baseline.wait("edited")
+    results = {b["number"]: (b["result"], b["reason"]) for b in status["builds"]}
+    assert results[1][0] == "Cancelled" or "Superseded" in results[1], results
+    assert results[2][0] == "Succeeded"
+    assert not _running(baseline, "edited")
+
+
+def test_a_suspended_build_waits_and_goes_on(home):
+    home.apply(web("held", suspend=True))
+    home.wait("held", "Suspended", seconds=20)
+    assert home.jobs("held") == []
+    home("patch", "imagebuild", "held", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    home.wait("held")
+
+
+def test_deleting_an_image_build_ends_its_pod(baseline):
+    baseline.apply(e2e.image_build("deleted", "FROM busybox:1.36\nRUN sleep 600\n"))
+    pod = baseline.until("a running pod", lambda: _running(baseline, "deleted"), name="deleted")[0]
+    baseline("delete", "imagebuild", "deleted", "--wait=false")
+    baseline.until(
+        "the pod going", lambda: pod not in [p["metadata"]["name"] for p in baseline.all("pods")], seconds=45
+    )
+
+
+def _running(there: e2e.Namespace, name: str) -> list[str]:
+    return [
+        p["metadata"]["name"]
+        for p in there.pods(name)
+        if p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"]
+    ]
+
+
+def test_tags_are_filled_in_and_all_name_the_digest(home):
+    output = {"registry": {"name": "main"}, "tags": ["latest", "build-{build}", "{date}"]}
+    status = home.build(web("tagged", output=output))
+    assert status["tags"][:2] == ["latest", "build-1"]
+    assert re.fullmatch(r"20\d{6}", status["tags"][2])
+    assert {home.manifest_digest("tagged", tag) for tag in status["tags"]} == {status["digest"]}
+
+
+def test_a_name_may_be_as_long_as_kubernetes_allows(home):
+    name = ".".join(["n" * 60, "a" * 60, "m" * 60, "e" * 60, "s" * 9])
+    assert len(name) == 253
+    output = {"registry": {"name": "main"}, "repository": f"{home.name}/long"}
+    status = home.build(web(name, output=output))
+    assert home.serve(status["image"], "long") == "hello\n"
+
+
+def test_a_secret_is_there_for_its_step_and_nowhere_else(baseline):
+    word = "correct-horse-battery-staple"
+    baseline.apply(e2e.secret("login", token=word))
+    dockerfile = (
+        "FROM busybox:1.36\n"
+        "RUN --mount=type=secret,id=token cat /run/secrets/token; sha256sum /run/secrets/token | cut -c1-64 > /sum\n"
+        "RUN test ! -e /run/secrets/token\n"
+        'CMD ["cat", "/sum"]\n'
+    )
+    secrets = [{"id": "token", "secretRef": {"name": "login", "key": "token"}}]
+    status = baseline.build(e2e.image_build("secret", dockerfile, secrets=secrets))
+    assert baseline.run(status["image"], "sum").strip() == hashlib.sha256(word.encode()).hexdigest()
+    logs = baseline.logs("secret")
+    assert "RUN" in logs
+    assert word not in logs
+    assert word not in baseline.image_config("secret")
+    assert word not in str(baseline.get("imagebuild", "secret"))
+
+
+# -- the examples as they stand --
+
+
+@pytest.fixture
+def example(namespaces, strata):
+    """Applies an example in its own namespaces, which must not be there yet, and removes them."""
+    made: list[str] = []
+
+    def make(folder: str, *files: str, names: tuple[str, ...]) -> e2e.Namespace:
+        for name in names:
+            strata.ask("delete", "namespace", name, "--ignore-not-found", "--wait=true")
+        made.extend(names)
+        here = e2e.Namespace(strata, names[0])
+        here.apply(*(EXAMPLES / folder / f"{file}.yaml" for file in files))
+        return here
+
+    yield make
+    strata.ask("delete", "namespace", "--wait=true", *made)
+
+
+def test_the_example_hello_answers_in_a_restricted_namespace(example, times):
+    hello = example("hello", "namespace", "registry", "imagebuild", names=("hello",))
+    times("examples/hello, cold", hello.wait("hello")["metrics"])
+    hello.apply(EXAMPLES / "hello/pod.yaml")
+    hello("wait", "pod", "hello", "--for=condition=Ready", "--timeout=60s")
+    assert hello.answer("hello") == "Hello from an image that Kubernetes built.\n"
+    times("examples/hello, warm", hello.rebuild("hello", "1")["metrics"])
+
+
+def test_the_example_c_app_compiles_in_both_isolations(example, times):
+    app = example("c-app", "namespaces", "registry", "imagebuild", "imagebuild-userns", names=("c-app", "c-app-userns"))
+    userns = e2e.Namespace(app.k, "c-app-userns")
+    for where, isolation in ((app, "InPlace"), (userns, "UserNS")):
+        status = where.wait("c-app", seconds=240)
+        assert status["current"]["isolation"] == isolation
+        times(f"examples/c-app {isolation}, cold", status["metrics"])
+        assert where.run(status["image"]) == "Hello from a program that was compiled in a pod.\n"
+    for where, isolation in ((app, "InPlace"), (userns, "UserNS")):
+        warm = where.rebuild("c-app", "1")
+        times(f"examples/c-app {isolation}, warm", warm["metrics"])
+        assert all(step["cached"] for step in warm["steps"])
+    app.apply(EXAMPLES / "c-app/pod.yaml")
+    app("wait", "pod", "c-app", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")

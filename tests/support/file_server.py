@@ -27,11 +27,12 @@ class FileServer:
     answers: dict[str, Answer | list[Answer]]
     tls: ssl.SSLContext | None = None
     authorization: str = ""
+    host: str = "127.0.0.1"
     log: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"server_settings": self})
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = http.server.ThreadingHTTPServer((self.host, 0), handler)
         self.server.daemon_threads = True
         if self.tls:
             self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
@@ -46,7 +47,7 @@ class FileServer:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.server.server_address[1]}"
 
     def take(self, path: str) -> Answer:
         found = self.answers.get(path.partition("?")[0], Answer(status=404))

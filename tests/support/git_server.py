@@ -206,10 +206,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return body
 
 
-def server_tls(folder: Path) -> tuple[ssl.SSLContext, bytes]:
-    """A server's context for 127.0.0.1 and localhost, and the certificate (PEM) of the authority behind it."""
+def server_tls(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, bytes]:
+    """A server's context for localhost and `address`, and the certificate (PEM) of the authority behind it."""
     authority = certificates.Authority()
-    leaf = authority.leaf()
+    leaf = authority.leaf(addresses=(address,))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "server.pem").write_bytes(leaf.certificate + leaf.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
