@@ -210,6 +210,10 @@ def _out(dest: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(dest)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        with path.open("wb") as out:
+            yield out
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("wb") as out:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from strata_builder import cli, contract
-from strata_builder.cli import sources, values
+from strata_builder.cli import exports, sources, values
 
 
 def test_a_plain_name_takes_its_value_from_the_environment() -> None:
@@ -134,3 +136,14 @@ def test_an_unknown_flag_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["build", "--nosuch"])
     assert caught.value.code == contract.ExitCode.USAGE
+
+
+def test_an_output_that_is_no_plain_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with exports._out(str(pipe)) as out:
+        out.write(b"through")
+    assert os.read(read, 100) == b"through"
+    os.close(read)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
