@@ -1,0 +1,103 @@
+"""Failures that need a setting of their own: registries and namespaces that refuse. Nothing is pushed by any."""
+
+from __future__ import annotations
+
+import pytest
+
+from support import e2e
+
+DOCKERFILE = "FROM busybox:1.36\nCOPY f /f\n"
+CONTEXT = {"inline": {"f": "content"}}
+RUNS = "FROM busybox:1.36\nRUN true\n"
+
+
+@pytest.fixture(scope="module")
+def home(namespaces) -> e2e.Namespace:
+    made = namespaces("restricted", "failures")
+    made.apply(e2e.registry(0, managed=e2e.HIDDEN))
+    made.wait(e2e.REGISTRY, kind="registry")
+    return made
+
+
+def refused(home: e2e.Namespace, name: str, reason: str, *said: str, seconds: float = 60) -> None:
+    """The ImageBuild comes to Ready=False with `reason`, all of `said` is in its message, and there is no image."""
+    status = home.wait(name, "Ready", "False", reason=reason, seconds=seconds)
+    message = home.conditions(name)["Ready"]["message"]
+    assert [word for word in said if word not in message] == [], message
+    assert "digest" not in status
+    assert "image" not in status
+    assert home.conditions(name).get("LastBuildSucceeded", {}).get("status") != "True"
+
+
+DOCKERFILES = [
+    ("caret", "FROM busybox:1.36\nCOPY f\n", "DockerfileInvalid", ["Dockerfile:2", "2 | COPY f", "^"]),
+    ("typo", "FROM busybox:1.36\nCOPPY f /f\n", "DockerfileInvalid", ["Dockerfile:2", "COPPY", "COPY", "^"]),
+    ("no-file", "FROM busybox:1.36\nCOPY nothing /f\n", "SourceNotFound", ["Dockerfile:2", "COPY nothing /f", "^"]),
+    ("no-stage", "FROM busybox:1.36\nCOPY --from=9 /f /f\n", "DockerfileInvalid", ["no stage 9"]),
+    ("no-rung", RUNS, "PodRejected", ["RUN", f"{e2e.POD_SECURITY}", "restricted", "baseline"]),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "reason", "said"), DOCKERFILES, ids=[row[0] for row in DOCKERFILES])
+def test_a_dockerfile_that_cannot_be_built(home, name, text, reason, said):
+    home.apply(e2e.image_build(name, text, source=CONTEXT))
+    refused(home, name, reason, *said)
+
+
+def test_a_base_image_that_its_registry_does_not_have(home):
+    base = f"{home.status(e2e.REGISTRY, 'registry')['endpoints']['push']}/{home.name}/nothing:1"
+    home.apply(e2e.image_build("no-base", f"FROM {base}\nCOPY f /f\n", source=CONTEXT))
+    refused(home, "no-base", "BaseImageNotFound", "Dockerfile:1", f"1 | FROM {base}", "^")
+
+
+def test_a_registry_that_refuses_the_password(home):
+    """The managed Registry of the namespace, named a second time as somebody else's with a wrong password."""
+    endpoint = home.status(e2e.REGISTRY, "registry")
+    home.apply(e2e.config_map("authority", {"ca.crt": endpoint["caBundle"]}))
+    wrong = e2e.secret("wrong", username="ada", password="not-this-one")
+    home.apply(wrong | {"type": "kubernetes.io/basic-auth"})
+    home("create", "rolebinding", "strata-secret-reader", "--clusterrole=strata-secret-reader",
+         "--serviceaccount=strata-system:strata-operator")  # fmt: skip
+    external = {
+        "host": endpoint["endpoints"]["push"],
+        "caBundle": {"configMapRef": {"name": "authority"}},
+        "credentials": {"secretRef": {"name": "wrong"}},
+    }
+    body = e2e.registry(0, "theirs")
+    body["spec"] = {"external": external}
+    home.apply(body)
+    home.wait("theirs", "Ready", "False", kind="registry", seconds=30)
+    said = home.conditions("theirs", "registry")["Ready"]["message"]
+    assert "refuses user ada" in said
+    output = {"registry": {"name": "theirs"}}
+    home.apply(e2e.image_build("password", DOCKERFILE, source=CONTEXT, output=output))
+    home.wait("password", "Ready", "Unknown", reason="RegistryNotReady", seconds=30)
+    assert "refuses user ada" in home.conditions("password")["Ready"]["message"]
+    assert home.jobs("password") == []
+    assert "not-this-one" not in str(home.status("password")) + said
+
+
+def test_a_quota_that_leaves_no_room(namespaces):
+    there = namespaces("restricted", "quota")
+    there.apply(e2e.registry(0, managed=e2e.HIDDEN))
+    there.wait(e2e.REGISTRY, kind="registry")
+    there("create", "quota", "few", "--hard=pods=1")
+    there.until("the quota counts", lambda: there.get("quota", "few").get("status", {}).get("used"))
+    there.apply(e2e.image_build("crowded", DOCKERFILE, source=CONTEXT))
+    refused(there, "crowded", "QuotaExceeded", "quota", "pods=1")
+    there("delete", "quota", "few")
+
+
+def test_a_repository_that_is_longer_than_registries_take(home):
+    name = ".".join(["n" * 60, "a" * 60, "m" * 60, "e" * 60, "s" * 9])
+    home.apply(e2e.image_build(name, DOCKERFILE, source=CONTEXT))
+    refused(home, name, "InvalidSpec", "repositoryTemplate", "255", "spec.output.repository")
+
+
+def test_a_tag_that_becomes_none_when_it_is_filled_in(home):
+    output = {"registry": {"name": "main"}, "tags": ["x" * 125 + "{build}{build}{build}{build}"]}
+    answer = home.ask("create", "-f", "-", body=e2e.image_build("tag", DOCKERFILE, source=CONTEXT, output=output))
+    if answer.code:
+        assert "spec.output.tags" in answer.err
+    else:
+        refused(home, "tag", "InvalidSpec", "tag")
