@@ -70,7 +70,7 @@ def test_an_edit_supersedes_the_build_that_runs(baseline):
     results = {b["number"]: (b["result"], b["reason"]) for b in status["builds"]}
     assert results[1][0] == "Cancelled" or "Superseded" in results[1], results
     assert results[2][0] == "Succeeded"
-    assert not _running(baseline, "edited")
+    baseline.until("no running pod", lambda: not _running(baseline, "edited"), name="edited")
 
 
 def test_a_suspended_build_waits_and_goes_on(home):
