@@ -1,10 +1,14 @@
-"""Failures that need a setting of their own: registries and namespaces that refuse. Nothing is pushed by any."""
+"""Failures that need a setting of their own: git, registries and namespaces that refuse. Nothing is pushed by any."""
 
 from __future__ import annotations
 
+import tarfile
+import tempfile
+from pathlib import Path
+
 import pytest
 
-from support import e2e
+from support import e2e, file_server, git_server
 
 DOCKERFILE = "FROM busybox:1.36\nCOPY f /f\n"
 CONTEXT = {"inline": {"f": "content"}}
@@ -48,6 +52,26 @@ def test_a_base_image_that_its_registry_does_not_have(home):
     base = f"{home.status(e2e.REGISTRY, 'registry')['endpoints']['push']}/{home.name}/nothing:1"
     home.apply(e2e.image_build("no-base", f"FROM {base}\nCOPY f /f\n", source=CONTEXT))
     refused(home, "no-base", "BaseImageNotFound", "Dockerfile:1", f"1 | FROM {base}", "^")
+
+
+@pytest.mark.parametrize("revision", ["no-such-branch", "v9"])
+def test_a_git_revision_that_is_not_there(home, here, revision):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        git_server.Repository.make(Path(folder)).commit({"Dockerfile": DOCKERFILE, "f": "x"})
+        with git_server.HttpServer(Path(folder), host=here) as server:
+            name = "revision-" + revision.rpartition("/")[2]
+            git = {"url": f"{server.url}/app.git", "revision": revision}
+            home.apply(e2e.image_build(name, source={"git": git}))
+            refused(home, name, "ReferenceNotFound", revision, server.url)
+
+
+def test_a_context_that_is_larger_than_the_limit_is_not_written(home, here):
+    head = tarfile.TarInfo("huge")
+    head.size = 2**40
+    answer = file_server.Answer(head.tobuf() + bytes(4096))
+    with file_server.FileServer({"/huge.tar": answer}, host=here) as server:
+        home.apply(e2e.image_build("huge", DOCKERFILE, source={"archive": {"url": f"{server.url}/huge.tar"}}))
+        refused(home, "huge", "InvalidSpec", "larger than", "builds.contextLimit")
 
 
 def test_a_registry_that_refuses_the_password(home):
