@@ -20,6 +20,7 @@
          +- TlsFailed              a certificate that is not trusted
          +- Unavailable            retried: 429, 5xx, no connection
              +- ReadOnly           405 of a write: the registry is under maintenance
+             +- Unconfirmed        a mirror lacks it, and its upstream, which would know, cannot be asked
 
 Which class an answer becomes, and whether a repetition may help, is decided by the tables below and nowhere else.
 """
@@ -130,6 +131,10 @@ class Unavailable(RegistryError):
 
 
 class ReadOnly(Unavailable):
+    pass
+
+
+class Unconfirmed(Unavailable):
     pass
 
 

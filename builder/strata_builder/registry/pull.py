@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from strata_builder import errors as build_errors
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import image as images
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A mirror that answers so is passed over; only the upstream's own word counts.
 _ASK_NEXT = (errors.RegistryError, oci_errors.PlatformMissing, oci_errors.ImageInvalid)
+#: What a mirror says that was reached and does not have what is asked for.
+_LACKS = (errors.NotFound, oci_errors.PlatformMissing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +57,41 @@ class ResolvedImage:
 
 def resolve_image(reference: Reference, platform: platforms.Platform, registries: Registries) -> ResolvedImage:
     """Raises NotFound, Unauthorized, Denied, PlatformMissing, ImageInvalid, Unavailable: the upstream's answer, with
-    what mirrors said."""
+    what mirrors said; Unconfirmed where a mirror lacks the image and the upstream cannot be asked."""
     *mirrored, upstream = registries.sources(reference.host, reference.repository)
-    said: list[str] = []
+    passed: list[tuple[Registry, build_errors.BuildError]] = []
     for registry, repository in mirrored:
         try:
             return _resolve(reference, platform, registry, repository)
         except _ASK_NEXT as e:
-            said.append(f"mirror {registry.host}: {e.message}")
+            passed.append((registry, e))
     try:
         return _resolve(reference, platform, *upstream)
-    except _ASK_NEXT as e:
-        if said:
-            e.message = "; ".join([e.message, *said])
+    except errors.Unavailable as e:
+        lacking = [registry.host for registry, said in passed if isinstance(said, _LACKS)]
+        if lacking:
+            raise _unconfirmed(reference, lacking, _with_mirrors(e, passed)) from e
+        e.message = _with_mirrors(e, passed)
         raise
+    except _ASK_NEXT as e:
+        e.message = _with_mirrors(e, passed)
+        raise
+
+
+def _with_mirrors(upstream: build_errors.BuildError, passed: Sequence[tuple[Registry, build_errors.BuildError]]) -> str:
+    return "; ".join([upstream.message, *(f"mirror {registry.host}: {said.message}" for registry, said in passed)])
+
+
+def _unconfirmed(reference: Reference, lacking: Sequence[str], said: str) -> errors.Unconfirmed:
+    """The absence at a mirror may be an outage of its own way to the upstream, so it is no proof."""
+    mirrors, upstream = " and ".join(lacking), reference.host
+    return errors.Unconfirmed(
+        f"not found at the mirror {mirrors}, and {upstream} itself cannot be asked: {said}",
+        host=upstream,
+        repository=reference.repository,
+        hint=f"check the name {reference.familiar}; if it is right, bring the image to {mirrors}, or let the mirror or "
+        f"this machine reach {upstream}",
+    )
 
 
 def _resolve(reference: Reference, platform: platforms.Platform, registry: Registry, repository: str) -> ResolvedImage:

@@ -10,6 +10,8 @@ import threading
 
 import pytest
 
+from strata_builder import errors as build_errors
+from strata_builder.engine import images
 from strata_builder.oci import digest, image, mediatypes
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci.image import Descriptor, History, Image, LayerRef
@@ -681,6 +683,64 @@ def test_when_nobody_has_the_image_everybody_is_named(registries):
             pull.resolve_image(Reference.parse(f"{upstream.host}/x:1"), AMD64, found)
     assert upstream.host in str(caught.value)
     assert f"mirror {mirror.host}" in str(caught.value)
+
+
+def free_host() -> str:
+    """Where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+REFUSED, AUTH, BROKEN = Answer(404), Answer(401, headers={"WWW-Authenticate": "Basic"}), Answer(503)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "upstream", "kind"),
+    [
+        pytest.param(REFUSED, REFUSED, errors.NotFound, id="both lack it"),
+        pytest.param(BROKEN, REFUSED, errors.NotFound, id="the upstream lacks it, the mirror is down"),
+        pytest.param(BROKEN, AUTH, errors.Unauthorized, id="the upstream refuses, the mirror is down"),
+        pytest.param(REFUSED, BROKEN, errors.Unconfirmed, id="the mirror lacks it, the upstream is down"),
+        pytest.param(REFUSED, None, errors.Unconfirmed, id="the mirror lacks it, nobody listens at the upstream"),
+        pytest.param(AUTH, BROKEN, errors.Unavailable, id="the mirror refuses, the upstream is down"),
+        pytest.param(BROKEN, BROKEN, errors.Unavailable, id="both are down"),
+    ],
+)
+def test_only_the_upstream_or_a_mirror_beside_it_says_that_an_image_is_missing(registries, mirror, upstream, kind):
+    with FakeRegistry() as behind, FakeRegistry() as front:
+        front.fault("GET", "/manifests/", mirror)
+        if upstream is not None:
+            behind.fault("GET", "/manifests/", upstream)
+        host = behind.host if upstream is not None else free_host()
+        found = registries(host, mirrors=((host, f"http://{front.host}"),))
+        with pytest.raises(errors.RegistryError) as caught:
+            pull.resolve_image(Reference.parse(f"{host}/x:1"), AMD64, found)
+    assert type(caught.value) is kind
+    assert host in caught.value.message
+    assert f"mirror {front.host}" in caught.value.message
+
+
+def test_an_absence_that_nobody_can_confirm_is_retried_and_tells_both_facts(registries):
+    host = free_host()
+    with FakeRegistry() as front:
+        found = registries(host, mirrors=((host, f"http://{front.host}"),))
+        with pytest.raises(build_errors.RegistryUnavailable) as caught:
+            images.RegistryImages(found).resolve(f"{host}/x:nosuch", AMD64)
+    assert caught.value.retryable
+    assert f"not found at the mirror {front.host}, and {host} itself cannot be asked" in caught.value.message
+    assert "answered 404" in caught.value.message
+    assert "refused" in caught.value.message
+    assert "check the name" in caught.value.hint
+
+
+def test_a_missing_platform_at_a_mirror_is_no_proof_while_the_upstream_is_away(registries):
+    host = free_host()
+    with FakeRegistry() as front:
+        front.add_manifest("x", Index(()).to_bytes(), mediatypes.OCI_INDEX, "1")
+        found = registries(host, mirrors=((host, f"http://{front.host}"),))
+        with pytest.raises(errors.Unconfirmed, match="no platform at all"):
+            pull.resolve_image(Reference.parse(f"{host}/x:1"), AMD64, found)
 
 
 def test_an_artifact_is_no_base_image(fake, registries):
