@@ -101,13 +101,14 @@ class BuildId:
 
 @dataclass(frozen=True, slots=True)
 class GitSource:
-    """`commit` is what the operator resolved `revision` to, empty if it could not look."""
+    """`commit` is what the operator resolved `revision` to, empty if it could not look. Without `submodules` their
+    folders stay empty."""
 
     url: str
     revision: str = ""
     commit: str = ""
     path: str = ""
-    submodules: bool = False
+    submodules: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,24 @@
-"""One commit of a git repository as a folder: only that commit's files, with git's two modes and without `.git`."""
+"""One commit of a git repository as a folder: only that commit's files, with git's two modes and without `.git`.
+
+Submodules are fetched one by one in the same way, by the commits that the tree names: `git submodule` is never run, so
+nothing that a repository says becomes a setting or a program.
+"""
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import gitfaults, gitprogram, gitref, gitremote, limits
+from strata_builder.context import gitfaults, gitprogram, gitref, gitremote, gittree, limits, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
+from strata_builder.layers import folders
 
 DEFAULT_LIMIT: Final = 2 << 30
 _EVERYTHING: Final = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
@@ -38,19 +45,17 @@ def fetch(
 ) -> Checkout:
     """The commit `source.commit`, else where `source.revision` stands now, below `dest`, which is empty or absent.
 
-    `limit` is the most bytes that may arrive, and that the files may have; `timeout` is in seconds; `local` allows
-    file:// URLs. Raises InvalidSpec, SourceNotFound, SourceAuthFailed, ReferenceNotFound, SourceUnavailable,
-    StorageLimitExceeded; what has arrived by then is the caller's to remove.
+    `limit` is the most bytes that may arrive, and that the files may have, those of submodules included; `timeout` is in
+    seconds; `local` allows file:// URLs, but not of submodules. Raises InvalidSpec, SourceNotFound, SourceAuthFailed,
+    ReferenceNotFound, SourceUnavailable, StorageLimitExceeded; what has arrived by then is the caller's to remove.
     """
     url = gitref.parse_url(source.url, local=local)
     source = replace(source, path=gitref.check_folder(source.path))
     gitref.check_revision(source.revision)
-    if source.submodules:
-        raise errors.NotSupported("submodules of a git source are not supported yet", hint="set submodules: false")
     if source.commit and not gitref.is_commit(source.commit):
         raise errors.InvalidSpec(f"{gitref.shown(source.commit)!r} is not a whole commit")
     with gitprogram.session(url, credentials or ANONYMOUS, settings, timeout=timeout) as session:
-        return _Fetch(session, source, dest, limits.Budget(limit)).run(keep_git_dir)
+        return _Fetch(session, source, dest, limits.Budget(limit), settings).run(keep_git_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +64,22 @@ class _Fetch:
     source: GitSource
     dest: Path
     budget: limits.Budget
+    settings: gitprogram.Settings
+    depth: int = 0
+    number: Iterator[int] = field(default_factory=itertools.count)  # of submodules, counted over all of the source
 
     def run(self, keep_git_dir: bool) -> Checkout:
-        commit = self._wanted()
-        algorithm = "sha256" if len(commit) == 64 else "sha1"
-        self.dest.mkdir(parents=True, exist_ok=True)
-        self._git("init", "--quiet", "--template=", f"--object-format={algorithm}", ".")
-        commit = self._bring(commit)
-        self._check_folder(commit)
-        self._check_size(commit)
-        self._write_files(commit)
-        result = self._describe(commit)
-        self._finish(keep_git_dir, commit)
+        tree = self._bring(self._wanted())
+        inside = self._check_folder(tree)
+        wanted = [inside] if inside else self._measure(tree)
+        known = tree.declared() if wanted else {}
+        self._write_files(tree, inside.path if inside else self.source.path)
+        result = self._describe(tree)
+        self._finish(keep_git_dir, tree)
+        for entry in wanted:
+            self._bring_submodule(entry, known)
+        if not (self.dest / self.source.path).is_dir():
+            raise self._no_folder("lies in a submodule that is not to be fetched (update = none)", tree)
         return Checkout(self.dest / self.source.path, result)
 
     def _wanted(self) -> str:
@@ -80,15 +89,19 @@ class _Fetch:
 
     # bringing
 
-    def _bring(self, commit: str) -> str:
+    def _bring(self, commit: str) -> gittree.CommitTree:
         """Fetches `commit` alone; with all history from a server that gives no commit by its name."""
+        algorithm = "sha256" if len(commit) == 64 else "sha1"
+        self.dest.mkdir(parents=True, exist_ok=True)
+        tree = gittree.CommitTree(self.session, self.dest, commit)
+        tree.git("init", "--quiet", "--template=", f"--object-format={algorithm}", ".")
         try:
             self._fetch("--depth=1", commit)
         except gitprogram.GitFailed as e:
             if not gitfaults.refuses_shallow(e.stderr):
                 raise self.session.explain(e) from None
             self._fetch_everything()
-        return self._peel(commit)
+        return replace(tree, commit=self._peel(commit))
 
     def _fetch_everything(self) -> None:
         try:
@@ -123,73 +136,94 @@ class _Fetch:
 
     # checking before anything is written
 
-    def _check_folder(self, commit: str) -> None:
-        if not self.source.path:
-            return
-        try:
-            kind = self._git("cat-file", "-t", f"{commit}:{self.source.path}").strip()
-        except (errors.BuildError, gitprogram.GitFailed):
-            kind = b""
-        if kind != b"tree":
-            what = "is not a folder" if kind else "does not exist"
-            raise errors.SourceNotFound(
-                f"the path {self.source.path!r} {what} in {self.session.url} at {commit[:12]}",
-                hint="a path through a symlink is not followed; write the folder's own path",
-            )
+    def _check_folder(self, tree: gittree.CommitTree) -> submodules.Entry | None:
+        """The submodule in which the folder lies, if it lies in one. Raises SourceNotFound if it is nowhere."""
+        path = self.source.path
+        kind = tree.type_of(path) if path else b"tree"
+        if kind == b"tree":
+            return None
+        if self.source.submodules and (inside := tree.submodule_on(path)):
+            return inside
+        raise self._no_folder("is not a folder" if kind else "does not exist", tree)
 
-    def _check_size(self, commit: str) -> None:
-        listing = self._git("ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", *self._pathspec())
-        for size in _sizes(listing):
+    def _no_folder(self, what: str, tree: gittree.CommitTree) -> errors.SourceNotFound:
+        return errors.SourceNotFound(
+            f"the path {self.source.path!r} {what} in {self.session.url} at {tree.commit[:12]}",
+            hint="a path through a symlink is not followed; write the folder's own path",
+        )
+
+    def _measure(self, tree: gittree.CommitTree) -> list[submodules.Entry]:
+        """Counts what is going to be written; gives the submodules that are wanted."""
+        found = tree.below(*([self.source.path] if self.source.path else []))
+        for entry in found:
             self.budget.entry()
-            self.budget.take(size)
+            self.budget.take(entry.size)
+        return [entry for entry in found if entry.is_submodule] if self.source.submodules else []
 
-    def _pathspec(self) -> list[str]:
-        return [self.source.path] if self.source.path else []
+    # submodules
+
+    def _bring_submodule(self, entry: submodules.Entry, known: dict[str, submodules.Declared]) -> None:
+        url = submodules.url_of(entry.path, known, self.session.url)
+        if url is None:
+            return
+        if self.depth >= submodules.MAX_DEPTH or next(self.number) >= submodules.MAX_COUNT:
+            raise errors.InvalidSpec(
+                f"{self.session.url} has more than {submodules.MAX_COUNT} submodules, or more than "
+                f"{submodules.MAX_DEPTH} within each other",
+                hint="leave submodules out (?submodules=false in the URL, submodules: false)",
+            )
+        self._check_place(entry.path)
+        inside = self.source.path[len(entry.path) + 1 :] if self._holds_folder(entry.path) else ""
+        source = GitSource(url.address, commit=entry.name, path=inside)
+        try:
+            self._fetch_submodule(url, source, self.dest / entry.path)
+        except errors.BuildError as e:
+            e.message = f"submodule {entry.path!r}: {e.message}"
+            raise
+
+    def _holds_folder(self, path: str) -> bool:
+        return f"{self.source.path}/".startswith(f"{path}/")
+
+    def _check_place(self, path: str) -> None:
+        """An empty folder of its own, reached through no link: a tree that no git wrote may hold one on the way."""
+        try:
+            with folders.Folders(self.dest) as below:
+                below.fd(path.encode("utf-8", "surrogateescape"))
+            is_empty = not any((self.dest / path).iterdir())
+        except OSError:
+            is_empty = False
+        if not is_empty:
+            raise errors.InvalidSpec(f"the submodule at {path!r} of {self.session.url} has no folder of its own")
+
+    def _fetch_submodule(self, url: gitref.GitUrl, source: GitSource, dest: Path) -> None:
+        credentials = submodules.credentials_for(url, self.session.url, self.session.credentials)
+        settings = replace(self.settings, pinned="")
+        left = max(self.session.deadline - time.monotonic(), 1.0)
+        with gitprogram.session(url, credentials, settings, timeout=left) as session:
+            inner = _Fetch(session, source, dest, self.budget, settings, self.depth + 1, self.number)
+            inner.run(keep_git_dir=False)
 
     # writing
 
-    def _write_files(self, commit: str) -> None:
-        """The whole index is read, so that attributes above the sub-folder count; only its own files are written."""
-        self._git("read-tree", "--reset", commit)
-        pathspec = [f":(top,literal){path}" for path in self._pathspec()]
-        names = self._git("ls-files", "-z", "--", *pathspec)
-        self._git("checkout-index", "--quiet", "--force", "-u", "-z", "--stdin", stdin=names)
-        (self.dest / self.source.path).mkdir(parents=True, exist_ok=True)
+    def _write_files(self, tree: gittree.CommitTree, path: str) -> None:
+        """The whole index is read, so that attributes above `path` count; only what lies there is written."""
+        tree.git("read-tree", "--reset", tree.commit)
+        names = tree.git("ls-files", "-z", "--", *([f":(top,literal){path}"] if path else []))
+        tree.git("checkout-index", "--quiet", "--force", "-u", "-z", "--stdin", stdin=names)
+        (self.dest / path).mkdir(parents=True, exist_ok=True)
 
-    def _describe(self, commit: str) -> SourceResult:
+    def _describe(self, tree: gittree.CommitTree) -> SourceResult:
         form = "--format=%s%x00%an%x00%ct"
-        output = self._git("log", "-1", "--no-show-signature", "--encoding=UTF-8", form, commit)
-        message, author, time = output.decode("utf-8", "replace").rstrip("\n").split("\0")
-        return SourceResult(self.source.revision, commit, _line(message), _line(author), int(time or 0))
+        output = tree.git("log", "-1", "--no-show-signature", "--encoding=UTF-8", form, tree.commit)
+        message, author, written = output.decode("utf-8", "replace").rstrip("\n").split("\0")
+        return SourceResult(self.source.revision, tree.commit, _line(message), _line(author), int(written or 0))
 
-    def _finish(self, keep_git_dir: bool, commit: str) -> None:
+    def _finish(self, keep_git_dir: bool, tree: gittree.CommitTree) -> None:
         if keep_git_dir:
-            self._git("update-ref", "--no-deref", "HEAD", commit)
-            self._git("config", "remote.origin.url", self.session.url.address)
+            tree.git("update-ref", "--no-deref", "HEAD", tree.commit)
+            tree.git("config", "remote.origin.url", self.session.url.address)
         else:
             shutil.rmtree(self.dest / ".git")
-
-    def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        try:
-            return self.session.run(*arguments, cwd=self.dest, stdin=stdin)
-        except gitprogram.GitFailed as e:
-            raise _local_failure(e, self.session) from None
-
-
-def _local_failure(failure: gitprogram.GitFailed, session: gitprogram.Session) -> errors.BuildError:
-    """After the fetch nothing depends on the remote any more: what fails now is the disk, or a broken repository."""
-    said = gitfaults.last_lines(session.credentials.redact(failure.stderr))
-    if "No space left" in failure.stderr:
-        return errors.StorageLimitExceeded(f"there is no space to check out {session.url}: {said}")
-    return errors.SourceNotFound(f"cannot check out {session.url}: {said}")
-
-
-def _sizes(listing: bytes) -> Iterator[int]:
-    """Of the records `mode type object size<TAB>path`; a submodule has no size."""
-    for record in listing.split(b"\0"):
-        size = record.partition(b"\t")[0].rpartition(b" ")[2]
-        if record:
-            yield int(size) if size.isdigit() else 0
 
 
 def _line(text: str) -> str:

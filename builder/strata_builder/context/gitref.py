@@ -122,7 +122,7 @@ def parse_context(text: str) -> GitSource | None:
     """A build context on a command line, `URL[#REVISION[:FOLDER]]`; None if it is no git URL (a folder, an archive).
 
     As `docker build` takes it: an http(s) URL counts if its path ends in .git; `?ref=`, `?branch=`, `?tag=`,
-    `?commit=` and `?subdir=` may replace the fragment. Raises InvalidSpec.
+    `?commit=` and `?subdir=` may replace the fragment, and `?submodules=false` leaves submodules out. Raises InvalidSpec.
     """
     url, _, fragment = text.partition("#")
     if re.match(r"github\.com/[^/]+/[^/]+", url):
@@ -146,7 +146,7 @@ def _is_git(url: str) -> bool:
 
 
 def _with_query(source: GitSource, query: dict[str, str]) -> GitSource:
-    if unknown := sorted(query.keys() - {"ref", "branch", "tag", "commit", "subdir"}):
+    if unknown := sorted(query.keys() - {"ref", "branch", "tag", "commit", "subdir", "submodules"}):
         raise errors.NotSupported(f"{shown(source.url)}: the option ?{shown(unknown[0])}= of a git URL is not known")
     named = [f"refs/heads/{query['branch']}"] if query.get("branch") else []
     named += [f"refs/tags/{query['tag']}"] if query.get("tag") else []
@@ -156,4 +156,16 @@ def _with_query(source: GitSource, query: dict[str, str]) -> GitSource:
         raise errors.InvalidSpec(
             f"{shown(source.url)}: give one of ref, branch and tag, and the commit with all its characters"
         )
-    return replace(source, revision=(named or [""])[0], commit=commit, path=query.get("subdir") or source.path)
+    return replace(
+        source,
+        revision=(named or [""])[0],
+        commit=commit,
+        path=query.get("subdir") or source.path,
+        submodules=_flag(source, "submodules", query.get("submodules") or "true"),
+    )
+
+
+def _flag(source: GitSource, name: str, value: str) -> bool:
+    if value not in ("true", "false", "1", "0"):
+        raise errors.InvalidSpec(f"{shown(source.url)}: ?{name}= is true or false, not {shown(value)!r}")
+    return value in ("true", "1")

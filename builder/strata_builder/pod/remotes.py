@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def _pinned(source: GitSource, checksum: str) -> GitSource:
     """--checksum of a repository is its commit."""
     if checksum and not gitref.is_commit(checksum):
         raise errors.InvalidSpec(f"--checksum={checksum!r} is not a whole commit")
-    return GitSource(source.url, source.revision, checksum or source.commit, source.path)
+    return dataclasses.replace(source, commit=checksum or source.commit)
 
 
 def _source(place: Path) -> selecting.Source:

@@ -51,7 +51,7 @@ def file_keys(wanted: spec.Spec) -> tuple[tuple[str, str], ...]:
 def _source(wanted: spec.Spec, job: questions.Job) -> contract.Source:
     git, archive = wanted.git, wanted.archive
     return contract.Source(
-        git=contract.GitSource(git.url, git.revision, job.commit, git.path) if git else None,
+        git=contract.GitSource(git.url, git.revision, job.commit, git.path, git.submodules) if git else None,
         archive=contract.ArchiveSource(archive.url, archive.sha256) if archive else None,
         files=file_keys(wanted),
         files_folder=bool(wanted.config_map),

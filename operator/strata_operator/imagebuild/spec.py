@@ -33,6 +33,7 @@ class Git:
     revision: str = ""
     path: str = ""
     secret: str = ""
+    submodules: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,8 @@ def _git(source: Mapping[str, Any] | None) -> Git | None:
     if not source:
         return None
     path = _inner("spec.source.git.path", source.get("path", ""))
-    return Git(source["url"], source.get("revision", ""), path, (source.get("secretRef") or {}).get("name", ""))
+    secret = (source.get("secretRef") or {}).get("name", "")
+    return Git(source["url"], source.get("revision", ""), path, secret, source.get("submodules", True))
 
 
 def _archive(source: Mapping[str, Any] | None) -> Archive | None:

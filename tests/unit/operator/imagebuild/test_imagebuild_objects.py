@@ -204,6 +204,14 @@ def test_the_request_is_whole_and_holds_no_secret():
     assert decoded.timeout_seconds == 600
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"submodules": True}, True), ({"submodules": False}, False)])
+def test_submodules_are_fetched_unless_the_spec_says_otherwise(given, expected):
+    found = made("Layers", source={"git": {"url": "https://host.example/a.git", **given}})
+    git = contract.decode_request(found.config_maps[0]["data"]["request.json"]).source.git
+    assert git is not None
+    assert git.submodules is expected
+
+
 def test_inline_files_reach_the_pod_under_keys_that_config_maps_allow():
     files = {"index.html": "Hello", "conf/app ü.ini": "x=1"}
     found = made("Layers", source={"inline": files}, dockerfile={"path": "conf/D"})
