@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from strata_operator import cache, kube, metrics, names, queue, settings
+from strata_operator import cache, certificates, kube, metrics, names, queue, settings
 
 #: (kind of queue, key) pairs to look at because of an object.
 Wakes = Callable[[kube.Object], Iterable[tuple[str, names.Key]]]
@@ -33,10 +33,15 @@ class Controller:
 
 
 class Frame:
-    """What every controller is given. Its parts are whole only once the operator runs."""
+    """What every controller is given. Its parts are whole only once the operator runs.
+
+    `authorities` (PEM) are the chart's, which the operator trusts beside the system's. Raises ValueError or OSError for
+    a file of them that cannot be used.
+    """
 
     def __init__(self, options: settings.Settings, counters: metrics.Metrics, client: kube.Kube) -> None:
         self.settings = options
+        self.authorities = certificates.read(options.ca_bundle_file)
         self.metrics = counters
         self.kube = client
         self.cache = cache.Cache(self._notice)

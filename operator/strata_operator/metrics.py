@@ -22,6 +22,7 @@ strata_build_info                   always 1; the version is a label
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import prometheus_client as prometheus
@@ -29,6 +30,7 @@ import prometheus_client as prometheus
 import strata_operator
 
 _BUILD_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+_PHASE_BUCKETS: Final = (0.1, 0.25, 0.5, *_BUILD_BUCKETS)
 _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -39,57 +41,49 @@ class Metrics:
     """All metrics of one operator, as `render` gives them."""
 
     def __init__(self) -> None:
-        self.registry = registry = prometheus.CollectorRegistry()
         # In OpenMetrics a counter strata_builds_total is the family strata_builds, and one registry refuses a gauge of
         # that name beside it. In the text format that is served they are two names.
-        self._beside = prometheus.CollectorRegistry()
-        counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
-        self.builds_total = counter(
-            "strata_builds_total", "Builds that ended.", ["result", "reason"], registry=registry
+        self.registry, self._beside = prometheus.CollectorRegistry(), prometheus.CollectorRegistry()
+        new, beside = _Maker(self.registry), _Maker(self._beside)
+        self.builds_total = new.counter("builds_total", "Builds that ended.", "result", "reason")
+        self.build_duration = new.histogram(
+            "build_duration_seconds", "From the start of a build to its result.", _BUILD_BUCKETS, "result", "isolation"
         )
-        self.build_duration = histogram(
-            "strata_build_duration_seconds",
-            "Time from the start of a build to its result.",
-            ["result", "isolation"],
-            buckets=_BUILD_BUCKETS,
-            registry=registry,
+        self.build_phase = new.histogram(
+            "build_phase_seconds", "queue, pod_start, fetch, build or push.", _PHASE_BUCKETS, "phase"
         )
-        self.build_phase = histogram(
-            "strata_build_phase_seconds",
-            "Time of one phase of a build: queue, pod_start, fetch, build, push.",
-            ["phase"],
-            buckets=(0.1, 0.25, 0.5, *_BUILD_BUCKETS),
-            registry=registry,
+        self.builds = beside.gauge("builds", "Builds now.", "state")
+        self.cache_lookups = new.counter("cache_lookups_total", "Build steps looked up in the cache.", "result")
+        self.pulled_bytes = new.counter("pulled_bytes_total", "Bytes that builders read from registries.")
+        self.pushed_bytes = new.counter("pushed_bytes_total", "Bytes that builders wrote to registries.")
+        self.registries = new.gauge("registries", "Registries now.", "ready")
+        self.reconciles = new.counter("reconcile_total", "Reconciles that ended.", "kind", "result")
+        self.reconcile_seconds = new.histogram(
+            "reconcile_seconds", "Duration of a reconcile.", _RECONCILE_BUCKETS, "kind"
         )
-        self.builds = gauge("strata_builds", "Builds now.", ["state"], registry=self._beside)
-        self.cache_lookups = counter(
-            "strata_cache_lookups_total", "Build steps looked up in the cache.", ["result"], registry=registry
+        self.queue_depth = new.gauge("queue_depth", "Keys that wait for a worker.", "kind")
+        self.kube_requests = new.counter("kube_requests_total", "Requests to the API server.", "verb", "code")
+        self.leader = new.gauge("leader", "1 while this process does the work.")
+        new.gauge("build_info", "Always 1; the version is a label.", "version").labels(strata_operator.__version__).set(
+            1
         )
-        self.pulled_bytes = counter(
-            "strata_pulled_bytes_total", "Bytes that builders read from registries.", registry=registry
-        )
-        self.pushed_bytes = counter(
-            "strata_pushed_bytes_total", "Bytes that builders wrote to registries.", registry=registry
-        )
-        self.registries = gauge("strata_registries", "Registries now.", ["ready"], registry=registry)
-        self.reconciles = counter(
-            "strata_reconcile_total", "Reconciles that ended.", ["kind", "result"], registry=registry
-        )
-        self.reconcile_seconds = histogram(
-            "strata_reconcile_seconds",
-            "Duration of a reconcile.",
-            ["kind"],
-            buckets=_RECONCILE_BUCKETS,
-            registry=registry,
-        )
-        self.queue_depth = gauge("strata_queue_depth", "Keys that wait for a worker.", ["kind"], registry=registry)
-        self.kube_requests = counter(
-            "strata_kube_requests_total", "Requests to the API server.", ["verb", "code"], registry=registry
-        )
-        self.leader = gauge("strata_leader", "1 while this process does the work.", registry=registry)
-        info = gauge("strata_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
-        info.labels(strata_operator.__version__).set(1)
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
         return prometheus.generate_latest(self.registry) + prometheus.generate_latest(self._beside)
+
+
+class _Maker:
+    """Makes metrics with the prefix strata_ in one registry."""
+
+    def __init__(self, registry: prometheus.CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
+        return prometheus.Counter(f"strata_{name}", text, labels, registry=self._registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> prometheus.Gauge:
+        return prometheus.Gauge(f"strata_{name}", text, labels, registry=self._registry)
+
+    def histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> prometheus.Histogram:
+        return prometheus.Histogram(f"strata_{name}", text, labels, buckets=buckets, registry=self._registry)

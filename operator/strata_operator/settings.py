@@ -1,17 +1,19 @@
 """What can be set from outside: environment variables with the prefix STRATA_, read once, into one frozen value.
 
-A field `max_builds` is set by STRATA_MAX_BUILDS. Lists are comma separated, and so are the `key=value` pairs of maps.
+A field `max_builds` is set by STRATA_MAX_BUILDS. Lists are comma separated, and so are the `key=value` pairs of maps;
+switches are true or false; what has an inner structure is JSON.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
-import types
+import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from strata_operator.names import OPERATOR
@@ -24,6 +26,21 @@ _BUILD_REQUESTS: Final = {"cpu": "100m", "memory": "256Mi", "ephemeral-storage":
 _BUILD_LIMITS: Final = {"memory": "2Gi", "ephemeral-storage": "20Gi"}
 _HELPER_REQUESTS: Final = {"cpu": "50m", "memory": "96Mi", "ephemeral-storage": "256Mi"}
 _HELPER_LIMITS: Final = {"memory": "1Gi", "ephemeral-storage": "20Gi"}
+
+
+#: Fields of an ImageBuild's spec.pod that the chart can give a default to; its resources have settings of their own.
+POD_FIELDS: Final = frozenset(
+    {
+        "affinity",
+        "annotations",
+        "imagePullSecrets",
+        "labels",
+        "nodeSelector",
+        "priorityClassName",
+        "runtimeClassName",
+        "tolerations",
+    }
+)
 
 
 class SettingsError(ValueError):
@@ -51,6 +68,11 @@ def _cidrs(value: tuple[str, ...]) -> str | None:
     return None
 
 
+def _pod_fields(value: Mapping[str, Any]) -> str | None:
+    unknown = sorted(value.keys() - POD_FIELDS)
+    return f"unknown field {unknown[0]!r}; known are {', '.join(sorted(POD_FIELDS))}" if unknown else None
+
+
 def _urls(value: Mapping[str, str]) -> str | None:
     bad = [url for url in value.values() if not url.startswith(("http://", "https://"))]
     return f"{bad[0]!r} must begin with http:// or https://" if bad else None
@@ -62,6 +84,7 @@ class Settings:
 
     namespace: str  # where the operator runs; in a pod it is known without the variable
     service_account: str = OPERATOR  # for the commands that the status shows
+    pod_name: str = ""  # of this very pod: who holds the Lease; empty outside a cluster
     listen: str = "0.0.0.0:8080"
     log_format: str = _option("json", _one_of("json", "plain"))
     log_level: str = _option("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -73,6 +96,7 @@ class Settings:
     # Registries
     registry_image: str = "docker.io/library/registry:3"
     registry_recheck_seconds: float = _option(60.0, _at_least(1))  # drift, credentials and probe of a Ready Registry
+    node_proxy: bool = True  # whether the chart runs node proxies at all
     node_proxy_namespace: str = "strata-node-proxy"
     node_proxy_config_map: str = "strata-node-proxy"
     node_cidrs: tuple[str, ...] = _option((), _cidrs)  # addresses from which kubelets' node proxies reach registries
@@ -91,6 +115,7 @@ class Settings:
     build_limits: Mapping[str, str] = field(default_factory=lambda: dict(_BUILD_LIMITS))
     helper_requests: Mapping[str, str] = field(default_factory=lambda: dict(_HELPER_REQUESTS))  # of fetch and of push
     helper_limits: Mapping[str, str] = field(default_factory=lambda: dict(_HELPER_LIMITS))
+    build_pod: Mapping[str, Any] = field(default_factory=dict, metadata={"check": _pod_fields})  # defaults of spec.pod
     scratch_limit: str = "20Gi"  # of each disk-backed emptyDir of a builder pod
     job_ttl_seconds: int = _option(3600, _at_least(0))  # how long an ended Job and its logs stay
     ca_bundle_file: str = ""  # PEM, trusted by builders and by polls beside the system's
@@ -133,10 +158,27 @@ def _value(option: dataclasses.Field[Any], kind: Any, environ: Mapping[str, str]
 def _parse(kind: Any, text: str) -> Any:
     if kind in (str, int, float):
         return kind(text)
+    if kind is bool:
+        return _switch(text)
+    if typing.get_args(kind)[-1] is Any:
+        return _document(text)
     items = [item.strip() for item in text.split(",") if item.strip()]
     if typing.get_origin(kind) is tuple:
         return tuple(items)
     pairs = [item.partition("=") for item in items]
     if bad := [key for key, equals, value in pairs if not (key and equals and value)]:
         raise ValueError(f"expected key=value, got {bad[0]!r}")
-    return types.MappingProxyType({key: value for key, _, value in pairs})
+    return MappingProxyType({key: value for key, _, value in pairs})
+
+
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def _document(text: str) -> Mapping[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return MappingProxyType(value)

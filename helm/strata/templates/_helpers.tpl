@@ -47,6 +47,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- join "," $pairs -}}
 {{- end }}
 
+{{/* What builder pods have where their ImageBuild's spec.pod says nothing, as JSON; empty if nothing. */}}
+{{- define "strata.buildPod" -}}
+{{- $pod := dict -}}
+{{- range $field, $value := dict "priorityClassName" .Values.builds.priorityClassName "runtimeClassName" .Values.builds.runtimeClassName "imagePullSecrets" .Values.builds.imagePullSecrets "nodeSelector" .Values.builds.nodeSelector "tolerations" .Values.builds.tolerations "affinity" .Values.builds.affinity "labels" .Values.builds.podLabels "annotations" .Values.builds.podAnnotations -}}
+{{- if $value }}{{ $_ := set $pod $field $value }}{{ end -}}
+{{- end -}}
+{{- if $pod }}{{ toJson $pod }}{{ end -}}
+{{- end }}
+
 {{/* The operator's settings, without the prefix STRATA_; an empty one is the operator's default. */}}
 {{- define "strata.settings" -}}
 SERVICE_ACCOUNT: {{ include "strata.operator" . | quote }}
@@ -59,6 +68,7 @@ RESYNC_SECONDS: {{ .Values.operator.resyncSeconds | int64 | quote }}
 STUCK_SECONDS: {{ .Values.operator.stuckSeconds | int64 | quote }}
 REGISTRY_IMAGE: {{ .Values.registries.image | quote }}
 REGISTRY_RECHECK_SECONDS: {{ .Values.registries.recheckSeconds | int64 | quote }}
+NODE_PROXY: {{ .Values.nodeProxy.enabled | quote }}
 NODE_PROXY_NAMESPACE: {{ .Values.nodeProxy.namespace | quote }}
 NODE_PROXY_CONFIG_MAP: {{ include "strata.nodeProxy" . | quote }}
 NODE_CIDRS: {{ join "," .Values.registries.nodeCIDRs | quote }}
@@ -73,6 +83,7 @@ BUILD_REQUESTS: {{ include "strata.pairs" .Values.builds.resources.requests | qu
 BUILD_LIMITS: {{ include "strata.pairs" .Values.builds.resources.limits | quote }}
 HELPER_REQUESTS: {{ include "strata.pairs" .Values.builds.helperResources.requests | quote }}
 HELPER_LIMITS: {{ include "strata.pairs" .Values.builds.helperResources.limits | quote }}
+BUILD_POD: {{ include "strata.buildPod" . | quote }}
 SCRATCH_LIMIT: {{ .Values.builds.scratchLimit | quote }}
 JOB_TTL_SECONDS: {{ .Values.builds.jobTTLSeconds | int64 | quote }}
 CA_BUNDLE_FILE: {{ ternary "/etc/strata/ca.crt" "" (ne .Values.caBundle "") | quote }}

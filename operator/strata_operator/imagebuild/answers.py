@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any, Final
 from strata_builder import contract, errors
 from strata_builder.context import credentials
 from strata_builder.registry import config
-from strata_operator import addresses, controller, kube, names
+from strata_operator import addresses, certificates, controller, kube, names
 from strata_operator.imagebuild import (
     isolation,
     memory,
@@ -43,7 +44,6 @@ class Answers:
         self._known = known
         options = frame.settings
         self._filter = addresses.Filter.of(options.poll_allowed_cidrs, _api_addresses(os.environ))
-        self._ca = Path(options.ca_bundle_file).read_text("ascii") if options.ca_bundle_file else ""
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
@@ -68,14 +68,13 @@ class Answers:
         """The objects of an attempt. Raises kube.Conflict if the spec has changed meanwhile."""
         whole = await self._whole(seen)
         registry = view.view(seen.registry or {})
-        bundle = "\n".join(part.strip() for part in (registry.ca_bundle, self._ca) if part.strip())
         return objects.make(
             whole,
             target.Target(registry, job.repository),
             job,
             self._frame.settings,
             resolv_conf=pod.resolv_conf(self._resolv_conf, self._frame.settings.namespace, seen.key.namespace),
-            ca_bundle=f"{bundle}\n" if bundle else "",
+            ca_bundle=self._trusted(registry),
         )
 
     async def _whole(self, seen: Observed) -> Observed:
@@ -97,6 +96,8 @@ class Answers:
         if asked.max_age and (known := self._known.recall(key, asked.max_age)) is not None:
             return known
         found = await self._look_up(seen, asked)
+        if isinstance(found, questions.Resolved):
+            found = dataclasses.replace(found, checked=self._known.now())
         self._known.learn(key, found)
         return found
 
@@ -114,7 +115,7 @@ class Answers:
             asked.revision,
             login,
             admits=self._filter,
-            ca=self._ca.encode(),
+            ca=self._frame.authorities.encode(),
             proxied=bool(options.https_proxy or options.http_proxy),
         )
 
@@ -222,7 +223,11 @@ class Answers:
             if references.problem:
                 return contract.Failure("RegistryUnavailable", references.problem.message, retryable=True)
             login = references.credential
-        return remote.Access(found.push, found.insecure, found.ca_bundle, login)
+        return remote.Access(found.push, found.insecure, self._trusted(found), login)
+
+    def _trusted(self, registry: view.View) -> str:
+        """Whom builder pods and the operator itself trust: the Registry's authorities and the chart's."""
+        return certificates.joined(registry.ca_bundle, self._frame.authorities)
 
     async def _own_login(self, found: view.View) -> config.Credential | None:
         body = await self._frame.kube.get(names.SECRETS, found.registry.namespace, names.SECRET_REGISTRY)

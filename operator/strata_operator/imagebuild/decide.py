@@ -79,13 +79,20 @@ def _rest(case: Case) -> Steps[Decision]:
         return conclude(case, status.suspended(case.was, as_it_was=same))
     commit = yield from contents.commit(case)
     if isinstance(commit, questions.Resolved):
-        return (yield from _with_commit(case, commit))
+        return (yield from _with_commit(_checked(case, commit), commit))
     if wanting.idle(case):
         decision = yield from _with_commit(case, contents.known(case))
         return settling.unwatched(decision, case, commit)
     if isinstance(commit, contract.Failure):
         return endings.fail(wanting.intend(case), commit, ran=False)
     return (yield from _with_commit(case, questions.Resolved(""), seen=False))
+
+
+def _checked(case: Case, answer: questions.Resolved) -> Case:
+    """The case that knows when its source was last asked; an answer of a moment before is no news."""
+    if answer.checked is None or answer.checked <= (case.was.last_checked or 0.0):
+        return case
+    return case.become(dataclasses.replace(case.was, last_checked=answer.checked))
 
 
 def _with_commit(case: Case, commit: questions.Resolved, *, seen: bool = True) -> Steps[Decision]:

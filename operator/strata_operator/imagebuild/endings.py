@@ -125,14 +125,8 @@ def message(failure: contract.Failure) -> str:
 def _image(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> dict[str, Any]:
     current = _current(case)
     digest = result.platforms[0].digest
-    references = {
-        name: f"{host}/{target.repository}@{digest}"
-        for name, host in (("node", target.view.node), ("push", target.view.push), ("external", target.view.external))
-        if host
-    }
     found = {
-        "image": references.get("node") or references.get("external") or references.get("push"),
-        "references": references,
+        **target.names(digest),
         "digest": digest,
         "size": sum(platform.size for platform in result.platforms),
         "tags": list(tags),

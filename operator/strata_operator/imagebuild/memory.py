@@ -15,6 +15,9 @@ class Memory:
         self._clock = clock
         self._known: dict[Hashable, tuple[float, Any]] = {}
 
+    def now(self) -> float:
+        return self._clock()
+
     def recall(self, key: Hashable, max_age: float) -> Any | None:
         """What was learnt at most `max_age` seconds ago, else None."""
         found = self._known.get(key)

@@ -132,18 +132,19 @@ def _job(
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
             "template": {
-                "metadata": _pod_metadata(wanted.pod, labels, annotations),
+                "metadata": _pod_metadata(wanted.pod, options.build_pod, labels, annotations),
                 "spec": pod.spec_of(wanted, job.isolation, parts, options),
             },
         },
     }
 
 
-def _pod_metadata(wanted: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]) -> kube.Object:
-    """What the spec adds never replaces what Strata needs."""
-    own = {_ISTIO: "false"} | dict(wanted.get("labels") or {}) | dict(labels)
-    notes = {_AUTOSCALER: "false"} | dict(wanted.get("annotations") or {}) | dict(annotations)
-    return {"labels": own, "annotations": notes}
+def _pod_metadata(
+    wanted: Mapping[str, Any], defaults: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> kube.Object:
+    """Key by key: what Strata needs, then the spec's, then the chart's."""
+    own, notes = ({**(defaults.get(name) or {}), **(wanted.get(name) or {})} for name in ("labels", "annotations"))
+    return {"labels": {_ISTIO: "false", **own, **labels}, "annotations": {_AUTOSCALER: "false", **notes, **annotations}}
 
 
 def _labels(seen: Observed) -> dict[str, str]:

@@ -27,6 +27,11 @@ _BASELINE: Final = (
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
     *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
 )
+#: Fields of spec.pod that are a pod's own.
+_PLACEMENT: Final = (
+    *("nodeSelector", "tolerations", "affinity", "runtimeClassName", "priorityClassName", "serviceAccountName"),
+    "imagePullSecrets",
+)
 _USER_NS: Final = (*_BASELINE, "NET_ADMIN", "SYS_ADMIN")
 
 
@@ -79,13 +84,12 @@ def spec_of(wanted: spec.Spec, rung: str, parts: Parts, options: settings.Settin
     }
     if rung == isolation.USER_NS:
         body["hostUsers"] = False
-    return body | _placement(wanted.pod)
+    return body | _placement(wanted.pod, options.build_pod)
 
 
-def _placement(wanted: Mapping[str, Any]) -> Body:
-    """Where the pod runs, as spec.pod has it."""
-    fields = ("nodeSelector", "tolerations", "affinity", "runtimeClassName", "priorityClassName", "serviceAccountName")
-    return {name: wanted[name] for name in fields if wanted.get(name)}
+def _placement(wanted: Mapping[str, Any], defaults: Mapping[str, Any]) -> Body:
+    """Where the pod runs: a field of spec.pod, also an empty one, comes in the place of the chart's."""
+    return {name: value for name in _PLACEMENT if (value := wanted.get(name, defaults.get(name)))}
 
 
 def _pod_security(rung: str) -> Body:

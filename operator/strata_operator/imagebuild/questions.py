@@ -35,10 +35,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """`ref` is the full name of the branch or tag (refs/heads/main), empty for a commit given as such."""
+    """`ref` is the full name of the branch or tag (refs/heads/main), empty for a commit given as such.
+
+    `checked` is the Unix time at which the source was asked, None if it was not.
+    """
 
     commit: str
     ref: str = ""
+    checked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ def keep(case: Case) -> Decision:
 
 
 def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps[Decision]:
-    """The image is what the spec asks for; its tags may not be."""
+    """The image is what the spec asks for; its tags may not be, nor the names by which its Registry is now reached."""
+    case = _renamed(case, to)
     success = case.was.last_success
     if success is None or case.was.built(case.seen.generation):
         return keep(case)
@@ -84,6 +85,15 @@ def next_look(case: Case) -> float | None:
     if current and current.phase == state.FAILED and current.next_time is not None:
         waits.append(max(current.next_time - case.now, 0.0))
     return min(waits, default=None)
+
+
+def _renamed(case: Case, to: target.Target) -> Case:
+    """The case with the references that the Registry gives now: node access may have come, gone or changed its port."""
+    digest = str(case.was.image.get("digest", ""))
+    if not to.ready or not digest or case.was.image.get("repository") != to.repository:
+        return case
+    others = {name: value for name, value in case.was.image.items() if name not in ("image", "references")}
+    return case.become(dataclasses.replace(case.was, image=others | to.names(digest)))
 
 
 def _moved_on(case: Case, success: state.Success, wanted: tuple[str, ...]) -> Decision:

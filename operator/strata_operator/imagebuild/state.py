@@ -88,6 +88,7 @@ class State:
     last_success: Success | None = None
     handled_rebuild: str = ""
     handled_no_cache: str = ""
+    last_checked: float | None = None  # when the source's revision was last looked up
     image: Mapping[str, Any] = field(default_factory=dict)
     builds: Sequence[Mapping[str, Any]] = ()
     conditions: Sequence[Mapping[str, Any]] = ()
@@ -112,6 +113,7 @@ def read(status: Mapping[str, Any]) -> State:
         last_success=_from_json(Success, success) if success else None,
         handled_rebuild=status.get("lastHandledRebuild", ""),
         handled_no_cache=status.get("lastHandledNoCache", ""),
+        last_checked=conditions.unix(status["lastCheckedTime"]) if "lastCheckedTime" in status else None,
         image={name: status[name] for name in IMAGE_FIELDS if name in status},
         builds=tuple(status.get("builds") or ()),
         conditions=tuple(status.get("conditions") or ()),
@@ -130,6 +132,8 @@ def write(state: State) -> dict[str, Any]:
         status["lastHandledRebuild"] = state.handled_rebuild
     if state.handled_no_cache:
         status["lastHandledNoCache"] = state.handled_no_cache
+    if state.last_checked is not None:
+        status["lastCheckedTime"] = stamp(state.last_checked)
     if state.builds:
         status["builds"] = list(state.builds)
     return status

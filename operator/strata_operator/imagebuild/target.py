@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
@@ -25,6 +25,12 @@ class Target:
     @property
     def ready(self) -> bool:
         return self.view.ready
+
+    def names(self, digest: str) -> dict[str, Any]:
+        """`image` and `references` of a status: the first of node, external and push that there is, and all of them."""
+        hosts = {"node": self.view.node, "external": self.view.external, "push": self.view.push}
+        found = {name: f"{host}/{self.repository}@{digest}" for name, host in hosts.items() if host}
+        return {"image": next(iter(found.values())), "references": found} if found else {}
 
 
 def of(

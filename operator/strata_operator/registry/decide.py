@@ -21,6 +21,8 @@ CABundleNotFound      Stalled     the same of the certificates
 ===================== =========== =====================================================================================
 
 (* Reconciling for a managed Registry: the operator mends it.) All are looked at again by themselves.
+
+NodeAccess is there only where nodes are to pull and cannot, and always False: NodeProxyDisabled.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from strata_operator.registry import probe, spec
 
 #: A busy machine may miss a question or two; builds should not be held up by that.
 MISSES: Final = 3
+NODE_ACCESS: Final = "NodeAccess"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,18 @@ def port_conflict(registry: spec.Registry, holder: spec.Registry) -> Problem:
         f"Registry {holder.key} already has port {port} on the nodes; set spec.managed.nodeAccess.port to another, "
         f"or nodeAccess.mode to None",
     )
+
+
+def node_access(registry: spec.Registry, *, proxied: bool) -> list[conditions.Condition]:
+    """What is to be said of a Registry that nodes are to pull from where there are no node proxies (not `proxied`)."""
+    if proxied or registry.managed is None or registry.managed.node_port is None:
+        return []
+    text = (
+        f"no node pulls from {registry.node_host}: the chart runs no node proxies, and images are named as pods of the "
+        "cluster reach them. An administrator can set the chart's nodeProxy.enabled to true; where nodes reach the "
+        "registry in another way, set spec.managed.nodeAccess.mode to None"
+    )
+    return [conditions.Condition(NODE_ACCESS, conditions.FALSE, "NodeProxyDisabled", text)]
 
 
 def managed(seen: Observed) -> list[conditions.Condition]:

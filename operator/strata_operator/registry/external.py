@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from strata_builder.registry import config, errors
-from strata_operator import kube, names, settings
-from strata_operator.registry import decide, material, spec, tls, vault
+from strata_operator import certificates, kube, names, settings
+from strata_operator.registry import decide, material, spec, vault
+
+_CA_KEY: Final = "ca.crt"
+_EXPECTED: Final = f"its key {_CA_KEY} must hold certificates in PEM"
+_BUNDLE_LIMIT: Final = 65536  # of status.caBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +48,37 @@ class _Missing(Exception):
         self.problem = decide.Problem(reason, message)
 
 
+def _no_bundle(text: str) -> _Missing:
+    return _Missing("CABundleNotFound", text)
+
+
 async def _bundle(client: kube.Kube, registry: spec.Registry, external: spec.External) -> str:
-    reason, key = "CABundleNotFound", "ca.crt"
     if external.ca_config_map:
         body = await client.get(names.CONFIGMAPS, registry.namespace, external.ca_config_map)
-        if body is None:
-            raise _Missing(reason, f"ConfigMap {external.ca_config_map} does not exist; {_expected(key)}")
-        bundle, where = str((body.get("data") or {}).get(key, "")), f"ConfigMap {external.ca_config_map}"
+        where = f"ConfigMap {external.ca_config_map}"
     elif external.ca_secret:
-        data = await _secret(client, registry.namespace, external.ca_secret, reason)
-        bundle, where = data.get(key, ""), f"Secret {external.ca_secret}"
+        body = await client.get(names.SECRETS, registry.namespace, external.ca_secret)
+        where = f"Secret {external.ca_secret}"
     else:
         return ""
+    if body is None:
+        raise _no_bundle(f"{where} does not exist in namespace {registry.namespace}; {_EXPECTED}")
     try:
-        tls.check_bundle(bundle)
+        bundle = certificates.only(_bytes(body, _CA_KEY))
     except ValueError as e:
-        raise _Missing(reason, f"{where} has no usable certificates: {_expected(key)}") from e
+        raise _no_bundle(f"{where} has no usable certificates: {e}; {_EXPECTED}") from e
+    if len(bundle) > _BUNDLE_LIMIT:
+        text = f"{where} holds {len(bundle)} bytes of certificates, {_BUNDLE_LIMIT} are the most; leave only those that sign"
+        raise _no_bundle(f"{text} {external.host}'s")
     return bundle
 
 
-def _expected(key: str) -> str:
-    return f"its key {key} must hold certificates in PEM"
+def _bytes(body: kube.Object, key: str) -> bytes:
+    """A value of a ConfigMap or Secret; kubectl puts what is not UTF-8 into a ConfigMap's binaryData."""
+    if body.get("kind") == names.CONFIGMAPS.kind and key in (body.get("data") or {}):
+        return str(body["data"][key]).encode()
+    encoded = ((body.get("data") or {}) | (body.get("binaryData") or {})).get(key, "")
+    return base64.b64decode(encoded)
 
 
 async def _secret(client: kube.Kube, namespace: str, name: str, reason: str) -> dict[str, str]:

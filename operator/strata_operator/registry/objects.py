@@ -114,7 +114,7 @@ def network_policy(registry: spec.Registry, options: settings.Settings) -> kube.
     peers: list[dict[str, Any]] = [
         {"podSelector": builder},
         {"namespaceSelector": _namespace(options.namespace), "podSelector": operator},
-        {"namespaceSelector": _namespace(options.node_proxy_namespace)},
+        *([{"namespaceSelector": _namespace(options.node_proxy_namespace)}] if options.node_proxy else []),
         *({"ipBlock": {"cidr": cidr}} for cidr in options.node_cidrs),
     ]
     if registry.access.selector:

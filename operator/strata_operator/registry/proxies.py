@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final
 
 from strata_operator import controller, kube, names
-from strata_operator.registry import decide, objects, spec, view
+from strata_operator.registry import access, decide, objects, spec, view
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,11 @@ class Proxies:
         self._frame = frame
 
     async def reconcile(self, _key: names.Key) -> float | None:
-        """Write the table, and have the kubelets bring it to the proxies at once."""
+        """Write the table, and have the kubelets bring it to the proxies at once; where there are none, remove it."""
         options = self._frame.settings
+        if not options.node_proxy:
+            await self._remove()
+            return None
         table = objects.proxy_table(self._served(), options.cluster_domain)
         body = {
             "metadata": {
@@ -51,6 +54,13 @@ class Proxies:
             for seen in views
             if seen.ca_bundle and seen.registry.managed and decide.port_holder(seen.registry, registries) is None
         ]
+
+    async def _remove(self) -> None:
+        """A table from when there were proxies: nobody reads it any more."""
+        place = self._frame.settings.node_proxy_namespace, self._frame.settings.node_proxy_config_map
+        found = await self._frame.kube.get(names.CONFIGMAPS, *place)
+        if found is not None and access.is_ours(found):
+            await self._frame.kube.delete(names.CONFIGMAPS, *place, uid=found["metadata"]["uid"])
 
     async def _touch(self, table_hash: str) -> None:
         """A changed annotation makes a kubelet look at its pod and its volumes now, not within the next minute."""

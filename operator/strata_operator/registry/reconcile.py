@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder.registry import config
-from strata_operator import addresses, conditions, controller, kube, names
+from strata_operator import addresses, certificates, conditions, controller, kube, names
 from strata_operator.registry import access, decide, external, material, objects, probe, spec, vault
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,10 @@ class Reconciler:
             return None
         if body["metadata"].get("deletionTimestamp") or self._ends(key.namespace):
             return None
-        registry = spec.parse(body)
+        wanted = spec.parse(body)
+        registry = wanted if self._frame.settings.node_proxy else wanted.without_nodes()
         found, facts = await (self._managed(registry) if registry.managed else self._external(registry))
+        found += decide.node_access(wanted, proxied=self._frame.settings.node_proxy)
         await self._report(body, registry, found, facts)
         return self._next_look(found)
 
@@ -150,7 +152,8 @@ class Reconciler:
             secrets = [names.SECRET_PULL, names.SECRET_PUSH]
             facts["credentials"] = {"users": [found.credential.username], "secrets": secrets}
         admits = addresses.of_users(self._frame.settings.poll_allowed_cidrs, os.environ)
-        target = probe.Target(there.host, there.insecure, found.ca_bundle, found.credential, admits.hook)
+        trusted = certificates.joined(found.ca_bundle, self._frame.authorities)
+        target = probe.Target(there.host, there.insecure, trusted, found.credential, admits.hook)
         return decide.external(there, None, await probe.probe(target)), facts
 
     def _ends(self, namespace: str) -> bool:

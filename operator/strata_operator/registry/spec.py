@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,12 @@ class Registry:
             return self.external.host
         port = self.managed.node_port if self.managed else None
         return f"localhost:{port}" if port else ""
+
+    def without_nodes(self) -> Registry:
+        """This Registry where no node pulls from it as localhost."""
+        if self.managed is None:
+            return self
+        return dataclasses.replace(self, managed=dataclasses.replace(self.managed, node_port=None))
 
     def admits(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether a namespace of this name and with these labels may use it."""

@@ -89,11 +89,6 @@ def still_valid(bundle: str, now: float) -> list[str]:
     return [_pem(certificate) for certificate in found if certificate.not_valid_after_utc > _utc(now)]
 
 
-def check_bundle(bundle: str) -> None:
-    """Raises ValueError if `bundle` holds no certificate in PEM."""
-    x509.load_pem_x509_certificates(bundle.encode())
-
-
 def _belongs(pair: Pair) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate.encode())

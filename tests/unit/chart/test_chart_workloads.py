@@ -10,7 +10,7 @@ from support import helm_chart
 
 pytestmark = pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
 
-BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+BUNDLE = "# Größe zählt\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 def pod(kind: str, values: dict[str, Any] | None = None) -> helm_chart.Manifest:
@@ -125,6 +125,14 @@ EVERYTHING = {
         "resources": {"requests": {"cpu": 2, "memory": 2147483648}, "limits": {"memory": "3Gi"}},
         "helperResources": {"requests": {"cpu": "1m"}, "limits": {"memory": "64Mi"}},
         "scratchLimit": "5Gi",
+        "imagePullSecrets": [{"name": "mirror"}],
+        "priorityClassName": "builds",
+        "runtimeClassName": "kata",
+        "nodeSelector": {"pool": "builds"},
+        "tolerations": [{"key": "builds", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "podLabels": {"team": "a=b,c"},
+        "podAnnotations": {"note": '"quoted" <&> ü'},
         "jobTTLSeconds": 5000000,
         "insecureRegistries": ["10.0.0.1:5000", "r.example"],
     },
@@ -163,6 +171,16 @@ def test_values_reach_the_operator() -> None:
         build_limits={"memory": "3Gi", "ephemeral-storage": "20Gi"},
         helper_requests={"cpu": "1m", "memory": "96Mi", "ephemeral-storage": "256Mi"},
         helper_limits={"memory": "64Mi", "ephemeral-storage": "20Gi"},
+        build_pod={
+            "imagePullSecrets": [{"name": "mirror"}],
+            "priorityClassName": "builds",
+            "runtimeClassName": "kata",
+            "nodeSelector": {"pool": "builds"},
+            "tolerations": [{"key": "builds", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "labels": {"team": "a=b,c"},
+            "annotations": {"note": '"quoted" <&> ü'},
+        },
         scratch_limit="5Gi",
         job_ttl_seconds=5000000,
         ca_bundle_file="/etc/strata/ca.crt",
@@ -171,6 +189,20 @@ def test_values_reach_the_operator() -> None:
         no_proxy=".svc,10.0.0.0/8",
         poll_allowed_cidrs=("192.168.0.0/16",),
     )
+
+
+def test_without_node_proxies_the_operator_knows_that_there_are_none() -> None:
+    values = {"nodeProxy": {"enabled": False}}
+    assert loaded().node_proxy is True
+    assert loaded(values).node_proxy is False
+    assert not [b for b in helm_chart.render(values) if b["metadata"].get("namespace") == "strata-node-proxy"]
+
+
+def test_secrets_for_pulling_the_operators_image_are_those_of_its_pods_alone() -> None:
+    values = {"imagePullSecrets": [{"name": "regcred"}]}
+    for kind in ("Deployment", "DaemonSet"):
+        assert pod(kind, values)["spec"]["imagePullSecrets"] == [{"name": "regcred"}]
+    assert loaded(values).build_pod == {}
 
 
 def test_values_reach_the_node_proxy() -> None:

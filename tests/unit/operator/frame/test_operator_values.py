@@ -86,6 +86,29 @@ def test_a_setting_that_cannot_be_used_is_named(name, value):
         settings.load({"STRATA_NAMESPACE": "x"} | {name: value}, own_namespace=NOWHERE)
 
 
+def test_settings_with_an_inner_structure_are_json():
+    found = settings.load(
+        {"STRATA_NAMESPACE": "x", "STRATA_NODE_PROXY": "false", "STRATA_BUILD_POD": '{"nodeSelector": {"a": "b=c,d"}}'},
+        own_namespace=NOWHERE,
+    )
+    assert found.node_proxy is False
+    assert found.build_pod == {"nodeSelector": {"a": "b=c,d"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("STRATA_NODE_PROXY", "no", "true or false"),
+        ("STRATA_BUILD_POD", "[]", "object"),
+        ("STRATA_BUILD_POD", "{", "Expecting"),
+        ("STRATA_BUILD_POD", '{"hostNetwork": true}', "hostNetwork"),
+    ],
+)
+def test_bad_structures_are_refused_by_name(name, value, word):
+    with pytest.raises(settings.SettingsError, match=f"^{name}.*{word}"):
+        settings.load({"STRATA_NAMESPACE": "x", name: value}, own_namespace=NOWHERE)
+
+
 def test_in_a_pod_the_namespace_is_known(tmp_path):
     (tmp_path / "namespace").write_text("strata-system")
     assert settings.load({}, own_namespace=tmp_path / "namespace").namespace == "strata-system"

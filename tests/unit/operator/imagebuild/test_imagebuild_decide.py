@@ -786,6 +786,42 @@ def test_polling_builds_a_new_commit_and_looks_again_in_time():
     assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
 
 
+def test_the_status_says_when_the_source_was_last_looked_up_and_no_later_time_for_an_answer_of_before():
+    world = git_world()
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT, "refs/heads/main", ib.NOW)
+    world.succeed()
+    assert world.status["lastCheckedTime"] == "2027-01-15T08:00:00.000Z"
+    world.now += 10
+    assert world.look().status is None
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT, "refs/heads/main", ib.NOW + 30)
+    world.now += 20
+    world.settle()
+    assert world.status["lastCheckedTime"] == "2027-01-15T08:00:30.000Z"
+    assert world.condition("Ready") == ("True", "Succeeded")
+    world.answers[questions.Commit] = FAILURE("SourceUnavailable", "away")
+    world.settle()
+    assert world.status["lastCheckedTime"] == "2027-01-15T08:00:30.000Z"
+
+
+def test_the_names_of_an_image_follow_its_registry():
+    world = World()
+    world.succeed()
+    endpoints = world.registry["status"]["endpoints"]
+    del endpoints["node"]
+    world.settle()
+    assert world.status["image"] == f"registry.example:5000/team/web@{ib.DIGEST}"
+    assert world.status["references"] == {"push": world.status["image"]}
+    endpoints |= {"node": "localhost:5001"}
+    world.settle()
+    assert world.status["image"] == f"localhost:5001/team/web@{ib.DIGEST}"
+    assert len(world.started) == 1
+    world.registry["status"]["conditions"][0]["status"] = "False"
+    endpoints.clear()
+    world.settle()
+    assert world.status["image"] == f"localhost:5001/team/web@{ib.DIGEST}"
+
+
 def test_a_poll_that_fails_says_so_and_leaves_the_image():
     world = git_world()
     world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}

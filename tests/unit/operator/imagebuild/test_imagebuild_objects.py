@@ -1,5 +1,6 @@
 """The builder pod: who mounts what, who may do what, and what the request says."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -162,6 +163,32 @@ def test_the_pods_settings_come_from_the_spec():
     parts = containers(found)
     assert parts["build"]["resources"]["limits"]["memory"] == "4Gi"
     assert parts["push"]["resources"]["limits"] == dict(OPTIONS.helper_limits)
+
+
+DEFAULTS = {
+    "imagePullSecrets": [{"name": "mirror"}],
+    "priorityClassName": "builds",
+    "nodeSelector": {"pool": "builds"},
+    "tolerations": [{"key": "builds", "operator": "Exists"}],
+    "labels": {"team": "all", "cost": "builds", "app.kubernetes.io/managed-by": "me"},
+    "annotations": {"a": "chart", "c": "d"},
+}
+
+
+@pytest.mark.parametrize("rung", contract.ISOLATIONS)
+def test_what_the_spec_leaves_open_is_as_the_chart_has_it(rung):
+    options = dataclasses.replace(OPTIONS, build_pod=DEFAULTS)
+    plain = made(rung, options=options, pod={})
+    for field in ("imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations"):
+        assert pod_of(plain)[field] == DEFAULTS[field]
+    own = {"imagePullSecrets": [{"name": "own"}], "priorityClassName": "urgent", "nodeSelector": {}, "tolerations": []}
+    asked = pod_of(made(rung, options=options, pod=own))
+    assert (asked["imagePullSecrets"], asked["priorityClassName"]) == ([{"name": "own"}], "urgent")
+    assert not {"nodeSelector", "tolerations"} & asked.keys(), "an empty field is no wish for the default"
+    meta = made(rung, options=options).job["spec"]["template"]["metadata"]
+    assert (meta["labels"]["team"], meta["labels"]["cost"]) == ("web", "builds")
+    assert meta["labels"]["app.kubernetes.io/managed-by"] == names.OPERATOR
+    assert (meta["annotations"]["a"], meta["annotations"]["c"]) == ("b", "d")
 
 
 def test_the_job_fails_once_ignores_disruptions_and_throws_no_result_away():

@@ -14,6 +14,7 @@ from strata_operator import conditions, controller, imagebuild, kube, metrics, n
 from strata_operator.imagebuild import questions, reconcile, remote
 from strata_operator.imagebuild.triggers import git
 from support import imagebuilds as ib
+from support.certificates import Authority
 from support.fake_kube import FakeKube
 from support.fake_registry import FakeRegistry
 
@@ -127,9 +128,12 @@ class Cluster:
 class Operator:
     """One life. `at_write` is called with the number of each write, before it (False) and after it (True)."""
 
-    def __init__(self, cluster: Cluster, client: kube.Kube, at_write: Callable[[int, bool], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, client: kube.Kube, at_write: Callable[[int, bool], None], **options: Any
+    ) -> None:
         self.cluster = cluster
-        self.frame = controller.Frame(settings.Settings(namespace="strata-system"), metrics.Metrics(), client)
+        chosen = settings.Settings(namespace="strata-system", **options)
+        self.frame = controller.Frame(chosen, metrics.Metrics(), client)
         for part in imagebuild.controllers(self.frame):
             self.frame.add(part)
         self.work = reconcile.Reconciler(self.frame, clock=lambda: cluster.now)
@@ -178,11 +182,11 @@ async def clustered(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def alive(
-    cluster: Cluster, at_write: Callable[[int, bool], None] = lambda _n, _after: None
+    cluster: Cluster, at_write: Callable[[int, bool], None] = lambda _n, _after: None, **options: Any
 ) -> AsyncIterator[Operator]:
     client = kube.Kube(await kube.connect(), metrics.Metrics())
     try:
-        yield Operator(cluster, client, at_write)
+        yield Operator(cluster, client, at_write, **options)
     finally:
         await client.close()
 
@@ -399,6 +403,26 @@ async def test_contents_reach_the_pod_although_the_cache_holds_only_digests(tmp_
         assert cached["spec"]["source"]["inline"]["a"] != "1"
         contents = [m["data"] for m in cluster.fake.objects[names.CONFIGMAPS].values() if "f0" in m["data"]]
         assert contents == [{"f0": "1", "Dockerfile": "FROM scratch\nCOPY a /\n"}]
+
+
+async def test_pods_and_the_operator_trust_the_registrys_authorities_and_the_charts(tmp_path, monkeypatch):
+    registrys, charts = (Authority(name).pem.decode() for name in ("registry", "chart"))
+    async with clustered(tmp_path, monkeypatch) as cluster:
+        body = copy.deepcopy(cluster.fake.get(names.REGISTRIES, "team", "main"))
+        body["status"]["caBundle"] = registrys
+        cluster.fake.put(names.REGISTRIES, body)
+        (tmp_path / "ca.crt").write_text(f"# für alle\n{charts}")
+        async with alive(cluster, ca_bundle_file=str(tmp_path / "ca.crt")) as operator:
+            cluster.pods_end = False
+            asked: list[str] = []
+            monkeypatch.setattr(remote, "published", lambda access, *_: asked.append(access.ca) or True)
+            await operator.run(lambda: bool(cluster.jobs()), most=3)
+            (request,) = cluster.fake.objects[names.CONFIGMAPS].values()
+            assert request["data"]["ca.crt"] == registrys + charts
+            cluster.pods_end = True
+            cluster.fake.remove(names.PODS, "team", f"{cluster.made[0]}-x")
+            await operator.run(lambda: settled(cluster))
+    assert asked[0] == registrys + charts
 
 
 async def test_a_broken_inline_dockerfile_is_told_with_line_and_caret_and_makes_nothing(tmp_path, monkeypatch):

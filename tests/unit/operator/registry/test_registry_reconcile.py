@@ -14,6 +14,7 @@ from strata_operator import conditions, main, names, settings
 from strata_operator import registry as registry_kind
 from strata_operator.registry import material, probe
 from support import registries
+from support.certificates import Authority
 from support.fake_kube import FakeKube
 
 pytestmark = pytest.mark.asyncio
@@ -422,7 +423,7 @@ async def test_certificates_for_an_external_registry_come_from_a_config_map(
     cluster, tmp_path, monkeypatch, data, reason
 ):
     if data == "good":
-        data = {"ca.crt": material.ensure("x", {}, {}, hosts=["h"], now=1_800_000_000).bundle}
+        data = {"ca.crt": Authority().pem.decode()}
     if data is not None:
         cluster.fake.put(names.CONFIGMAPS, {"metadata": {"name": "ca", "namespace": "team"}, "data": data})
     cluster.fake.put(names.REGISTRIES, registries.external(caBundle={"configMapRef": {"name": "ca"}}))
@@ -430,3 +431,59 @@ async def test_certificates_for_an_external_registry_come_from_a_config_map(
         await until(lambda: cluster.ready()[1] == reason)
     if reason == "Serving":
         assert cluster.asked[-1].ca_bundle == data["ca.crt"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("kind", ["configMapRef", "secretRef"])
+async def test_comments_of_a_bundle_are_left_out_whatever_their_encoding(
+    cluster, tmp_path, monkeypatch, kind, encoding
+):
+    first, second, charts = (Authority(name).pem for name in ("first", "second", "chart"))
+    text = base64.b64encode("# Zürich, Größe\n".encode(encoding) + first + b"\r\n# zwei\n" + second).decode()
+    resource, field = (names.CONFIGMAPS, "binaryData") if kind == "configMapRef" else (names.SECRETS, "data")
+    cluster.fake.put(resource, {"metadata": {"name": "ca", "namespace": "team"}, field: {"ca.crt": text}})
+    cluster.fake.put(names.REGISTRIES, registries.external(caBundle={kind: {"name": "ca"}}))
+    (tmp_path / "ca.crt").write_bytes("# für alle\n".encode() + charts)
+    async with running(cluster, tmp_path, monkeypatch, ca_bundle_file=str(tmp_path / "ca.crt")):
+        await until(lambda: cluster.ready()[1] == "Serving")
+    status = cluster.fake.get(names.REGISTRIES, "team", "main")["status"]
+    assert status["caBundle"] == (first + second).decode()
+    assert cluster.asked[-1].ca_bundle == (first + second + charts).decode()
+
+
+async def test_more_certificates_than_a_status_holds_are_refused_with_their_number(cluster, tmp_path, monkeypatch):
+    many = "".join(Authority(f"authority {n}").pem.decode() for n in range(200))
+    cluster.fake.put(names.CONFIGMAPS, {"metadata": {"name": "ca", "namespace": "team"}, "data": {"ca.crt": many}})
+    cluster.fake.put(names.REGISTRIES, registries.external(caBundle={"configMapRef": {"name": "ca"}}))
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.ready()[1] == "CABundleNotFound")
+        assert "65536 are the most" in cluster.message()
+
+
+async def test_without_node_proxies_nothing_promises_that_nodes_can_pull(cluster, tmp_path, monkeypatch):
+    table = {"name": "strata-node-proxy", "namespace": "strata-node-proxy"}
+    cluster.fake.put(names.CONFIGMAPS, {"metadata": {**table, "labels": {names.LABEL_MANAGED_BY: names.OPERATOR}}})
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    cluster.fake.put(names.REGISTRIES, registries.managed("second"))  # the same port: no conflict where nobody listens
+    cluster.fake.put(names.REGISTRIES, registries.managed("hidden", nodeAccess={"mode": "None"}))
+    async with running(cluster, tmp_path, monkeypatch, node_proxy=False):
+        for name in ("main", "second", "hidden"):
+            await up(cluster, name)
+        await until(lambda: len(cluster.auths("team", names.SECRET_PULL)) == 3)
+        await until(lambda: cluster.fake.get(names.CONFIGMAPS, "strata-node-proxy", "strata-node-proxy") is None)
+    status = cluster.fake.get(names.REGISTRIES, "team", "main")["status"]
+    assert status["endpoints"] == {"push": "strata-main.team.svc.cluster.local:5000"}
+    found = conditions.find(status["conditions"], "NodeAccess")
+    assert (found["status"], found["reason"]) == ("False", "NodeProxyDisabled")
+    assert "nodeProxy.enabled" in found["message"]
+    assert not [host for host in cluster.auths("team", names.SECRET_PULL) if host.startswith("localhost")]
+    hidden = cluster.fake.get(names.REGISTRIES, "team", "hidden")["status"]
+    assert [c["type"] for c in hidden["conditions"]] == ["Ready"]
+
+
+async def test_a_config_map_of_somebody_else_under_the_tables_name_stays(cluster, tmp_path, monkeypatch):
+    cluster.fake.put(names.CONFIGMAPS, {"metadata": {"name": "strata-node-proxy", "namespace": "strata-node-proxy"}})
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    async with running(cluster, tmp_path, monkeypatch, node_proxy=False):
+        await up(cluster)
+    assert cluster.fake.get(names.CONFIGMAPS, "strata-node-proxy", "strata-node-proxy") is not None
