@@ -231,7 +231,9 @@ def test_the_request_is_whole_and_holds_no_secret():
     assert decoded.timeout_seconds == 600
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"submodules": True}, True), ({"submodules": False}, False)])
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, True), ({"submodules": True}, True), ({"submodules": False}, False)]
+)
 def test_submodules_are_fetched_unless_the_spec_says_otherwise(given, expected):
     found = made("Layers", source={"git": {"url": "https://host.example/a.git", **given}})
     git = contract.decode_request(found.config_maps[0]["data"]["request.json"]).source.git
