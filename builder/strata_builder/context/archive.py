@@ -1,4 +1,4 @@
-"""A tar archive as a build context: from a URL, from a file, or from a pipe that may also bring a Dockerfile."""
+"""A tar or zip archive as a build context: from a URL, from a file, or from a pipe that may also bring a Dockerfile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder import errors
-from strata_builder.context import download, gitref, limits, untar
+from strata_builder.context import download, gitref, limits, untar, unzip, zipdirectory
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT, Checkout
 from strata_builder.contract import ArchiveSource, SourceResult
@@ -20,7 +20,6 @@ from strata_builder.layers import decompress, folders, tarfields, tarheader
 from strata_builder.registry import addresses
 
 MAX_DOCKERFILE: Final = 4 << 20
-_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _TRIES: Final = 3
 
 
@@ -36,7 +35,8 @@ def fetch(
     limit: int = DEFAULT_LIMIT,
     client: download.Client = download.DEFAULTS,
 ) -> Checkout:
-    """Downloads and unpacks in one pass; `source.path` of it is the context. `dest` is empty or absent.
+    """Downloads and unpacks in one pass (a zip archive once all of it is there); `source.path` of it is the context.
+    `dest` is empty or absent.
 
     Nothing is trusted before the digest is known, and nothing is left if it is not `source.sha256`. `limit` is the most
     bytes that the files may have. Raises InvalidSpec, SourceNotFound, SourceAuthFailed, SourceUnavailable, LayerError,
@@ -87,15 +87,15 @@ def read_pipe(stream: BinaryIO, dest: Path, *, limit: int = DEFAULT_LIMIT) -> Pa
         return unpack(_Joined(head, stream), dest, limit=limit, name="the archive on standard input")  # type: ignore[arg-type]
     text = head + (stream.read(MAX_DOCKERFILE) if len(head) == tarheader.BLOCK else b"")
     if len(text) > MAX_DOCKERFILE:
-        raise errors.InvalidSpec("standard input is neither a tar archive nor a Dockerfile")
+        raise errors.InvalidSpec("standard input is neither a tar or zip archive nor a Dockerfile")
     if not text:
-        raise errors.InvalidSpec("standard input is empty", hint="pipe a Dockerfile or a tar archive into it")
+        raise errors.InvalidSpec("standard input is empty", hint="pipe a Dockerfile, or a tar or zip archive, into it")
     return text
 
 
 def is_archive(head: bytes) -> bool:
     """Whether a stream that begins with `head` (512 bytes, or all there is) is to be read as an archive."""
-    if decompress.sniff(head) or head.startswith(_ZIP):
+    if decompress.sniff(head) or head.startswith(zipdirectory.MAGIC):
         return True
     if len(head) < tarheader.BLOCK:
         return False
@@ -122,8 +122,9 @@ def sub_folder(root: Path, path: str) -> Path:
 
 def _extract(stream: Stream, dest: Path, budget: limits.Budget, name: str) -> None:
     head = _read_exactly(stream, 8)
-    if head.startswith(_ZIP):
-        raise errors.NotSupported(f"{name} is a zip archive, which is not supported yet", hint="use a tar archive")
+    if head.startswith(zipdirectory.MAGIC):
+        unzip.extract(_Joined(head, stream), dest, budget, name)
+        return
     try:
         untar.extract(_Joined(head, stream), dest, budget)
     except errors.LayerError as e:

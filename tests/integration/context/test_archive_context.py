@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,27 @@ COMPRESSIONS: list[Callable[[bytes], bytes]] = [
 ]
 
 
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members:
+            made.writestr(name, content)
+    return out.getvalue()
+
+
+def test_a_zip_by_url_is_checked_like_any_archive(tmp_path: Path) -> None:
+    data = zipped(("app/Dockerfile", b"FROM scratch\n"), ("app/big", os.urandom(3_000_000)))
+    digest = hashlib.sha256(data).hexdigest()
+    with FileServer({"/a.zip": Answer(body=data)}) as server:
+        done = archive.fetch(ArchiveSource(f"{server.url}/a.zip", digest, "app"), tmp_path / "out", client=QUICK)
+        assert sorted(path.name for path in done.folder.iterdir()) == ["Dockerfile", "big"]
+        assert done.source.revision == f"sha256:{digest}"
+        with pytest.raises(errors.SourceNotFound, match="was asked for"):
+            archive.fetch(ArchiveSource(f"{server.url}/a.zip", "0" * 64), tmp_path / "other", client=QUICK)
+    assert not list((tmp_path / "other").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
 @pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "gzip", "bzip2", "xz", "zstd", "two members"])
 def test_every_compression_is_told_by_its_bytes(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     if compress is zstd and shutil.which("zstd") is None:
@@ -106,7 +128,7 @@ HOSTILE = [
     ("cut short", tar(("a", b"x" * 5000))[:2000], "cut short"),
     ("not an archive", b"hello world" * 100, "cannot be unpacked"),
     ("damaged gzip", gzip.compress(tar(("a", os.urandom(5000))))[:3000], "cut short|damaged"),
-    ("zip", b"PK\x03\x04" + bytes(100), "zip archive, which is not supported yet"),
+    ("zip", b"PK\x03\x04" + bytes(100), "no directory at its end"),
 ]  # fmt: skip
 
 
