@@ -112,7 +112,8 @@ class Store:
 
     def abandon_list(self) -> None:
         self._listing -= 1
-        self._buried.clear()
+        if not self._listing:  # another list may still be read
+            self._buried.clear()
 
     def replace(self, items: Iterable[kube.Object], list_version: int) -> list[kube.Object]:
         """Become `items`, a complete list as of `list_version`; returns the objects that vanished unnoticed."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import kopf
 
-from strata_operator import controller, imagebuild, kube, logs, metrics, names, registry, settings, web
+from strata_operator import controller, imagebuild, kube, leader, logs, metrics, names, registry, settings, web
 
 log = logging.getLogger(__name__)
 
@@ -104,15 +104,28 @@ async def _resync(frame: controller.Frame) -> None:
         await refresh_all(frame)
 
 
-async def _work(frame: controller.Frame) -> None:
-    await refresh_all(frame)  # no worker starts before every kind was listed once
-    frame.begin()
-    frame.metrics.leader.set(1)
-    log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
+async def _work(frame: controller.Frame, lease: leader.Lease) -> None:
+    """Know the cluster, and act on it while this process holds the Lease. Raises leader.Lost (in a group)."""
+    await refresh_all(frame)
     async with asyncio.TaskGroup() as group:
         group.create_task(_resync(frame))
-        for work in frame.queues.values():
-            group.create_task(work.run())
+        group.create_task(_lead(frame, lease))
+
+
+async def _lead(frame: controller.Frame, lease: leader.Lease) -> None:
+    try:
+        if await lease.acquire():
+            await refresh_all(frame)  # the last writes of who had it before may not have been told yet
+        frame.metrics.leader.set(1)
+        frame.begin()  # no worker starts before every kind was listed once
+        log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lease.hold())
+            for work in frame.queues.values():
+                group.create_task(work.run())
+    finally:
+        frame.metrics.leader.set(0)
+        await lease.release()
 
 
 @contextlib.asynccontextmanager
@@ -135,8 +148,9 @@ async def assembled(
 async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> None:
     """Watch and work until `stop` is set or SIGTERM comes. Raises what ended either of them early."""
     stop = stop or asyncio.Event()
+    lease = leader.Lease(frame.kube, frame.settings.namespace, leader.identity(frame.settings.pod_name))
     runner = await web.start(frame, frame.settings.listen)
-    work = asyncio.create_task(_work(frame))
+    work = asyncio.create_task(_work(frame, lease))
     work.add_done_callback(lambda _task: stop.set())
     handlers = watch_handlers(frame)
 
@@ -154,16 +168,28 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
             stop_flag=stop,
         )
     finally:
-        frame.metrics.leader.set(0)
         await end_work()
         await runner.cleanup()
     if not work.cancelled():
-        work.result()
+        _raise_cause(work)
+
+
+def _raise_cause(work: asyncio.Task[None]) -> None:
+    """What a task of its groups ended with, the first of them if there are several."""
+    cause = work.exception()
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    if cause is not None:
+        raise cause
 
 
 async def _main(options: settings.Settings) -> None:
     async with assembled(options) as frame:
-        await run(frame)
+        try:
+            await run(frame)
+        except leader.Lost as lost:
+            log.error("%s: this process ends, and no longer acts", lost)
+            os._exit(1)  # a thread that is about to write to a registry must not
 
 
 def main() -> int:

@@ -65,12 +65,12 @@ def used() -> Iterator[tuple[names.Resource, str, str]]:
 
 def test_what_the_code_asks_for_is_granted() -> None:
     granted = rights("ClusterRole", "strata-operator")
-    in_proxy_namespace = rights("Role", "strata-operator")
+    in_namespaces = rights("Role", "strata-operator") | rights("Role", "strata-operator-leader")
     asked = set(used())
     assert len(asked) > 20
     for resource, method, verb in asked:
         key = (resource.group, resource.plural)
-        allowed = granted.get(key, set()) | in_proxy_namespace.get(key, set())
+        allowed = granted.get(key, set()) | in_namespaces.get(key, set())
         assert verb in allowed, f"{method} of {resource.plural} needs {verb}"
 
 
@@ -79,7 +79,8 @@ def test_what_the_code_asks_for_is_granted() -> None:
     [
         ("ClusterRole", "strata-operator", "ClusterRole `strata-operator`"),
         ("ClusterRole", "strata-secret-reader", "ClusterRole `strata-secret-reader`"),
-        ("Role", "strata-operator", "Role `strata-operator`"),
+        ("Role", "strata-operator", "Role `strata-operator` in"),
+        ("Role", "strata-operator-leader", "Role `strata-operator-leader`"),
     ],
 )
 def test_every_right_has_its_reason_in_the_documentation(kind: str, name: str, heading: str) -> None:
@@ -109,7 +110,7 @@ def test_secrets_of_users_are_read_only_where_a_namespace_binds_the_role() -> No
     manifests = helm_chart.render()
     assert rights("ClusterRole", names.SECRET_READER) == {("", "secrets"): {"get"}}
     bound = {b["roleRef"]["name"] for b in manifests if b["kind"] in ("RoleBinding", "ClusterRoleBinding")}
-    assert bound == {"strata-operator"}
+    assert bound == {"strata-operator", "strata-operator-leader"}
 
 
 def test_roles_are_bound_to_the_account_that_the_operator_runs_as() -> None:
@@ -117,8 +118,9 @@ def test_roles_are_bound_to_the_account_that_the_operator_runs_as() -> None:
     spec = helm_chart.one(manifests, "Deployment")["spec"]["template"]["spec"]
     account = {"kind": "ServiceAccount", "name": spec["serviceAccountName"], "namespace": helm_chart.NAMESPACE}
     helm_chart.one(manifests, "ServiceAccount", spec["serviceAccountName"])
-    for kind in ("RoleBinding", "ClusterRoleBinding"):
-        assert helm_chart.one(manifests, kind)["subjects"] == [account]
+    bindings = [b for b in manifests if b["kind"] in ("RoleBinding", "ClusterRoleBinding")]
+    assert len(bindings) == 3
+    assert all(b["subjects"] == [account] for b in bindings)
 
 
 def test_people_get_both_kinds_by_the_clusters_own_roles() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from strata_operator import names, nodeproxy, settings
+from strata_operator import leader, names, nodeproxy, settings
 from support import helm_chart
 
 pytestmark = pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
@@ -25,7 +25,14 @@ def container(kind: str, values: dict[str, Any] | None = None) -> helm_chart.Man
 
 
 def environment(kind: str, values: dict[str, Any] | None = None) -> dict[str, str]:
-    return {e["name"]: e.get("value", "strata-system") for e in container(kind, values)["env"]}
+    return {e["name"]: e.get("value") or _FIELDS[_path(e)] for e in container(kind, values)["env"]}
+
+
+_FIELDS = {"metadata.namespace": "strata-system", "metadata.name": "strata-operator-x"}
+
+
+def _path(variable: helm_chart.Manifest) -> str:
+    return str(variable["valueFrom"]["fieldRef"]["fieldPath"])
 
 
 def loaded(values: dict[str, Any] | None = None) -> settings.Settings:
@@ -63,10 +70,15 @@ def test_operator_pod_fits_into_a_restricted_namespace() -> None:
     assert all("hostPort" not in port for port in spec["containers"][0]["ports"])
 
 
-def test_there_is_never_more_than_one_operator() -> None:
-    spec = helm_chart.one(helm_chart.render(), "Deployment")["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+def test_a_new_operator_is_there_before_the_old_one_goes_and_the_lease_says_which_acts() -> None:
+    manifests = helm_chart.render({"operator": {"replicas": 2}})
+    spec = helm_chart.one(manifests, "Deployment")["spec"]
+    assert helm_chart.one(helm_chart.render(), "Deployment")["spec"]["replicas"] == 1
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    role = helm_chart.one(manifests, "Role", "strata-operator-leader")
+    assert role["metadata"]["namespace"] == helm_chart.NAMESPACE
+    assert role["rules"][0]["resourceNames"] == [leader.LEASE]
 
 
 def test_operator_is_probed_where_it_listens() -> None:
@@ -101,7 +113,7 @@ def test_nothing_of_the_chart_looks_like_a_thing_that_the_operator_made() -> Non
 
 def test_settings_without_values_are_the_operators_own_defaults() -> None:
     image = "strata-builder:0.1.0"  # the default is for a checkout
-    assert loaded() == settings.Settings(namespace="strata-system", builder_image=image)
+    assert loaded() == settings.Settings("strata-system", pod_name="strata-operator-x", builder_image=image)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
@@ -150,6 +162,7 @@ def test_values_reach_the_operator() -> None:
     got = loaded(EVERYTHING)
     assert got == settings.Settings(
         namespace="strata-system",
+        pod_name="strata-operator-x",
         log_format="plain",
         log_level="DEBUG",
         cluster_domain="example.internal",
@@ -274,7 +287,10 @@ def test_node_proxy_starts_before_its_table_is_there() -> None:
 
 def test_node_proxy_can_be_left_out() -> None:
     manifests = helm_chart.render({"nodeProxy": {"enabled": False}})
-    assert not [b for b in manifests if b["kind"] in ("DaemonSet", "Namespace", "Role", "RoleBinding")]
+    assert not [b for b in manifests if b["kind"] in ("DaemonSet", "Namespace")]
+    assert {b["metadata"]["name"] for b in manifests if b["kind"] in ("Role", "RoleBinding")} == {
+        "strata-operator-leader"
+    }
 
 
 def test_namespace_of_the_node_proxy_may_be_there_already() -> None:

@@ -8,14 +8,14 @@ import socket
 import aiohttp
 import pytest
 
-from strata_operator import controller, main, names, settings
+from strata_operator import controller, leader, main, names, settings
 from support.fake_kube import FakeKube
 
 pytestmark = pytest.mark.asyncio
 CRDS = names.Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
-RESOURCES = (names.REGISTRIES, names.JOBS, names.NAMESPACES, CRDS)
+RESOURCES = (names.REGISTRIES, names.JOBS, names.NAMESPACES, names.LEASES, CRDS)
 
 
 class Recorder:
@@ -64,23 +64,29 @@ def free_port() -> int:
 async def running(fake: FakeKube, tmp_path, monkeypatch, **options):
     with fake.serving(tmp_path) as config:
         monkeypatch.setenv("KUBECONFIG", str(config))
-        listen = f"127.0.0.1:{free_port()}"
-        found = settings.Settings(namespace="strata-system", listen=listen, **options)
-        recorders: list[Recorder] = []
+        async with operator(**options) as found:
+            yield found
 
-        def kind(frame):
-            recorders.append(Recorder(frame))
-            return recorders[0].controllers()
 
-        stop = asyncio.Event()
-        async with main.assembled(found, (kind,)) as frame:
-            task = asyncio.create_task(main.run(frame, stop=stop))
-            try:
-                yield recorders[0], f"http://{listen}"
-            finally:
-                stop.set()
-                async with asyncio.timeout(20):
-                    await task
+@contextlib.asynccontextmanager
+async def operator(**options):
+    listen = f"127.0.0.1:{free_port()}"
+    found = settings.Settings(namespace="strata-system", listen=listen, **options)
+    recorders: list[Recorder] = []
+
+    def kind(frame):
+        recorders.append(Recorder(frame))
+        return recorders[0].controllers()
+
+    stop = asyncio.Event()
+    async with main.assembled(found, (kind,)) as frame:
+        task = asyncio.create_task(main.run(frame, stop=stop))
+        try:
+            yield recorders[0], f"http://{listen}"
+        finally:
+            stop.set()
+            async with asyncio.timeout(20):
+                await task
 
 
 async def until(condition, seconds: float = 10.0) -> None:
@@ -213,3 +219,46 @@ async def test_an_operator_whose_own_work_breaks_ends_with_the_cause(tmp_path, m
             with pytest.raises(RuntimeError, match="broken beyond repair"):
                 async with asyncio.timeout(20):
                     await main.run(frame)
+
+
+async def test_while_another_holds_the_lease_an_operator_watches_and_does_nothing(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("before"))
+    spec = {"holderIdentity": "first", "leaseDurationSeconds": 3600}
+    place = {"name": leader.LEASE, "namespace": "strata-system"}
+    fake.put(names.LEASES, {"metadata": place, "spec": spec})
+    async with running(fake, tmp_path, monkeypatch, pod_name="second") as (recorder, url):
+        await until_status(f"{url}/readyz", 200)
+        fake.put(names.REGISTRIES, registry("meanwhile"))
+        await until(lambda: recorder.frame.cache[names.REGISTRIES].get("team", "meanwhile"))
+        assert "strata_leader 0.0" in (await ask(f"{url}/metrics"))[1]
+        assert recorder.seen == []
+        fake.put(names.LEASES, {"metadata": place, "spec": {**spec, "holderIdentity": ""}})
+        await until(lambda: {("before", True), ("meanwhile", True)} <= {*recorder.seen})
+        assert "strata_leader 1.0" in (await ask(f"{url}/metrics"))[1]
+
+
+async def test_an_operator_that_has_lost_the_lease_ends_and_does_nothing_more(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("one"))
+    with pytest.raises(leader.Lost, match="second holds"):  # noqa: PT012
+        async with running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, url):
+            await until(lambda: recorder.seen)
+            recorder.seen.clear()
+            lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
+            fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
+            async with asyncio.timeout(15):
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    while True:
+                        await ask(f"{url}/healthz")
+                        await asyncio.sleep(0.05)
+            fake.put(names.REGISTRIES, registry("two"))
+    assert recorder.seen == []
+    assert fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"]["holderIdentity"] == "second"
+
+
+async def test_an_operator_that_ends_gives_the_lease_up(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    async with running(fake, tmp_path, monkeypatch, pod_name="first"):
+        await until(lambda: fake.get(names.LEASES, "strata-system", leader.LEASE))
+    assert fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"]["holderIdentity"] == ""

@@ -32,6 +32,7 @@ RESOURCES = (
     names.VOLUME_CLAIMS,
     names.NETWORK_POLICIES,
     names.EVENTS,
+    names.LEASES,
     CRDS,
 )
 SHARED = {"namespaces": "Selector", "selector": {"matchLabels": {"team": "x"}}, "sharedCredentials": True}

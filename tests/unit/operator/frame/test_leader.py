@@ -1,0 +1,165 @@
+"""The Lease against an API server over a socket, with two operators and clocks of their own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from strata_operator import kube, leader, metrics, names
+from support.fake_kube import FakeKube
+
+pytestmark = pytest.mark.asyncio
+QUICK = leader.Timing(duration=3.0, deadline=0.3, period=0.01)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Place:
+    """A namespace in which operators compete."""
+
+    def __init__(self, fake: FakeKube, client: kube.Kube) -> None:
+        self.fake, self.client, self.clock = fake, client, Clock()
+
+    def operator(self, name: str, **more: Any) -> leader.Lease:
+        given = {"timing": QUICK, "clock": self.clock} | more
+        return leader.Lease(self.client, "strata-system", name, **given)
+
+    @property
+    def spec(self) -> Any:
+        return (self.fake.get(names.LEASES, "strata-system", leader.LEASE) or {})["spec"]
+
+    def write(self, **spec: Any) -> None:
+        body: Any = self.fake.get(names.LEASES, "strata-system", leader.LEASE)
+        self.fake.put(names.LEASES, {**body, "spec": {**body["spec"], **spec}})
+
+
+@contextlib.asynccontextmanager
+async def place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    fake = FakeKube(names.LEASES)
+    with fake.serving(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        client = kube.Kube(await kube.connect(), metrics.Metrics())
+        try:
+            yield Place(fake, client)
+        finally:
+            await client.close()
+
+
+async def waits(lease: leader.Lease) -> bool:
+    """Whether the Lease is not to be had now."""
+    try:
+        async with asyncio.timeout(0.3):
+            await lease.acquire()
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_the_first_has_it_and_the_second_waits_until_it_is_given_up(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        first, second = here.operator("first"), here.operator("second")
+        assert await first.acquire() is False
+        assert here.spec["holderIdentity"] == "first"
+        assert await waits(second)
+        await first.release()
+        assert await second.acquire() is False
+        assert (here.spec["holderIdentity"], here.spec["leaseTransitions"]) == ("second", 1)
+        await first.release()  # no longer its own
+        assert here.spec["holderIdentity"] == "second"
+
+
+async def test_of_two_who_make_it_at_once_one_has_it(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        answers = await asyncio.gather(*(waits(here.operator(f"o{n}")) for n in range(6)))
+        assert sorted(answers) == [False, True, True, True, True, True]
+
+
+async def test_a_holder_that_is_gone_is_followed_only_after_its_lease_was_seen_unchanged_for_its_duration(
+    tmp_path, monkeypatch
+):
+    async with place(tmp_path, monkeypatch) as here:
+        await here.operator("gone").acquire()
+        here.write(renewTime="1999-01-01T00:00:00.000000Z")  # what its clock said does not count
+        second = here.operator("second")
+        assert await waits(second)
+        here.clock.now += 2.9
+        assert await waits(second)
+        here.write(renewTime="1999-01-01T00:00:01.000000Z")  # it lives
+        assert await waits(second)
+        here.clock.now += 3.0
+        assert not await waits(second)
+        assert here.spec["holderIdentity"] == "second"
+
+
+async def test_a_container_that_starts_again_goes_on_at_once(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        await here.operator("pod").acquire()
+        assert await here.operator("pod").acquire() is False
+        assert here.spec["leaseTransitions"] == 0
+    assert leader.identity("pod") == "pod"
+    assert leader.identity("") != leader.identity("")
+
+
+async def test_a_holder_renews_and_bears_labels_of_others_and_a_deletion(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        lease = here.operator("first")
+        await lease.acquire()
+        hold = asyncio.create_task(lease.hold())
+        for change in (
+            lambda: here.write(strategy=""),
+            lambda: here.fake.remove(names.LEASES, "strata-system", leader.LEASE),
+        ):
+            change()
+            before = len(here.fake.asked("PATCH", "/leases/"))
+            await until(lambda before=before: len(here.fake.asked("PATCH", "/leases/")) > before + 3)
+            assert here.spec["holderIdentity"] == "first"
+        assert not hold.done()
+        hold.cancel()
+
+
+async def test_who_finds_another_holder_has_lost(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        lease = here.operator("first")
+        await lease.acquire()
+        here.write(holderIdentity="second")
+        with pytest.raises(leader.Lost, match="second"):
+            await lease.hold()
+        await lease.release()
+        assert here.spec["holderIdentity"] == "second"
+
+
+@pytest.mark.parametrize("status", [503, 403, 500])
+async def test_who_cannot_renew_it_in_time_has_lost(tmp_path, monkeypatch, status):
+    async with place(tmp_path, monkeypatch) as here:
+        lease = here.operator("first", clock=asyncio.get_running_loop().time)
+        await lease.acquire()
+        here.fake.fail("PATCH", "/leases/", status, times=10_000)
+        with pytest.raises(leader.Lost, match="could not be renewed"):
+            await lease.hold()
+
+
+async def test_an_api_server_that_is_away_for_a_moment_costs_nothing(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        here.fake.fail("GET", "/leases/", 403, times=3)
+        lease = here.operator("first")
+        await lease.acquire()
+        here.fake.fail("PATCH", "/leases/", 403, times=3)
+        hold = asyncio.create_task(lease.hold())
+        await until(lambda: not here.fake.faults)
+        await until(lambda: len(here.fake.asked("PATCH", "/leases/")) > 8)
+        assert not hold.done()
+        hold.cancel()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  the condition is anybody's
+            await asyncio.sleep(0.01)
