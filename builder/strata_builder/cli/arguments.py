@@ -86,6 +86,13 @@ def _what(command: argparse.ArgumentParser) -> None:
         help="a secret for RUN --mount=type=secret",
     )
     group.add_argument(
+        "--ssh",
+        action="append",
+        default=[],
+        metavar="ID[=SOCKET|KEY,...]",
+        help="an ssh agent for RUN --mount=type=ssh: yours (--ssh default), or one with these keys",
+    )
+    group.add_argument(
         "--build-context",
         action="append",
         default=[],

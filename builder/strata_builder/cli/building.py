@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.cli import exports, session, values
+from strata_builder.cli import agents, exports, session, values
 from strata_builder.engine import artifact, blobs, execute, records, stages, steps
 from strata_builder.engine.roots import Roots
 from strata_builder.oci import platform as platforms
@@ -31,7 +31,7 @@ def run(given: argparse.Namespace) -> int:
             return code
     elif given.isolation != "layers" and os.geteuid() == 0:
         host.enter_user_namespace([])
-    with session.opened(given) as opened:
+    with session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
         made = [_build(opened, platform) for platform in opened.platforms()]
         exports.write(outputs, made, opened)
         _tell(made, opened)

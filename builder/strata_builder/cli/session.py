@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ class Session:
         (scratch / "remotes").mkdir()
         self.source = sources.load(given.context, given.file, scratch)
         self.secrets = sources.secrets(given.secret)
+        self.agents: Mapping[str, Path] = {}  # set by a command that runs steps
         self.contexts = sources.named(values.contexts(given.build_context), scratch)
 
     def platforms(self) -> list[Platform]:
@@ -68,6 +69,7 @@ class Session:
             labels=values.pairs("--label", self.given.label, {}),
             contexts=self.contexts,
             secrets=self.secrets,
+            ssh=self.agents,
             source_date_epoch=_epoch(args.get(EPOCH, os.environ.get(EPOCH, ""))),
             created=self.source.result.time or None,
             no_cache=self.given.no_cache,

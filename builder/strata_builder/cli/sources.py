@@ -11,7 +11,7 @@ from pathlib import Path
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.cli import values
-from strata_builder.context import archive, folder, git, gitref, memory
+from strata_builder.context import archive, folder, git, gitprogram, gitref, memory
 from strata_builder.context.tree import Tree
 from strata_builder.engine.options import ImageContext, NamedContext, TreeContext
 
@@ -92,7 +92,9 @@ def _folder(context: str, scratch: Path) -> tuple[Path, contract.SourceResult]:
     if path.is_dir():
         return path, contract.SourceResult()
     if (source := gitref.parse_context(context)) is not None:
-        checkout = git.fetch(source, scratch / "git", local=True)
+        checkout = git.fetch(
+            source, scratch / "git", settings=gitprogram.Settings(host_settings=True, scratch=scratch), local=True
+        )
         return checkout.folder, checkout.source
     if context.startswith(("http://", "https://")):
         return archive.fetch(contract.ArchiveSource(context), scratch / "archive").folder, contract.SourceResult()

@@ -23,6 +23,14 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Ssh:
+    """`paths` are one agent's socket, or private keys; none means the agent of SSH_AUTH_SOCK."""
+
+    id: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """`kind` is oci, docker, local, tar or image; `dest` a path, "-" for standard output; `tar` False: a folder."""
 
@@ -79,6 +87,15 @@ def secret(text: str) -> Secret:
     if source and variable:
         raise UsageError(f"--secret {text!r}: both src and env are given")
     return Secret(name, source, variable)
+
+
+def ssh(text: str) -> Ssh:
+    """--ssh ID[=SOCKET | =KEY[,KEY]]."""
+    name, equals, paths = text.partition("=")
+    found = tuple(path for path in paths.split(",") if path)
+    if not name or "," in name or bool(equals) != bool(found):
+        raise UsageError(f"--ssh {text!r}: write --ssh default, or --ssh ID=SOCKET, or --ssh ID=KEY[,KEY]")
+    return Ssh(name, found)
 
 
 def output(text: str) -> Output:

@@ -83,7 +83,9 @@ def _step_key(step: steps.Step, parent: str, stages: Mapping[int, str], options:
     if isinstance(instruction, ins.Workdir):
         return digests.key("workdir", *common, instruction.path, step.config.user)
     if isinstance(instruction, ins.Run):
-        return digests.key("run", *common, _run_parts(step), [_mount_id(m, o, stages) for m, o in step.mounts])
+        return digests.key(
+            "run", *common, _run_parts(step), [_mount_id(m, o, stages, step.place) for m, o in step.mounts]
+        )
     assert isinstance(instruction, ins.Copy | ins.Add)
     words = [instruction.dest, instruction.chown, instruction.chmod, instruction.link, list(instruction.exclude)]
     words += [step.workdir, [[h.name, h.content] for h in instruction.heredocs], list(instruction.sources)]
@@ -102,11 +104,13 @@ def _run_parts(step: steps.Step) -> list[Any]:
     return [argv, bodies, dict(step.environment), step.workdir, step.config.user, mounts, run.network, run.security]
 
 
-def _mount_id(mount: ins.Mount, origin: steps.Origin | None, stages: Mapping[int, str]) -> str:
+def _mount_id(
+    mount: ins.Mount, origin: steps.Origin | None, stages: Mapping[int, str], place: errors.Place | None
+) -> str:
     if isinstance(origin, steps.FromStage):
         return stages[origin.index]
     if isinstance(origin, steps.FromTree):
-        return tree_id(origin, mount.source or ".")
+        return tree_id(origin, mount.source or ".", place)
     return _origin_id(origin)
 
 
@@ -148,9 +152,13 @@ def sources_of(step: steps.Step, tree: Tree) -> list[selecting.Source]:
     return [s for p in instruction.sources for s in selecting.select(tree, p, where=where, parents=instruction.parents)]
 
 
-def tree_id(origin: steps.FromTree, source: str = ".") -> str:
-    """One digest over what `source` names in a context."""
-    found = selecting.select(origin.tree, source, where=context_name(origin))
+def tree_id(origin: steps.FromTree, source: str = ".", place: errors.Place | None = None) -> str:
+    """One digest over what `source` names in a context, at `place` in the Dockerfile."""
+    try:
+        found = selecting.select(origin.tree, source, where=context_name(origin))
+    except errors.BuildError as e:
+        e.place = e.place or place
+        raise
     return digests.entries(_walked(found, selecting.excludes(())))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from strata_builder.context.tree import Tree
 from strata_builder.oci.platform import Platform
@@ -35,7 +36,8 @@ NamedContext = TreeContext | ImageContext
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One build of one platform. `secrets` maps ids to their contents, which are in no key and in no log.
+    """One build of one platform. `secrets` maps ids to their contents, which are in no key and in no log; `ssh` maps ids
+    to sockets of agents on this machine.
 
     `created` is the Unix time that the image and its history carry (the commit's time); `source_date_epoch`, where
     given, replaces it and every derived time (https://reproducible-builds.org/specs/source-date-epoch/).
@@ -49,6 +51,7 @@ class Options:
     labels: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
+    ssh: Mapping[str, Path] = field(default_factory=dict)
     source_date_epoch: int | None = None
     created: int | None = None
     no_cache: bool = False

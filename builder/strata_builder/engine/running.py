@@ -6,6 +6,7 @@ import collections
 import contextlib
 import os
 import posixpath
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,7 +18,7 @@ from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import users, view
-from strata_builder.sandbox import command
+from strata_builder.sandbox import agent, command
 
 if TYPE_CHECKING:
     from strata_builder.engine.execute import Edges
@@ -74,6 +75,8 @@ class Runner:
         for mount, origin in self.step.mounts:
             if mount.type == "secret" and mount.env:
                 env |= self._secret_env(mount)
+            if mount.type == "ssh" and self._agent(mount):
+                env.setdefault("SSH_AUTH_SOCK", os.fsdecode(self._agent_target(mount)))
             if mount.type != "secret" or mount.target or not mount.env:
                 mounts += self._mount(mount, origin, stack)
         return command.Command(
@@ -113,7 +116,7 @@ class Runner:
             return [command.MountSpec(kind="tmpfs", target=target, size=mount.size or 0, mode=0o1777, readonly=False)]
         if mount.type == "secret":
             return self._secret(mount)
-        raise errors.NotSupported(f"--mount=type={mount.type} is not supported yet", place=self.step.place)
+        return self._ssh(mount, stack)
 
     def _bind(
         self, mount: ins.Mount, origin: steps.Origin | None, target: bytes, stack: contextlib.ExitStack
@@ -182,6 +185,40 @@ class Runner:
             )
         return found
 
+    # agents
+
+    def _agent(self, mount: ins.Mount) -> exporting.Path | None:
+        found = self.options.ssh.get(mount.id or "default")
+        if found is None and mount.required:
+            raise errors.InvalidSpec(
+                f"the ssh agent {mount.id or 'default'!r} is required by a RUN and was not given",
+                place=self.step.place,
+                hint=f"give it: `strata build --ssh {mount.id or 'default'}`; builds in a cluster have no agent: "
+                "use a secret mount with a deploy key there",
+            )
+        return found
+
+    def _agent_target(self, mount: ins.Mount) -> bytes:
+        """Where it is seen; those without a target are numbered as BuildKit does."""
+        number = [each for each, _ in self.step.mounts if each.type == "ssh"].index(mount)
+        target = mount.target or f"/run/buildkit/ssh_agent.{number}"
+        return os.fsencode(posixpath.normpath(posixpath.join("/", self.step.workdir, target)))
+
+    def _ssh(self, mount: ins.Mount, stack: contextlib.ExitStack) -> list[command.MountSpec]:
+        """A socket of the step's own before the agent; none where none was given."""
+        found = self._agent(mount)
+        if found is None:
+            name = mount.id or "default"
+            self.edges.report.note(
+                f"{self.step.place}: no ssh agent {name!r} was given (--ssh {name}): RUN goes without"
+            )
+            return []
+        place = self.edges.scratch / f"agent-{uuid.uuid4().hex}"
+        mode = 0o600 if mount.mode is None else mount.mode
+        socket = agent.forwarded(found, place, mode=mode, uid=mount.uid or 0, gid=mount.gid or 0)
+        target = self._agent_target(mount)
+        return [command.MountSpec(kind="ssh", target=target, source=stack.enter_context(socket))]
+
     def _secrets_in_use(self) -> tuple[bytes, ...]:
         ids = [_secret_id(mount) for mount, _ in self.step.mounts if mount.type == "secret"]
         found = [line for name in ids for line in self.options.secrets.get(name, b"").split(b"\n")]
@@ -209,7 +246,8 @@ class Runner:
 
 
 def _secret_id(mount: ins.Mount) -> str:
-    return mount.id or posixpath.basename(mount.target)
+    """`source` is another word for it, as BuildKit has it."""
+    return mount.source or mount.id or posixpath.basename(mount.target)
 
 
 class _Output:

@@ -147,3 +147,21 @@ def test_an_output_that_is_no_plain_file_is_written_to_and_never_replaced(tmp_pa
     assert os.read(read, 100) == b"through"
     os.close(read)
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("default", values.Ssh("default")),
+        ("default=/run/agent.sock", values.Ssh("default", ("/run/agent.sock",))),
+        ("git=/k1,/k2", values.Ssh("git", ("/k1", "/k2"))),
+    ],
+)
+def test_an_agent_is_named_by_its_id_and_perhaps_a_socket_or_keys(text, expected):
+    assert values.ssh(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "=", "=/k", "a=", "a=,", "a,b", "/run/a,/run/b"])
+def test_an_agent_without_id_or_path_is_refused(text):
+    with pytest.raises(values.UsageError, match="--ssh"):
+        values.ssh(text)
