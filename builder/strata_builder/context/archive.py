@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder import errors
-from strata_builder.context import download, gitref, limits, untar, unzip, zipdirectory
+from strata_builder.context import download, gitref, limits, places, untar, unzip, zipdirectory
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT, Checkout
 from strata_builder.contract import ArchiveSource, SourceResult
@@ -61,7 +61,7 @@ def fetch(
 
 
 def _fetch_once(url: str, dest: Path, credentials: Credentials, budget: limits.Budget, client: download.Client) -> str:
-    dest.mkdir(parents=True, exist_ok=True)
+    places.make(dest)
     with client.open(url, credentials) as response, download.translated(url):
         stream = _Counted(response, budget)
         _extract(stream, dest, budget, addresses.redact(url))
@@ -72,7 +72,7 @@ def _fetch_once(url: str, dest: Path, credentials: Credentials, budget: limits.B
 
 def unpack(stream: BinaryIO, dest: Path, *, limit: int = DEFAULT_LIMIT, name: str = "the archive") -> Path:
     """A local archive into `dest` (empty or absent); gives `dest`. Raises as `fetch` does."""
-    dest.mkdir(parents=True, exist_ok=True)
+    places.make(dest)
     _extract(stream, dest, limits.Budget(limit), name)
     return dest
 

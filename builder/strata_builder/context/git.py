@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import gitfaults, gitprogram, gitref, gitremote, gittree, limits, submodules
+from strata_builder.context import gitfaults, gitprogram, gitref, gitremote, gittree, limits, places, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
 from strata_builder.layers import folders
@@ -92,7 +92,7 @@ class _Fetch:
     def _bring(self, commit: str) -> gittree.CommitTree:
         """Fetches `commit` alone; with all history from a server that gives no commit by its name."""
         algorithm = "sha256" if len(commit) == 64 else "sha1"
-        self.dest.mkdir(parents=True, exist_ok=True)
+        places.make(self.dest)
         tree = gittree.CommitTree(self.session, self.dest, commit)
         tree.git("init", "--quiet", "--template=", f"--object-format={algorithm}", ".")
         try:

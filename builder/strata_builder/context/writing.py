@@ -8,7 +8,7 @@ import stat
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import limits
+from strata_builder.context import limits, places
 from strata_builder.entries import Entry, Kind, Readable
 from strata_builder.layers import folders, paths
 
@@ -65,7 +65,8 @@ class Writer:
                 status = self._below.stat(folder)
             except FileNotFoundError:
                 parent, name = paths.split(folder)
-                os.mkdir(name, 0o755, dir_fd=self._below.fd(parent))
+                os.mkdir(name, places.MODE, dir_fd=self._below.fd(parent))
+                os.fchmod(self._below.fd(folder), places.MODE)  # whatever the umask is
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 raise errors.LayerError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
-from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, tree
+from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, places, tree
 from strata_builder.context.credentials import Credentials
 from strata_builder.engine import following
 from strata_builder.entries import Kind
@@ -56,7 +56,7 @@ def _context(request: contract.BuildRequest, paths: Paths) -> contract.SourceRes
         _write(configmap.read(paths.at(contract.CONTEXT_FILES), source.files), paths.context, limit)
         return contract.SourceResult()
     if source.git is None and source.archive is None:
-        paths.context.mkdir()
+        places.make(paths.context)
         return contract.SourceResult()
     credentials = Credentials.load(paths.at(contract.SOURCE_CREDENTIALS))
     ca, whole = ca_bundle(paths), paths.inputs / "source"
@@ -80,7 +80,7 @@ def _write(files: tree.Tree, dest: Path, limit: int) -> None:
         entry, target = files.lookup(path), dest / os.fsdecode(path)
         assert entry is not None
         if entry.kind == Kind.DIR:
-            target.mkdir()
+            places.make(target)
             waiting += [tree.join(path, name) for name in files.children(path)]
         else:
             budget.take(entry.size)

@@ -153,6 +153,21 @@ def test_a_later_entry_replaces_an_earlier_file_or_link(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_text() == "safe"
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_folders_take_nothing_over_from_where_they_are_put(tmp_path: Path, umask: int) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o2775)
+    own = member(tarfile.DIRTYPE, mode=0o750)
+    old = os.umask(umask)
+    try:
+        folder = unpack(tar(("implied/deep/file", b"x"), ("own", own)), volume / "out")
+    finally:
+        os.umask(old)
+    modes = {name: (folder / name).stat().st_mode & 0o7777 for name in (".", "implied", "implied/deep", "own")}
+    assert modes == {".": 0o755, "implied": 0o755, "implied/deep": 0o755, "own": 0o750}
+
+
 def test_a_bomb_is_stopped_before_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidSpec, match=r"the context is larger than 1 MiB"):
         unpack(gzip.compress(tar(("bomb", bytes(50 << 20)))), tmp_path / "out", limit=1 << 20)

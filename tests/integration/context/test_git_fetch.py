@@ -91,6 +91,15 @@ def test_modes_are_gits_and_links_stay_links(tmp_path: Path, repo: Repository) -
     assert not (folder / ".git").exists()
 
 
+def test_folders_take_nothing_over_from_where_they_are_put(tmp_path: Path, repo: Repository) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o2775)
+    with HttpServer(repo.bare.parent) as server:
+        folder = git.fetch(GitSource(f"{server.url}/app.git"), volume / "below" / "out").folder
+    assert {path.stat().st_mode & 0o7777 for path in (folder, folder / "web", folder / "web/deep")} == {0o755}
+
+
 def test_the_git_folder_stays_if_asked(tmp_path: Path, repo: Repository) -> None:
     with HttpServer(repo.bare.parent) as server:
         folder = git.fetch(GitSource(f"{server.url}/app.git"), tmp_path / "out", keep_git_dir=True).folder
