@@ -2,7 +2,10 @@
 # Collects a Python with its libraries, git and ssh below /.strata of the folder OUT, so that they run from there in any root,
 # one without a libc included: each program names the loader and the libraries of /.strata itself.
 #   runtime.sh OUT REQUIREMENTS SOURCES...     (Debian; the packages below must be installable)
+# OUT is a function of the arguments and of the versions that apt-get installs, but for file times: SOURCE_DATE_EPOCH sees to those.
 set -eu
+umask 022
+export LC_ALL=C.UTF-8
 out=$1 requirements=$2
 shift 2
 home=$out/.strata
@@ -40,10 +43,12 @@ cp -L "$loader" "$home/lib/"
 loader=/.strata/lib/$(basename "$loader")
 elves() { find "$home/bin" "$home/libexec" "$home/lib" -type f \( -perm -u+x -o -name '*.so*' \) -exec sh -c '
   for file; do [ "$(head -c 4 "$file" | tail -c 3)" = ELF ] && echo "$file"; done; true' _ {} +; }
-for file in $(elves); do ldd "$file" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p'; done | sort -u | while read -r library; do
+needed=$(for file in $(elves); do ldd "$file" 2>/dev/null || true; done)
+if echo "$needed" | grep 'not found' >&2; then echo "runtime.sh: no package above has these libraries" >&2; exit 1; fi
+for library in $(echo "$needed" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' | sort -u); do
   case $library in "$home"/*) ;; *) cp -Ln "$library" "$home/lib/" ;; esac
 done
-cp -L /lib/*-linux-gnu/libnss_dns.so.2 /lib/*-linux-gnu/libnss_files.so.2 "$home/lib/" 2>/dev/null || true
+cp -L /lib/*-linux-gnu/libnss_dns.so.2 /lib/*-linux-gnu/libnss_files.so.2 "$home/lib/"
 chmod -R u+w "$home"
 for file in $(elves); do
   case $file in
@@ -54,10 +59,15 @@ for file in $(elves); do
   esac
 done
 
-# The pyc files hold a hash of their source and are believed: the same bytes at every build, and no look at the source at start.
-"/usr/bin/$python" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$out" "$home/lib/$python" "$packages" || true
+# The pyc files hold a hash of their source and are believed: no look at the source at start. What marshal writes depends on
+# what else the process has in memory, so one process, knowing nothing of its environment, compiles all in alphabetical order.
+env -i "/usr/bin/$python" -I -m compileall -q --invalidation-mode unchecked-hash -s "$out" "$home/lib/$python" "$packages"
 
 mkdir -p "$out/etc" "$out/tmp"
 chmod 1777 "$out/tmp"
 printf 'root:x:0:0:root:/:/none\nstrata:x:65532:65532:strata:/tmp:/none\n' > "$out/etc/passwd"
 printf 'root:x:0:\nstrata:x:65532:\n' > "$out/etc/group"
+
+# Of no use to OUT, and of much weight in the layer of this step.
+apt-get clean
+rm -rf /var/lib/apt/lists/*
