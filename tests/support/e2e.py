@@ -31,11 +31,16 @@ def registry(port: int, name: str = REGISTRY, **spec: Any) -> Body:
     return _object(API_VERSION, "Registry", name, {"managed": managed} | spec)
 
 
-def image_build(name: str, dockerfile: str = "", *, annotations: Mapping[str, str] | None = None, **spec: Any) -> Body:
-    """An ImageBuild that goes to the Registry `main` unless `spec` says otherwise."""
+def image_build(
+    name: str, dockerfile: str | Body = "", *, annotations: Mapping[str, str] | None = None, **spec: Any
+) -> Body:
+    """An ImageBuild that goes to the Registry `main` unless `spec` says otherwise.
+
+    `dockerfile` is a text or `spec.dockerfile` itself.
+    """
     fields: Body = {"output": {"registry": {"name": REGISTRY}}} | spec
     if dockerfile:
-        fields["dockerfile"] = {"inline": dockerfile}
+        fields["dockerfile"] = {"inline": dockerfile} if isinstance(dockerfile, str) else dockerfile
     made = _object(API_VERSION, "ImageBuild", name, fields)
     made["metadata"]["annotations"] = dict(annotations or {})
     return made

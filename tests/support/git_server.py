@@ -80,6 +80,20 @@ class Repository:
         git("update-server-info", cwd=self.bare)
 
 
+def serve_commit(checkout: Path, root: Path, name: str) -> tuple[str, int]:
+    """Makes `root`/`name`.git with the commit that `checkout` stands at, and without its uncommitted changes.
+
+    Gives the commit and its time (seconds since 1970).
+    """
+    bare = root / f"{name}.git"
+    git("init", "--quiet", "--bare", bare, cwd=root)
+    git("config", "receive.shallowUpdate", "true", cwd=bare)
+    trusting = ("-c", "safe.directory=*")  # the checkout may be another user's
+    git(*trusting, "push", "--quiet", bare, "HEAD:refs/heads/main", cwd=checkout)
+    commit, time_ = git("log", "-1", "--format=%H %ct", "main", cwd=bare).split()
+    return commit, int(time_)
+
+
 @dataclass
 class HttpServer:
     """Serves the bare repositories below `root` on `url`. `log` keeps (path, Authorization header) of each request.
