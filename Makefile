@@ -93,6 +93,10 @@ test-e2e: cluster-up images deploy ## On the cluster
 test-faults: cluster-up images deploy ## On the cluster, with long outages (about an hour)
 	@STRATA_LONG=1 $(call pytest,tests/e2e)
 
+.PHONY: test-selfbuild
+test-selfbuild: cluster-up images deploy ## Both images, on the host and in every isolation: the same digests? (10 to 20 minutes)
+	@STRATA_LONG=1 $(call pytest,tests/e2e/test_e2e_selfbuild.py)
+
 ##@ Cluster
 
 .PHONY: cluster-up

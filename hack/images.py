@@ -153,9 +153,20 @@ def _build(image: Image, where_to: list[str]) -> None:
     tools.say(f"building {image.name} with strata (about half a minute)")
     start = time.monotonic()
     command = [str(tools.ROOT / ".venv/bin/strata"), "build", "--file", f"{image.part}/Dockerfile", *where_to, "."]
-    if code := subprocess.run([*command, "--progress", "plain"], cwd=tools.ROOT, check=False).returncode:
+    environment = _epoch() | os.environ
+    if code := subprocess.run(
+        [*command, "--progress", "plain"], cwd=tools.ROOT, env=environment, check=False
+    ).returncode:
         raise tools.Stop(f"{' '.join(command)}: exit code {code}; the reason is above")
     tools.say(f"built {image.name} in {time.monotonic() - start:.0f} s")
+
+
+def _epoch() -> dict[str, str]:
+    """The last commit's time as SOURCE_DATE_EPOCH, so that a clean checkout gives the image that its commit gives; none
+    outside a repository."""
+    command = ["git", "log", "-1", "--format=%ct"]
+    done = subprocess.run(command, cwd=tools.ROOT, capture_output=True, text=True, check=False)
+    return {"SOURCE_DATE_EPOCH": done.stdout.strip()} if done.returncode == 0 else {}
 
 
 if __name__ == "__main__":
