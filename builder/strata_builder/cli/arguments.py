@@ -3,57 +3,117 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 from strata_builder import __version__
+from strata_builder.cli import refused, values
 
 Command = Callable[[argparse.Namespace], int]
+_SWITCHES: Final = frozenset({"--push", "--pull", "--no-cache", "--quiet", "-q", "--debug", "-D", "--check"})
+#: Flags whose value goes by another name.
+_ALIASES: Final = ("--check", "--help", "--version")
 
 _BUILD = """\
 examples:
   strata build -t registry.example/team/web:1 --push .
   strata build -f Dockerfile.prod --target app -o type=oci,dest=app.tar .
   strata build -t web https://git.example/team/web.git#main:site
-  tar c . | strata build -t web -o type=docker,dest=web.tar -
+  strata build -t web -o type=docker,dest=- . | docker load
+  tar c . | strata build -o out -
 
-credentials come from Docker's config.json ($DOCKER_CONFIG or ~/.docker), its helpers included: `docker login` works.
+Base images are looked up by their tag at every build, as with docker's --pull. An image goes where --push or -o says;
+without both nothing is written but the cache.
+Credentials come from Docker's config.json ($DOCKER_CONFIG or ~/.docker), its helpers included: `docker login` works.
 SOURCE_DATE_EPOCH (environment or --build-arg) fixes every time in the image.
+Exit codes: 0 built, 1 failed, 2 the command line is wrong, 11 a RUN failed, 20 a registry or source is unavailable
+(try again), 130 interrupted.
+"""
+_PLAN = """\
+example:
+  strata plan -f Dockerfile.prod --target app .
+"""
+_CHECK = """\
+example:
+  strata check -f Dockerfile.prod .
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong command line in two lines, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise values.UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Raises UsageError for what cannot be parsed; its hint names the nearest flag."""
+    given, unknown = parser().parse_known_args(_without_values(refused.without(argv)))
+    if unknown:
+        raise _unknown(given, unknown)
+    return given
+
+
+def _unknown(given: argparse.Namespace, words: Sequence[str]) -> values.UsageError:
+    flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+    if not flag:
+        hint = f"`strata {given.command}` takes one context; flags come before or after it"
+        return values.UsageError(f"unexpected argument {words[0]!r}", hint=hint)
+    known = [f"--{name.replace('_', '-')}" for name in vars(given)]
+    near = difflib.get_close_matches(flag[:64], [*known, *_ALIASES, *refused.FLAGS], n=1, cutoff=0.75)
+    hint = f"did you mean {near[0]}?" if near else f"see `strata {given.command} --help`"
+    return values.UsageError(f"unknown flag {flag}", hint=hint)
+
+
+def _without_values(argv: Sequence[str]) -> list[str]:
+    """docker's spelling of what is there or not: `--push=true` is `--push`, `--push=false` is nothing."""
+    found = []
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if not equals or flag not in _SWITCHES:
+            found.append(word)
+        elif value.lower() in ("true", "1", "t"):
+            found.append(flag)
+        elif value.lower() not in ("false", "0", "f"):
+            raise values.UsageError(f"{flag} is true or false, not {value!r}")
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    raw = argparse.RawDescriptionHelpFormatter
+    top = _Parser(
         prog="strata",
         description="Builds container images from Dockerfiles: no daemon, no privilege, the same inputs give the same digest.",
         epilog="`strata COMMAND --help` tells more, with examples.",
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"strata {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    raw = argparse.RawDescriptionHelpFormatter
-    build = commands.add_parser(
-        "build",
-        help="build an image",
-        description="Build an image from a Dockerfile.",
-        epilog=_BUILD,
-        formatter_class=raw,
-    )
-    _source(build)
-    _what(build)
+
+    def command(name: str, help: str, description: str, epilog: str) -> argparse.ArgumentParser:  # noqa: A002
+        usage = f"strata {name} [OPTIONS] [CONTEXT|-|URL]"
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=description,
+            epilog=epilog,
+            usage=usage,
+            formatter_class=raw,
+            allow_abbrev=False,
+        )
+        _source(made)
+        _what(made)
+        return made
+
+    build = command("build", "build an image", "Build an image from a Dockerfile.", _BUILD)
     _where(build)
     _how(build)
-    plan = commands.add_parser(
-        "plan",
-        help="show what a build would do",
-        description="Show each stage and step, its key, and whether it is cached.",
+    plan = command(
+        "plan", "show what a build would do", "Show each stage and step, its key, and whether it is cached.", _PLAN
     )
-    _source(plan)
-    _what(plan)
     _how(plan)
-    check = commands.add_parser(
-        "check", help="check a Dockerfile without building", description="Read a Dockerfile, say what is wrong."
-    )
-    _source(check)
-    _what(check)
+    command("check", "check a Dockerfile without building", "Read a Dockerfile, say what is wrong.", _CHECK)
     return top
 
 
@@ -112,10 +172,22 @@ def _where(command: argparse.ArgumentParser) -> None:
         "--output",
         action="append",
         default=[],
-        metavar="type=oci|docker|local|tar,dest=PATH[,tar=false]",
-        help="write it as an OCI or Docker archive, or its files to a folder or a tar; - is standard output",
+        metavar="DIR|-|type=TYPE[,dest=PATH]",
+        help="oci or docker: an archive; local (or DIR): its files in a folder; tar (or -): its files as a tar;"
+        " image,push=true or registry: as --push; cacheonly: nothing. dest=- is standard output; oci takes tar=false"
+        " for a folder; name=REF adds a name. May be repeated",
     )
-    group.add_argument("--iidfile", metavar="FILE", help="write the image's digest to FILE")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="print the image's digest, and errors, and nothing else"
+    )
+    group.add_argument(
+        "--call",
+        choices=["build", "check", "outline", "targets"],
+        default="build",
+        help="check: as `strata check`",
+    )
+    group.add_argument("--check", dest="call", action="store_const", const="check", help="as --call=check")
+    group.add_argument("--iidfile", metavar="FILE", help="write the image's digest (sha256:...) to FILE")
     group.add_argument("--metadata-file", metavar="FILE", help="write what was built to FILE, as JSON")
 
 
@@ -135,7 +207,13 @@ def _how(command: argparse.ArgumentParser) -> None:
         type=str.lower,
         help="layers: no step runs, no rights are needed; userns: steps run in namespaces (default: what the Dockerfile needs)",
     )
-    group.add_argument("--network", choices=["default", "none"], default="default", help="the network of RUN")
+    group.add_argument(
+        "--network",
+        choices=["default", "host", "none"],
+        default="default",
+        help="the network of RUN: this machine's (default and host), or none but a loopback",
+    )
+    group.add_argument("--pull", action="store_true", help="look base images up anew, which is always done")
     group.add_argument("--compression", choices=["gzip", "zstd"], default="gzip", help="of new layers (default: gzip)")
     group.add_argument(
         "--insecure-registry",
@@ -155,5 +233,6 @@ def _how(command: argparse.ArgumentParser) -> None:
         "--progress",
         choices=["auto", "plain", "json", "quiet"],
         default="auto",
-        help="how progress is told, on standard error",
+        help="how progress is told, on standard error: plain lines (auto), or an object a line (json)",
     )
+    group.add_argument("-D", "--debug", action="store_true", help="show where in the program an error comes from")

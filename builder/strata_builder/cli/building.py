@@ -35,6 +35,8 @@ def run(given: argparse.Namespace) -> int:
         made = [_build(opened, platform) for platform in opened.platforms()]
         exports.write(outputs, made, opened)
         _tell(made, opened)
+        if not outputs:
+            opened.report.note("nothing was written but the cache: give --push, or -o type=oci,dest=FILE")
     return contract.ExitCode.OK
 
 
@@ -135,6 +137,8 @@ def _tell(made: list[exports.Made], opened: session.Session) -> None:
     if given.metadata_file:
         Path(given.metadata_file).write_text(json.dumps(_metadata(made, opened, digest), indent=2) + "\n")
     opened.report.note(f"built {digest}")
+    if given.quiet:
+        print(digest)
 
 
 def _metadata(made: list[exports.Made], opened: session.Session, digest: str) -> dict[str, object]:

@@ -41,12 +41,9 @@ def wanted(given: argparse.Namespace) -> list[values.Output]:
     outputs = [values.output(text) for text in given.output]
     if given.push and not any(output.push for output in outputs):
         outputs.append(values.Output("image", push=True))
-    for name in given.tag:
-        Reference.parse(name)
+    given.tag += [name for output in outputs for name in output.names if name not in given.tag]
     if any(output.push for output in outputs) and not given.tag:
         raise values.UsageError("--push needs a name", hint="add -t HOST/REPOSITORY:TAG")
-    if not outputs:
-        print("note: nothing is written: give --push, or -o type=oci,dest=FILE", file=sys.stderr)
     return outputs
 
 
@@ -62,6 +59,8 @@ def write(outputs: list[values.Output], made: list[Made], opened: session.Sessio
         if output.kind == "image":
             if output.push:
                 _push(made, opened)
+        elif output.kind == "cacheonly":
+            continue
         elif output.kind in ("local", "tar"):
             _files(output, made, opened)
         elif output.kind == "docker":

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import traceback
 
 from strata_builder import contract, errors
-from strata_builder.cli import arguments
+from strata_builder.cli import arguments, checks, values
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `strata` with `argv` (default: the process's own). Returns an exit code of contract.ExitCode."""
-    given = arguments.parser().parse_args(argv)
+    given = None
     try:
-        return _command(given.command)(given)
+        given = arguments.parse(sys.argv[1:] if argv is None else argv)
+        checks.check(given)
+        return _command(given)(given)
     except errors.BuildError as e:
+        if getattr(given, "debug", False):
+            traceback.print_exc()
         print(f"error: {e}", file=sys.stderr)
         return _exit_code(e)
     except KeyboardInterrupt:
@@ -26,20 +31,18 @@ def main(argv: list[str] | None = None) -> int:
         return contract.ExitCode.FAILED
 
 
-def _command(name: str) -> arguments.Command:
+def _command(given: argparse.Namespace) -> arguments.Command:
     """Imported when it is wanted: `strata --help` loads nothing."""
-    if name == "build":
+    if given.command == "build" and given.call == "build":
         from strata_builder.cli import building
 
         return building.run
     from strata_builder.cli import planning
 
-    return planning.plan if name == "plan" else planning.check
+    return planning.plan if given.command == "plan" else planning.check
 
 
 def _exit_code(error: errors.BuildError) -> int:
-    from strata_builder.cli import values
-
     if isinstance(error, values.UsageError):
         return contract.ExitCode.USAGE
     if isinstance(error, errors.RunFailed):

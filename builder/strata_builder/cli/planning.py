@@ -23,8 +23,12 @@ def check(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
         found = sources.load(given.context, given.file, Path(scratch)).dockerfile
     count = sum(len(stage.instructions) for stage in found.stages)
-    print(f"{found.name}: {len(found.stages)} stages, {count} instructions, no error found")
+    print(f"{found.name}: no error found in {_counted(len(found.stages), 'stage')}, {_counted(count, 'instruction')}")
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print(made: session.Keyed, platform: str) -> None:

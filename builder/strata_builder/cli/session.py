@@ -42,7 +42,7 @@ class Session:
         self, given: argparse.Namespace, kept: store.Store, scratch: Path, found: registries.Registries
     ) -> None:
         self.given, self.store, self.scratch, self.registries = given, kept, scratch, found
-        self.report = _reporter(given.progress)
+        self.report = _reporter("quiet" if getattr(given, "quiet", False) else given.progress)
         self.images = layouts.Images(found)
         self.remotes = remotes.Remotes(
             scratch / "remotes",
@@ -66,7 +66,7 @@ class Session:
             build_platform=platforms.host(),
             target=self.given.target,
             build_args=args,
-            labels=values.pairs("--label", self.given.label, {}),
+            labels=values.labels(self.given.label),
             contexts=self.contexts,
             secrets=self.secrets,
             ssh=self.agents,
@@ -74,7 +74,7 @@ class Session:
             created=self.source.result.time or None,
             no_cache=self.given.no_cache,
             runs=self.given.isolation != "layers",
-            network=self.given.network,
+            network="none" if self.given.network == "none" else "default",
             compression=self.given.compression,
         )
 

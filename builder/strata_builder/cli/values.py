@@ -32,12 +32,14 @@ class Ssh:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`kind` is oci, docker, local, tar or image; `dest` a path, "-" for standard output; `tar` False: a folder."""
+    """`kind` is oci, docker, local, tar, image or cacheonly; `dest` a path, "-" for standard output; `tar` False: a
+    folder; `names` are given to the image beside those of --tag."""
 
     kind: str
     dest: str = ""
     tar: bool = True
     push: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ def pairs(flag: str, given: Iterable[str], environment: Mapping[str, str]) -> di
         elif name in environment:
             found[name] = environment[name]
     return found
+
+
+def labels(given: Iterable[str]) -> dict[str, str]:
+    """--label NAME=VALUE; a NAME alone has an empty value, as with docker."""
+    return pairs("--label", (item if "=" in item else f"{item}=" for item in given), {})
 
 
 def fields(flag: str, text: str) -> dict[str, str]:
@@ -105,26 +112,35 @@ def output(text: str) -> Output:
     given = fields("--output", text)
     _only("--output", text, given, {"type", "dest", "tar", "push", "name"})
     kind = given.get("type", "")
-    if kind == "registry":
-        return Output("image", push=True)
-    if kind == "image":
-        return Output("image", push=_boolean("--output push", given.get("push", "false")))
+    names = tuple(name for name in given.get("name", "").split(",") if name)
+    if kind == "cacheonly":
+        return Output(kind)
+    if kind in ("image", "registry"):
+        push = kind == "registry" or _boolean("--output push", given.get("push", "false"))
+        return Output("image", push=push, names=names)
     if kind not in ("oci", "docker", "local", "tar"):
         raise UsageError(
-            f"--output {text!r}: unknown type {kind!r}", hint="types: oci, docker, local, tar, image, registry"
+            f"--output {text!r}: unknown type {kind!r}",
+            hint="types: oci, docker, local, tar, image, registry, cacheonly",
         )
+    if names and kind in ("local", "tar"):
+        raise UsageError(f"--output {text!r}: files have no name", hint="remove name=")
     if not given.get("dest") and kind == "local":
         raise UsageError(f"--output {text!r}: dest is missing", hint="write --output type=local,dest=FOLDER")
     as_tar = _boolean("--output tar", given.get("tar", "true")) and kind != "local"
-    return Output(kind, given.get("dest", "-"), as_tar)
+    return Output(kind, given.get("dest", "-"), as_tar, names=names)
 
 
 def cache(flag: str, text: str) -> CacheReference:
     """--cache-from and --cache-to: type=registry,ref=REFERENCE, or the reference alone."""
     given = fields(flag, text) if "=" in text else {"ref": text}
-    _only(flag, text, given, {"type", "ref", "mode"})
+    if given.get("type", "registry") == "registry":
+        _only(flag, text, given, {"type", "ref", "mode"})
     if given.get("type", "registry") != "registry" or not given.get("ref"):
-        raise UsageError(f"{flag} {text!r}: only type=registry,ref=REFERENCE is known")
+        raise UsageError(
+            f"{flag} {text!r}: only type=registry,ref=REFERENCE is known",
+            hint="a cache on this machine needs no flag: it is kept below ~/.cache/strata-build (STRATA_CACHE_DIR)",
+        )
     return CacheReference(given["ref"])
 
 

@@ -130,19 +130,17 @@ def _check_host(text: str, host: str) -> None:
 def _check_repository(text: str, repository: str) -> None:
     if not repository:
         raise _invalid(text, "the repository is missing")
-    if repository != repository.lower():
-        raise _invalid(
-            text,
-            "repository names must be lower case",
-            hint=f"did you mean {text.replace(repository, repository.lower())!r}?",
-        )
     if len(repository) > MAX_NAME:
         raise _invalid(text, f"the repository has {len(repository)} characters, more than {MAX_NAME}")
     for part in repository.split("/"):
-        if not _COMPONENT.fullmatch(part):
+        if not _COMPONENT.fullmatch(part.lower()):
             raise _invalid(
                 text, f"{part!r} is not a path part: a-z and 0-9, separated by one '.', one or two '_', or '-'"
             )
+    if repository != repository.lower():
+        written = repository if repository in text else repository.removeprefix("library/")
+        hint = f"did you mean {text.replace(written, written.lower())!r}?"
+        raise _invalid(text, "repository names must be lower case", hint=hint)
 
 
 def _checked_tag(text: str, tag: str | None) -> str | None:

@@ -132,12 +132,6 @@ def test_the_exit_code_tells_whose_fault_it_is(
     assert (ended, said in told) == (code, True), told
 
 
-def test_an_unknown_flag_is_a_usage_error() -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["build", "--nosuch"])
-    assert caught.value.code == contract.ExitCode.USAGE
-
-
 def test_an_output_that_is_no_plain_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
