@@ -51,7 +51,7 @@ demo: cluster-up images deploy ## Cluster, images, chart, examples/hello: from n
 
 .PHONY: test
 test: lint typecheck cluster-up lint-chart images deploy ## Everything: lint, types, unit, integration and end-to-end tests
-	@$(call pytest,tests/unit tests/integration tests/e2e)
+	@$(call pytest,tests/unit tests/integration tests/differential/frontend tests/e2e)
 
 .PHONY: fmt
 fmt: dev ## Format the code and fix what can be fixed
@@ -84,6 +84,10 @@ test-unit: dev ## A minute; needs no root, network or cluster
 .PHONY: test-integration
 test-integration: dev ## Real namespaces, mounts, git servers and registries; needs root on Linux
 	@$(call pytest,tests/integration)
+
+.PHONY: test-differential
+test-differential: dev ## Beside BuildKit, with far more random cases than `make test` has; needs Go (STRATA_SEED=N repeats a run)
+	@STRATA_EFFORT=$${STRATA_EFFORT:-25} $(call pytest,-s tests/differential)
 
 .PHONY: test-e2e
 test-e2e: cluster-up images deploy ## On the cluster

@@ -64,6 +64,7 @@ class Session:
             context=self.source.tree,
             platform=platform,
             build_platform=platforms.host(),
+            platform_of_base=not self.given.platform,
             target=self.given.target,
             build_args=args,
             labels=values.labels(self.given.label),

@@ -4,7 +4,8 @@
 
     lines.py          directives, comments, continuations, here-documents     bytes -> one line of text an instruction
     words.py          keyword, flags, words, pairs, JSON arrays
-    parsers.py        one parser an instruction, found in a table             words -> instructions.py (typed values)
+    parsers.py        one parser an instruction, found in a table: commands.py, copies.py, settings.py, bases.py
+                      words (statements.py) -> instructions.py (typed values)
     parse.py          the whole file; faults get their place                  -> stages.py (Dockerfile, Stage)
     resolve.py        the same instruction with variables expanded (expansion.py, globs.py)
     match.py          wildcards of COPY; patterns.py those of --exclude and of .dockerignore (ignore.py)
@@ -40,7 +41,7 @@ from strata_builder.dockerfile.instructions import (
 from strata_builder.dockerfile.match import BadPattern, go_match, has_wildcard
 from strata_builder.dockerfile.parse import parse, parse_instruction
 from strata_builder.dockerfile.patterns import Patterns
-from strata_builder.dockerfile.resolve import resolve, resolve_arg
+from strata_builder.dockerfile.resolve import resolve, resolve_arg, resolve_targets
 from strata_builder.dockerfile.scripts import Script, script_of
 from strata_builder.dockerfile.stages import Dockerfile, Stage, find_stage, place
 
@@ -83,5 +84,6 @@ __all__ = [
     "place",
     "resolve",
     "resolve_arg",
+    "resolve_targets",
     "script_of",
 ]

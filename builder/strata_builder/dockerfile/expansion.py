@@ -165,7 +165,7 @@ class Word:
             operator = self._next()
         if operator in ("-", "+", "?"):
             return self._conditional(name, operator, empty_is_unset)
-        if operator in ("#", "%"):
+        if operator in ("#", "%") and not empty_is_unset:
             return self._trimmed(name, operator)
         if operator == "/" and not empty_is_unset:
             return self._replaced(name)

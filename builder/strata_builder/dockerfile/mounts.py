@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +34,9 @@ _OPTIONS: Mapping[str, frozenset[str] | None] = {
     "env": frozenset({"secret"}),
 }
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+# Comma-separated values (RFC 4180) in one line.
+_FIELD = re.compile(r'(?:(?<=,)|^)("(?:[^"]|"")*"|[^",]*)', re.DOTALL)
+_LIST = re.compile(r'("([^"]|"")*"|[^",]*)(,("([^"]|"")*"|[^",]*))*', re.DOTALL)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 
 
@@ -65,11 +68,19 @@ def parse(raw: str, expand: Callable[[str], str] | None = None) -> Mount:
 
 
 def _options(raw: str) -> list[tuple[str, str]]:
-    try:
-        rows = list(csv.reader([raw], strict=True))
-    except csv.Error as error:
-        raise Fault(f"--mount is not a list of name=value: {error}", about=raw) from error
-    return [_option(field, raw) for field in (rows[0] if rows else [])]
+    if not raw:
+        raise Fault("--mount is empty", about="--mount", hint="write --mount=type=cache,target=/path, for example")
+    if not _LIST.fullmatch(raw):
+        raise Fault(
+            "--mount is not a list of name=value: a quote is open, or not around a whole option",
+            about=raw,
+            hint='write "target=/a,b" in quotes as a whole, and a quote in it twice',
+        )
+    return [_option(_unquoted(field), raw) for field in _FIELD.findall(raw)]
+
+
+def _unquoted(field: str) -> str:
+    return field[1:-1].replace('""', '"') if field.startswith('"') else field
 
 
 def _option(field: str, raw: str) -> tuple[str, str]:
@@ -149,16 +160,24 @@ def _check(mount: Mount) -> None:
                 about=mount.raw,
                 hint=f"it belongs to type={' or '.join(sorted(types))}",
             )
-    _check_target(mount)
-
-
-def _check_target(mount: Mount) -> None:
     if mount.type == "secret":
-        if not (mount.source or mount.target or mount.id or mount.env):
-            raise Fault("a secret mount needs id=", about=mount.raw, hint="write --mount=type=secret,id=NAME")
-        if mount.source and mount.id:
-            raise Fault("a secret mount takes id= or source=, not both", about=mount.raw)
-    elif mount.type != "ssh" and not mount.target.strip("/"):
+        _check_secret(mount)
+
+
+def _check_secret(mount: Mount) -> None:
+    if not (mount.source or mount.target or mount.id):
+        raise Fault("a secret mount needs id=", about=mount.raw, hint="write --mount=type=secret,id=NAME")
+    if mount.source and mount.id:
+        raise Fault("a secret mount takes id= or source=, not both", about=mount.raw)
+
+
+def place(mount: Mount, workdir: str) -> Mount:
+    """The mount with its target made absolute; without one it is `workdir` itself. Raises Fault for /."""
+    if mount.type in ("secret", "ssh"):
+        return mount
+    target = posixpath.normpath(posixpath.join("/", workdir, mount.target))
+    if not target.strip("/"):
         raise Fault(
             "--mount needs a target= other than /", about=mount.raw, hint="write target=/path of the mount in the step"
         )
+    return dataclasses.replace(mount, target=target)

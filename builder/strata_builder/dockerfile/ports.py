@@ -1,12 +1,18 @@
-"""EXPOSE: words -> single ports. A range must be spelt out: engines refuse a config that holds 8000-8002/tcp."""
+"""EXPOSE: words -> single ports. A range must be spelt out: engines refuse a config that holds 8000-8002/tcp.
+
+As elsewhere a word may be one of `docker run -p`, [ip:]host:container, of which the container's port counts.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterable
 
 from strata_builder.dockerfile.faults import Fault
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _HINT = "write PORT, PORT/udp or FIRST-LAST, with ports from 0 to 65535 and tcp, udp or sctp"
 
 
@@ -15,20 +21,48 @@ def expand_ports(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(port for word in words for port in _ports(word)))
 
 
+def split(word: str) -> tuple[str, str, str, str]:
+    """(address, host's ports, container's ports, protocol as written) of one word; what is not given is empty."""
+    rest, _, container = word.rpartition(":")
+    address, _, host = rest.rpartition(":")
+    numbers, _, protocol = container.partition("/")
+    return address, host, numbers, protocol
+
+
 def _ports(word: str) -> list[str]:
-    # Docker accepts [ip:]host:container here and keeps the container's port.
-    numbers, _, protocol = word.rpartition(":")[2].partition("/")
-    protocol = protocol.lower() or "tcp"
+    address, host, numbers, written = split(word)
+    protocol = written.lower() or "tcp"
     if protocol not in _PROTOCOLS:
-        raise Fault(f"EXPOSE {word}: there is no protocol {protocol!r}", about=word, hint=_HINT)
+        raise _bad(word, f"there is no protocol {written!r}")
+    _check_address(address, word)
+    ports = _range(numbers, word)
+    if host and len(_range(host, word)) != len(ports) != 1:
+        raise _bad(word, "the two ranges are not of one length")
+    return [f"{port}/{protocol}" for port in ports]
+
+
+def _check_address(address: str, word: str) -> None:
+    plain = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        if plain:
+            ipaddress.ip_address(plain)
+    except ValueError:
+        raise _bad(word, f"{address!r} is no IP address") from None
+
+
+def _range(numbers: str, word: str) -> range:
     first, dash, last = numbers.partition("-")
     low, high = _port(first, word), _port(last if dash else first, word)
     if high < low:
-        raise Fault(f"EXPOSE {word}: the range ends before it starts", about=word, hint=_HINT)
-    return [f"{port}/{protocol}" for port in range(low, high + 1)]
+        raise _bad(word, "the range ends before it starts")
+    return range(low, high + 1)
 
 
 def _port(digits: str, word: str) -> int:
-    if not digits or digits.strip("0123456789") or len(digits) > 9 or int(digits) > 65535:
-        raise Fault(f"EXPOSE {word}: {digits!r} is no port", about=word, hint=_HINT)
+    if not _NUMBER.fullmatch(digits) or not 0 <= int(digits) <= 65535:
+        raise _bad(word, f"{digits!r} is no port")
     return int(digits)
+
+
+def _bad(word: str, why: str) -> Fault:
+    return Fault(f"EXPOSE {word}: {why}", about=word, hint=_HINT)

@@ -1,7 +1,8 @@
 """The same instruction with its variables expanded, exactly where Docker expands them.
 
 RUN, CMD, ENTRYPOINT, HEALTHCHECK, SHELL, MAINTAINER and ONBUILD keep their text (a shell will read it); of a RUN only
-the values of --mount are expanded, of COPY and ADD also the bodies of here-documents whose name is not quoted.
+the values of --mount are expanded, of COPY and ADD not the patterns of --exclude but the bodies of here-documents whose
+name is not quoted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TypeVar, cast
 
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as typed
-from strata_builder.dockerfile import mounts, ports, signals, text
+from strata_builder.dockerfile import mounts, ports, signals, sources, text
 from strata_builder.dockerfile.expansion import Word
 from strata_builder.dockerfile.faults import Fault
 
@@ -78,6 +79,17 @@ def resolve_arg(
         raise _placed(fault, instruction, file) from None
 
 
+def resolve_targets(run: typed.Run, workdir: str, *, file: str = "Dockerfile") -> typed.Run:
+    """A resolved RUN with the targets of its mounts made absolute below `workdir`, the directory that it runs in.
+
+    Raises errors.DockerfileError for a mount at /.
+    """
+    try:
+        return dataclasses.replace(run, mounts=tuple(mounts.place(mount, workdir) for mount in run.mounts))
+    except Fault as fault:
+        raise _placed(fault, run, file) from None
+
+
 def _placed(fault: Fault, instruction: typed.Instruction, file: str) -> errors.DockerfileError:
     shown = text.printable(instruction.text[:200])
     column = shown.find(fault.about) + 1 if fault.about else 0
@@ -116,28 +128,30 @@ def _pairs(pairs: tuple[tuple[str, str], ...], scope: _Scope, keyword: str) -> t
 
 
 def _copy(copy: typed.Copy, scope: _Scope) -> typed.Copy:
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         copy,
         sources=scope.all(copy.sources),
         dest=scope(copy.dest) or ".",
         heredocs=tuple(map(scope.body, copy.heredocs)),
         chown=scope(copy.chown),
         chmod=scope(copy.chmod),
-        exclude=scope.all(copy.exclude),
     )
+    sources.check(resolved)
+    return resolved
 
 
 def _add(add: typed.Add, scope: _Scope) -> typed.Add:
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         add,
         sources=scope.all(add.sources),
         dest=scope(add.dest) or ".",
         heredocs=tuple(map(scope.body, add.heredocs)),
         chown=scope(add.chown),
         chmod=scope(add.chmod),
-        exclude=scope.all(add.exclude),
         checksum=scope(add.checksum),
     )
+    sources.check(resolved)
+    return resolved
 
 
 def _run(run: typed.Run, scope: _Scope) -> typed.Run:

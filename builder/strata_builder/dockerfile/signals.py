@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from strata_builder.dockerfile.faults import Fault, did_you_mean
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # any but 0, as elsewhere
 _NAMES = tuple(
     """
     SIGABRT SIGALRM SIGBUS SIGCHLD SIGCLD SIGCONT SIGFPE SIGHUP SIGILL SIGINT SIGIO SIGIOT SIGKILL SIGPIPE SIGPOLL
@@ -16,7 +19,7 @@ _REAL_TIME = frozenset([*(f"SIGRTMIN+{n}" for n in range(1, 16)), *(f"SIGRTMAX-{
 
 def check(signal: str) -> str:
     """The signal as written if an engine will accept it; raises Fault otherwise."""
-    if signal.isascii() and signal.isdigit() and len(signal) <= 3 and 0 < int(signal) <= 64:
+    if _NUMBER.fullmatch(signal) and int(signal):
         return signal
     name = "SIG" + signal.upper().removeprefix("SIG")
     if name not in _NAMES and name not in _REAL_TIME:

@@ -15,6 +15,7 @@ from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
+from strata_builder.dockerfile import sources
 from strata_builder.engine import digests, metadata, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.entries import Entry, Kind
@@ -164,7 +165,7 @@ def tree_id(origin: steps.FromTree, source: str = ".", place: errors.Place | Non
 
 def is_remote(source: str) -> bool:
     """True for what ADD fetches: a URL, or a git repository in the short form of ssh."""
-    return source.startswith(("http://", "https://", "git://", "ssh://", "git@"))
+    return sources.is_remote(source)
 
 
 def context_name(origin: steps.FromTree) -> str:

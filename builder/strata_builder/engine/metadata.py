@@ -8,6 +8,7 @@ from typing import Any
 from strata_builder import dockerfile as df
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.oci.image import ImageConfig
+from strata_builder.oci.platform import Platform
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -28,6 +29,16 @@ def argv(command: ins.Command, config: ImageConfig) -> tuple[str, ...]:
         return command.argv
     text = df.script_of(command).command if isinstance(command, ins.Run) else command.command
     return (*shell(config), text)
+
+
+def for_platform(config: ImageConfig, platform: Platform) -> ImageConfig:
+    """The config of an image for the platform that was asked for, whatever its base was for.
+
+    A base of the same system and architecture keeps its variant unless another was asked for.
+    """
+    same = (config.os, config.architecture) == (platform.os, platform.architecture)
+    variant = config.variant if same and not platform.variant else platform.variant
+    return config.with_(os=platform.os, architecture=platform.architecture, variant=variant)
 
 
 def apply(config: ImageConfig, instruction: ins.Instruction, *, own_cmd: bool) -> ImageConfig:

@@ -36,8 +36,9 @@ NamedContext = TreeContext | ImageContext
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One build of one platform. `secrets` maps ids to their contents, which are in no key and in no log; `ssh` maps ids
-    to sockets of agents on this machine.
+    """One build of one platform. With `platform_of_base` nobody asked for the platform, and the image is for the one that
+    its base is for (`FROM --platform=...`). `secrets` maps ids to their contents, which are in no key and in no log;
+    `ssh` maps ids to sockets of agents on this machine.
 
     `created` is the Unix time that the image and its history carry (the commit's time); `source_date_epoch`, where
     given, replaces it and every derived time (https://reproducible-builds.org/specs/source-date-epoch/).
@@ -46,6 +47,7 @@ class Options:
     context: Tree
     platform: Platform
     build_platform: Platform
+    platform_of_base: bool = False
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)

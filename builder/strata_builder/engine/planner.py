@@ -1,6 +1,6 @@
 """Dockerfile and options -> plan: what must be built, each step with its variables expanded. Pure but for `Images`.
 
-Stages that the target does not need are never looked at, so a broken one does no harm.
+Of stages that the target does not need only the FROM line is looked at, so a broken one does no harm.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class _Language(TypedDict):
 def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.Plan:
     """The plan for `options.target` (a stage's name or number; empty = the last). Raises DockerfileError."""
     planner = _Planner(dockerfile, options, images)
+    for stage in dockerfile.stages:
+        planner.base(stage)
     target = planner.target()
     planner.stage(target)
     made = {index: planner.done[index] for index in sorted(planner.done)}
@@ -73,6 +75,23 @@ class _Planner:
         if wanted.index not in self.done:
             self.done[wanted.index] = _StagePlanner(self, wanted).plan()
         return self.done[wanted.index]
+
+    def base(self, stage: df.Stage) -> ins.From:
+        """The FROM of a stage with its variables expanded; checked for every stage of the file, needed or not."""
+        resolved = df.resolve(stage.from_, self.outer, **self.language)
+        place = df.place(self.dockerfile, stage.from_.span, stage.from_.platform)
+        if stage.from_.platform and not resolved.platform:
+            raise errors.DockerfileError(
+                f"the platform is empty: {stage.from_.platform!r} expands to nothing",
+                place=place,
+                hint="give its variable a value, or a default as in ${NAME:-linux/amd64}",
+            )
+        try:
+            if resolved.platform:
+                Platform.parse(resolved.platform)
+        except errors.BuildError as e:
+            raise errors.DockerfileError(e.message, place=place, hint=e.hint) from None
+        return resolved
 
     def base_image(self, reference: str, platform: Platform, place: errors.Place) -> steps.Base:
         key = (reference, platform)
@@ -122,28 +141,31 @@ class _StagePlanner:
         triggers = base_config.onbuild
         self.config = base_config.with_(onbuild=None)
         for trigger in triggers:
-            self._add(df.parse_instruction(trigger, span=self.source.from_.span, **self.planner.language))
+            # Of a trigger only the text is kept, and so it has the usual escape character whatever its file had.
+            self._add(df.parse_instruction(trigger, span=self.source.from_.span, file=self.planner.dockerfile.name))
         for instruction in self.source.instructions:
             self._add(instruction)
         name = self.source.name or ""
         stage = steps.Stage(self.source.index, name, base, base_config, tuple(self.made), self.config, self.scope)
-        return self._labelled(stage)
+        return self._result(stage) if stage.index == self.planner.target().index else stage
 
-    def _labelled(self, stage: steps.Stage) -> steps.Stage:
+    def _result(self, stage: steps.Stage) -> steps.Stage:
+        """The target's stage with what the options say of the whole image."""
         options = self.planner.options
-        if stage.index != self.planner.target().index or not options.labels:
-            return stage
-        return replace(stage, config=stage.config.with_(labels=stage.config.labels | dict(options.labels)))
+        config = stage.config.with_(labels=stage.config.labels | dict(options.labels))
+        return replace(
+            stage, config=config if options.platform_of_base else metadata.for_platform(config, options.platform)
+        )
 
     # the base
 
     def _base(self) -> tuple[steps.Origin, ImageConfig, scope.Scope]:
         options = self.planner.options
-        resolved = df.resolve(self.source.from_, self.planner.outer, **self.planner.language)
+        resolved = self.planner.base(self.source)
         origin = self._origin(resolved.image, self.source.from_, platform=resolved.platform)
         if isinstance(origin, steps.FromStage):
             parent = self.planner.done[origin.index]
-            return origin, parent.config, parent.scope
+            return origin, parent.config, parent.scope.inherited()
         if isinstance(origin, steps.FromImage):
             config = origin.base.image.config
         else:
@@ -186,9 +208,10 @@ class _StagePlanner:
             return
         resolved = df.resolve(instruction, self.scope.visible, **self.planner.language)
         if isinstance(resolved, ins.Workdir):
-            resolved = replace(
-                resolved, path=posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
-            )
+            path = posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
+            resolved = replace(resolved, path="/" + path.lstrip("/"))
+        if isinstance(resolved, ins.Run):
+            resolved = df.resolve_targets(resolved, self.config.workdir, file=self.planner.dockerfile.name)
         if isinstance(resolved, ins.Env):
             self.scope = self.scope.with_env(resolved.pairs)
         before = self.config

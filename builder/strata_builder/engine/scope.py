@@ -43,6 +43,10 @@ class Scope:
     def with_arg(self, name: str, value: str) -> Scope:
         return replace(self, visible={**self.visible, name: value}, args={**self.args, name: value})
 
+    def inherited(self) -> Scope:
+        """What a stage that is built on this one starts with: its ARGs too, save those of which the image has an ENV."""
+        return self.with_env(tuple(self.env.items()))
+
     def environment(self) -> dict[str, str]:
         """What a RUN sees, the build's proxies aside."""
         return {**self.env, **self.args}

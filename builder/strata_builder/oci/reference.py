@@ -19,6 +19,7 @@ DEFAULT_HOST: Final = "docker.io"
 MAX_NAME: Final = 255  # characters of host and repository together
 MAX_TAG: Final = 128
 
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
@@ -45,6 +46,10 @@ class Reference:
             raise _invalid(text, "it is a URL", hint=f"leave out {text.partition('://')[0]}://")
         named, at, digest_text = text.partition("@")
         name, tag = _split_tag(named)
+        if _HEX.fullmatch(name):
+            raise _invalid(
+                text, "64 hexadecimal digits are a digest, not a name", hint=f"did you mean NAME@sha256:{name}?"
+            )
         host, repository = _split_host(name, default_host)
         _check_host(text, host)
         _check_repository(text, repository)

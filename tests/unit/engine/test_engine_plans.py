@@ -63,6 +63,8 @@ def _key(text: str, options: Options | None = None) -> str:
         ("FROM scratch\nARG G=a\nENV G=e\nENV A=[$G]\n", {}, "[e]"),
         ("FROM scratch AS a\nARG G=1\nFROM a\nENV A=[$G]\n", {}, "[1]"),
         ("FROM scratch AS a\nARG G=1\nFROM scratch\nENV A=[$G]\n", {}, "[]"),
+        ("FROM scratch AS a\nENV G=e\nARG G=1\nFROM a\nENV A=[$G]\n", {}, "[e]"),
+        ("FROM scratch AS a\nENV G=e\nFROM a\nARG G=1\nENV A=[$G]\n", {}, "[1]"),
         ("FROM scratch\nARG TARGETARCH\nENV A=[$TARGETARCH$TARGETOS]\n", {}, "[amd64]"),
     ],
 )
