@@ -58,6 +58,7 @@ class ExitCode(enum.IntEnum):
     RUN_FAILED = 11
     PEER_LOST = 12  # another container of the pod ended or fell silent: its own answer says why
     DEADLINE = 13
+    NO_USER_NAMESPACE = 14  # of fetch: the node ignored `hostUsers: false`; the operator goes on on another rung
     RETRYABLE = 20  # infrastructure: the operator starts the next attempt
     INTERRUPTED = 130
 
@@ -80,6 +81,8 @@ ALIVE: Final = "/.strata/alive"
 SCRATCH: Final = "/.strata/scratch"  # writable by its own container alone
 TERMINATION_LOG: Final = "/.strata/termination/message"
 
+INSTALL: Final = "install"  # of an init container: copies HOME to INSTALLED, where images cannot be mounted
+INSTALLED: Final = "/installed"
 FETCH, BUILD, PUSH = "fetch", "build", "push"  # names of the containers
 ALL_IN_ONE: Final = "push"  # the one container of a Layers pod is named as its last role
 ISOLATIONS: Final = ("Layers", "InPlace", "UserNS")

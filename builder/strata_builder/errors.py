@@ -19,6 +19,7 @@
      +- RegistryUnavailable        retried
      +- LayerError                 a layer, archive or tree that cannot be read or written faithfully
      +- NotSupported               asked for something that this program or this rung of isolation does not do
+     |   +- NoUserNamespace        a pod of isolation UserNS that was given none
      +- NeedsSandbox               a step must run, and the rung chosen runs none
      +- Cancelled
      +- InfrastructureFailed       retried
@@ -154,6 +155,10 @@ class LayerError(BuildError):
 
 class NotSupported(BuildError):
     reason = "InvalidSpec"
+
+
+class NoUserNamespace(NotSupported):
+    reason = "PodRejected"
 
 
 class NeedsSandbox(BuildError):

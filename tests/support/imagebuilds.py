@@ -162,6 +162,8 @@ class World:
     def answer(self, question: questions.Question) -> Any:
         if isinstance(question, questions.Tag):
             self.tagged.append(question)
+        if isinstance(question, questions.Remember):
+            self.answers.setdefault(type(question.asked), question.answer)
         found = self.answers.get(type(question), _DEFAULTS.get(type(question)))
         return found(question) if callable(found) else found
 
@@ -253,6 +255,7 @@ _DEFAULTS: Mapping[type, Any] = {
     questions.Rivals: (),
     questions.Runs: False,
     questions.UserNamespaces: True,
+    questions.ImageVolumes: True,
     questions.Admission: None,
     questions.Events: (),
     questions.Published: True,

@@ -14,17 +14,20 @@ from strata_builder.pod import ending, exchange
 from strata_builder.pod.paths import Paths
 
 _MAX_REQUEST = 1 << 20
+_INSTALL_SECONDS = 300
 
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code of the role that `argv` names."""
     parser = argparse.ArgumentParser(prog="strata-pod", description=__doc__)
-    parser.add_argument("role", choices=[contract.FETCH, contract.BUILD, contract.PUSH, "all"])
+    parser.add_argument("role", choices=[contract.FETCH, contract.BUILD, contract.PUSH, "all", contract.INSTALL])
     parser.add_argument("--home", type=Path, default=Path(contract.HOME), help="where the paths of the pod begin")
     given = parser.parse_args(argv)
     os.umask(0o022)  # what one container leaves the others must be able to read
     paths = Paths(given.home)
     began = time.monotonic()
+    if given.role == contract.INSTALL:
+        return ending.run(lambda: _install(paths), paths.at(contract.TERMINATION_LOG), timeout=_INSTALL_SECONDS)
     try:
         request = load(paths)
     except BaseException as e:  # noqa: BLE001  it has to be told like any other end
@@ -66,6 +69,12 @@ def run(role: str, request: contract.BuildRequest, paths: Paths, deadline: float
     from strata_builder.pod import whole
 
     return whole.run(request, paths, reporter, deadline)
+
+
+def _install(paths: Paths) -> None:
+    from strata_builder.pod import install
+
+    install.run(paths.home, Path(contract.INSTALLED))
 
 
 def _raise(error: BaseException) -> None:

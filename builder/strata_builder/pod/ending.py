@@ -55,6 +55,7 @@ def exit_code(error: BaseException) -> int:
         (KeyboardInterrupt, codes.INTERRUPTED),
         (alive.PeerLost, codes.PEER_LOST),
         (errors.NeedsSandbox, codes.NEEDS_SANDBOX),
+        (errors.NoUserNamespace, codes.NO_USER_NAMESPACE),
         (errors.RunFailed, codes.RUN_FAILED),
         (errors.DeadlineExceeded, codes.DEADLINE),
         (Expired, codes.DEADLINE),

@@ -13,7 +13,19 @@ from strata_builder.context import download, gitprogram
 from strata_builder.engine import images, keys, planner, records, report, steps
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import alive, cache, exchange, inputs, missing, planfile, recipe, remotes, settings, taint
+from strata_builder.pod import (
+    alive,
+    cache,
+    exchange,
+    inputs,
+    missing,
+    planfile,
+    recipe,
+    remotes,
+    rungs,
+    settings,
+    taint,
+)
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
@@ -40,6 +52,7 @@ def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter)
     """Until push has said that it is done. Raises BuildError; PeerLost if another container ends early."""
     holder = alive.Holder(paths.alive(contract.FETCH))
     try:
+        rungs.check_user_namespace(request, paths)
         with settings.registries(request, paths) as registries:
             _Fetch(request, paths, reporter, registries).run()
     finally:

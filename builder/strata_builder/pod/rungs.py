@@ -15,16 +15,24 @@ def roots(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> Roots |
     """None in Layers, which runs nothing. Raises NotSupported where the rung cannot be used."""
     if request.isolation == "Layers":
         return None
-    from strata_builder.sandbox import host
     from strata_builder.sandbox import roots as kinds
 
     kept = paths.scratch / "caches"
     if request.isolation == "InPlace":
         check_container(paths)
         return kinds.InPlaceRoots(paths.scratch, blobs, kept, learn=blobs.learn)
-    if paths.home == Path(contract.HOME):
-        host.require_user_namespace()
+    check_user_namespace(request, paths)
     return kinds.UserNSRoots(paths.scratch, blobs, kept, learn=blobs.learn)
+
+
+def check_user_namespace(request: contract.BuildRequest, paths: Paths) -> None:
+    """All containers of a pod are in one user namespace: fetch tells, which is believed, and build refuses to run.
+
+    Raises NoUserNamespace."""
+    from strata_builder.sandbox import host
+
+    if request.isolation == "UserNS" and paths.home == Path(contract.HOME):
+        host.require_user_namespace()
 
 
 def check_container(paths: Paths) -> None:

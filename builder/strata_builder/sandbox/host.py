@@ -46,9 +46,9 @@ def enter_user_namespace(argv: Sequence[str]) -> int | None:
 
 
 def require_user_namespace(uid_map: Path = Path("/proc/self/uid_map")) -> None:
-    """In a pod a build with CAP_SYS_ADMIN has to be in a user namespace. Raises NotSupported."""
+    """In a pod a build with CAP_SYS_ADMIN has to be in a user namespace. Raises NoUserNamespace."""
     if uid_map.read_text().split() == ["0", "0", "4294967295"]:
-        raise errors.NotSupported(
+        raise errors.NoUserNamespace(
             "this pod has the machine's own user ids, so a step of isolation UserNS could harm the node",
             hint="the node has to support `hostUsers: false` (containerd 2, runc 1.2, Linux 6.3 or newer each); "
             "or set spec.isolation to InPlace",

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 import ipaddress
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -31,7 +32,10 @@ from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.triggers import git
 from strata_operator.registry import external, material, view
 
+log = logging.getLogger(__name__)
+
 _NODES_AGE: Final = 600.0
+_LEARNT: Final = 6 * 3600.0  # what a pod has found out by failing is tried again after so long, or by the next operator
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -53,6 +57,8 @@ class Answers:
             questions.Rivals: self._rivals,
             questions.Runs: self._runs,
             questions.UserNamespaces: self._user_namespaces,
+            questions.ImageVolumes: self._image_volumes,
+            questions.Remember: self._remember,
             questions.Admission: self._admission,
             questions.Events: self._events,
             questions.Published: self._published,
@@ -154,6 +160,8 @@ class Answers:
 
     async def _user_namespaces(self, _seen: Observed, asked: questions.UserNamespaces) -> bool:
         """Whether every node says that its runtime has them; where nodes may not be read, the pod tells."""
+        if self._known.recall(questions.Remember(asked, answer=False), _LEARNT):
+            return False
         known = self._known.recall(asked, _NODES_AGE)
         if known is None:
             try:
@@ -164,15 +172,34 @@ class Answers:
             self._known.learn(asked, known)
         return bool(known)
 
-    async def _admission(self, seen: Observed, asked: questions.Admission) -> contract.Failure | None:
+    async def _image_volumes(self, _seen: Observed, asked: questions.ImageVolumes) -> bool:
+        wanted = self._frame.settings.image_volumes
+        if wanted != "Auto":
+            return wanted == "Always"
+        return not self._known.recall(questions.Remember(asked, answer=False), _LEARNT)
+
+    async def _remember(self, _seen: Observed, told: questions.Remember) -> None:
+        log.warning("learnt of the cluster: %s is %s", type(told.asked).__name__, told.answer)
+        self._known.learn(told, True)
+
+    async def _admission(self, seen: Observed, asked: questions.Admission) -> Any:
+        there = await self._frame.kube.get(names.JOBS, seen.key.namespace, asked.job.name)
+        if there is not None and not objects.is_ours(there, seen):
+            return questions.NameTaken(f"Job {asked.job.name} was not made for this ImageBuild and is left alone")
         made = await self.made(seen, asked.job)
         try:
             await self._frame.kube.create(names.PODS, objects.pod_for_admission(made.job), dry_run=True)
         except kube.Forbidden as e:
             return refusals.creation(e.message)
         except kube.Invalid as e:
+            if self._may_be_copied(asked.job) and refusals.lacks_image_volumes(e.message):
+                return questions.NoImageVolumes()
             return contract.Failure("InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod")
         return None
+
+    def _may_be_copied(self, job: questions.Job) -> bool:
+        in_place = job.isolation == isolation.IN_PLACE and not job.copied
+        return in_place and self._frame.settings.image_volumes == "Auto"
 
     async def _events(self, seen: Observed, asked: questions.Events) -> list[kube.Object]:
         fields = f"regarding.uid={asked.uid}"

@@ -65,11 +65,7 @@ def _active(case: Case, current: state.Current) -> Steps[Decision]:
     """A build has a Job, or was about to have one when the operator ended."""
     if current.phase == state.STARTING and case.seen.job(current.job) is None:
         return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
-    aim, content = contents.aim(case), None
-    if isinstance(aim, target.Target) and current.isolation == isolation.LAYERS:  # a RUN may call for another pod
-        found = yield from contents.content(case, aim, contents.known(case))
-        content = found if isinstance(found, contents.Content) else None
-    return (yield from following.follow(case, aim, content))
+    return (yield from following.follow(case, contents.aim(case)))
 
 
 def _rest(case: Case) -> Steps[Decision]:

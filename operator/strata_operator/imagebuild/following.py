@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from strata_builder import contract, errors
 from strata_operator import kube
-from strata_operator.imagebuild import contents, endings, isolation, outcome, questions, retry, starting, state, tags
+from strata_operator.imagebuild import (
+    contents,
+    endings,
+    isolation,
+    outcome,
+    questions,
+    replacing,
+    retry,
+    starting,
+    state,
+    tags,
+)
 from strata_operator.imagebuild.case import Case, Decision, conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
@@ -14,8 +25,8 @@ _GLANCE = 60.0
 _REGISTRY_AWAY = 10.0
 
 
-def follow(case: Case, aim: contents.Aim, content: contents.Content | None) -> Steps[Decision]:
-    """What the Job of the current build has come to. `content` is what would be built now, None if not known."""
+def follow(case: Case, aim: contents.Aim) -> Steps[Decision]:
+    """What the Job of the current build has come to. `aim` is where the image goes."""
     current = case.current
     if current is None:
         raise ValueError("nothing runs")
@@ -24,8 +35,8 @@ def follow(case: Case, aim: contents.Aim, content: contents.Content | None) -> S
         verdict = yield from _found(verdict, aim, current)
     if isinstance(verdict, contract.BuildResult):
         return (yield from _publish(case, aim, verdict))
-    if isinstance(verdict, outcome.NeedsSandbox):
-        return (yield from _sandbox(case, aim, content, verdict))
+    if isinstance(verdict, outcome.NeedsSandbox | outcome.NoUserNamespace | outcome.NoImageVolume):
+        return (yield from replacing.replace(case, aim, verdict))
     if isinstance(verdict, contract.Failure):
         return endings.fail(case, verdict, ran=True)
     return _running(case, verdict)
@@ -107,26 +118,3 @@ def _held_up(case: Case, why: contract.Failure | outcome.Waiting) -> Decision:
     text = f"the image is pushed, its tags are not yet written: {why.message}"
     changed = case.change(phase=state.RUNNING)
     return conclude(changed, starting.progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)
-
-
-def _sandbox(
-    case: Case, aim: contents.Aim, content: contents.Content | None, verdict: outcome.NeedsSandbox
-) -> Steps[Decision]:
-    """A Layers pod found a RUN: the right pod follows in the same attempt."""
-    current = case.current
-    if current is None or case.wanted.isolation == isolation.LAYERS:
-        refusal = isolation.rungs(
-            isolation.LAYERS, runs=True, network=case.wanted.network, level=None, user_namespaces=False
-        )
-        return endings.fail(case, _failure(refusal, verdict.message), ran=True)
-    if not isinstance(aim, Target) or content is None:
-        waiting = outcome.Waiting("RegistryNotReady", "a pod that can run steps follows when its inputs are there")
-        return _running(case, aim if isinstance(aim, outcome.Waiting) else waiting)
-    rungs = yield from starting.candidates(case, runs=True)
-    if isinstance(rungs, contract.Failure):
-        return endings.fail(case, rungs, ran=False)
-    return (yield from starting.admitted(case, aim, content, rungs, attempt=current.attempt))
-
-
-def _failure(refusal: tuple[str, ...] | contract.Failure, text: str) -> contract.Failure:
-    return refusal if isinstance(refusal, contract.Failure) else contract.Failure("InvalidSpec", text)

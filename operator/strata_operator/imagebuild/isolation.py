@@ -30,12 +30,12 @@ def rungs(
         return _explicit(wanted, runs=runs)
     if runs is False:
         return (LAYERS,)
-    admitted = _ADMITTED.get(level or "", frozenset(contract.ISOLATIONS))
+    admitted = _admitted(level)
     found = [USER_NS] if user_namespaces and USER_NS in admitted else []
     found += [IN_PLACE] if network != "None" and IN_PLACE in admitted else []
     if runs is None:
         found.append(LAYERS)
-    return tuple(found) or _none(network, level)
+    return tuple(found) or _none(network, level, user_namespaces=user_namespaces)
 
 
 def _explicit(wanted: str, *, runs: bool | None) -> tuple[str, ...] | contract.Failure:
@@ -48,14 +48,24 @@ def _explicit(wanted: str, *, runs: bool | None) -> tuple[str, ...] | contract.F
     return (wanted,)
 
 
-def _none(network: str, level: str | None) -> contract.Failure:
+def _none(network: str, level: str | None, *, user_namespaces: bool) -> contract.Failure:
     needs = "privileged" if network == "None" else "baseline"
-    where = f"its label {names.LABEL_POD_SECURITY} is {level}" if level else "its nodes give no user namespaces"
+    text = "the Dockerfile has RUN steps, and this namespace admits no pod that can run them"
+    if not user_namespaces and USER_NS in _admitted(level):
+        return contract.Failure(
+            "PodRejected",
+            "the nodes give no user namespaces, without which no step runs with spec.network None",
+            hint="remove spec.network, or let nodes support `hostUsers: false` (containerd 2, runc 1.2, Linux 6.3)",
+        )
     return contract.Failure(
         "PodRejected",
-        f"the Dockerfile has RUN steps, and this namespace admits no pod that can run them: {where}",
+        f"{text}: its label {names.LABEL_POD_SECURITY} is {level}",
         hint=f"build in a namespace with {names.LABEL_POD_SECURITY}={needs}, or a Dockerfile without RUN",
     )
+
+
+def _admitted(level: str | None) -> frozenset[str]:
+    return _ADMITTED.get(level or "", frozenset(contract.ISOLATIONS))
 
 
 def runs(text: bytes, target: str) -> bool | contract.Failure:

@@ -40,6 +40,7 @@ def make(
         contents=called[1] if len(called) > 1 else "",
         ca=bool(ca_bundle),
         registry_login=bool(((seen.registry or {}).get("status") or {}).get("credentials")),
+        copied=job.copied,
     )
     return Made(tuple(config_maps), _job(seen, wanted, job, parts, called, options))
 
@@ -52,11 +53,9 @@ def pod_for_admission(job: kube.Object) -> kube.Object:
     return {"metadata": metadata, "spec": template["spec"]}
 
 
-def is_ours(job: kube.Object, seen: Observed, planned: questions.Job) -> bool:
-    """Whether a Job that was there already is the one that was meant."""
-    meta = job["metadata"]
-    owned = any(owner.get("uid") == seen.uid for owner in meta.get("ownerReferences") or ())
-    return owned and (meta.get("annotations") or {}).get(names.ANNOTATION_INPUTS) == planned.inputs
+def is_ours(body: kube.Object, seen: Observed) -> bool:
+    """Whether an object was made for this very ImageBuild."""
+    return any(owner.get("uid") == seen.uid for owner in body["metadata"].get("ownerReferences") or ())
 
 
 def _config_maps(

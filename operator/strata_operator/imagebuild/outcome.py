@@ -20,7 +20,8 @@ from strata_operator.imagebuild import refusals
 PATIENCE: Final = 60.0
 #: Seconds without a pod, or of a pod that does not start, before its events are read.
 CURIOUS: Final = 5.0
-OURS: Final = (contract.FETCH, contract.BUILD, contract.PUSH)
+BUILDER: Final = "builder"  # the volume of InPlace that holds the builder
+OURS: Final = (contract.INSTALL, contract.FETCH, contract.BUILD, contract.PUSH)
 #: Reasons that the container which runs user code may give; another one would let a RUN steer the operator.
 _OF_BUILD: Final = frozenset(
     {
@@ -69,6 +70,20 @@ class NeedsSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class NoUserNamespace:
+    """The node has ignored `hostUsers: false`, and fetch has said so; nothing has run."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoImageVolume:
+    """The node cannot mount the builder's image; nothing has run."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """No pod and no result are left."""
 
@@ -82,7 +97,17 @@ class AskEvents:
     body: kube.Object
 
 
-Verdict = Running | Waiting | NeedsSandbox | Lost | AskEvents | contract.BuildResult | contract.Failure
+Verdict = (
+    Running
+    | Waiting
+    | NeedsSandbox
+    | NoUserNamespace
+    | NoImageVolume
+    | Lost
+    | AskEvents
+    | contract.BuildResult
+    | contract.Failure
+)
 
 
 def judge(
@@ -137,6 +162,8 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]]) -> Ver
     """The cause among several: a container that lost its peer only tells that another one was first."""
     if killed := [status for status in failed if _terminated(status).get("reason") == "OOMKilled"]:
         return _out_of_memory(pod, killed[0])
+    if any(s["name"] == contract.FETCH and _exit_code(s) == contract.ExitCode.NO_USER_NAMESPACE for s in failed):
+        return NoUserNamespace(_node(pod))
     causes = [s for s in failed if _exit_code(s) != contract.ExitCode.PEER_LOST] or list(failed)
     first = min(causes, key=lambda status: _time(_terminated(status).get("finishedAt")))
     code = _exit_code(first)
@@ -237,6 +264,13 @@ def _stuck(
         reason, message = state.get("reason", ""), _clean(state.get("message", ""))
         if reason in _IMAGE_REASONS:
             return Waiting("BuilderImagePullFailed", f"the node cannot pull the builder image: {message or reason}")
+        if (
+            reason.endswith("Error")
+            and now - _since(pod) > CURIOUS * 2
+            and name == contract.BUILD
+            and _mounts_image(pod)
+        ):
+            return NoImageVolume(f"node {_node(pod)} cannot start the pod with its builder as a volume: {message}")
         if reason.endswith("Error") and now - _since(pod) > PATIENCE:
             return refusals.container(name, reason, message)
     unmounted = (waiting or not statuses) and all(
@@ -252,10 +286,16 @@ def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> V
     failures = [event for event in failures if "timed out waiting" not in _note(event)] or failures
     if not failures:
         return None
+    if _mounts_image(pod) and (about := [_note(e) for e in failures if refusals.is_about_volume(BUILDER, _note(e))]):
+        return NoImageVolume(f"node {_node(pod)} cannot mount the builder's image: {_clean(about[-1])}")
     failure = refusals.mount(_clean(_note(max(failures, key=_event_time))))
     if now - _since(pod) > PATIENCE:
         return failure
     return Running(f"the pod waits: {failure.message}")
+
+
+def _mounts_image(pod: kube.Object) -> bool:
+    return any(volume.get("image") for volume in (pod.get("spec") or {}).get("volumes") or ())
 
 
 def _unscheduled(pod: kube.Object) -> Verdict | None:
@@ -295,8 +335,10 @@ def _infrastructure(message: str) -> contract.Failure:
 
 
 def _our_statuses(pod: kube.Object) -> list[Mapping[str, Any]]:
-    """Statuses of our own containers in the order fetch, build, push."""
-    found = {s["name"]: s for s in (pod.get("status") or {}).get("containerStatuses") or () if s.get("name") in OURS}
+    """Statuses of our own containers in the order install, fetch, build, push."""
+    status = pod.get("status") or {}
+    told = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    found = {s["name"]: s for s in told if s.get("name") in OURS}
     return [found[name] for name in OURS if name in found]
 
 

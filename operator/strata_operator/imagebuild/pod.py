@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import names, settings
-from strata_operator.imagebuild import isolation, request, resources, spec
+from strata_operator.imagebuild import isolation, outcome, request, resources, spec
 
 Body = dict[str, Any]
 USER: Final = 65532
@@ -22,6 +22,7 @@ HOSTNAME: Final = "buildkitsandbox"
 HOSTS: Final = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 GRACE_SECONDS: Final = 15
 _SMALL: Final = "64Mi"
+_COPY: Final[Mapping[str, Any]] = {"emptyDir": {"sizeLimit": "1Gi"}}
 #: All that `baseline` allows: what a container of Docker has, less NET_RAW.
 _BASELINE: Final = (
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
@@ -43,6 +44,7 @@ class Parts:
     contents: str = ""  # ConfigMap with the inline files and the inline Dockerfile
     ca: bool = False
     registry_login: bool = True
+    copied: bool = False  # whether the builder gets into an InPlace pod as a copy
 
 
 @dataclass
@@ -51,7 +53,9 @@ class _Volumes:
 
     found: dict[str, Body] = field(default_factory=dict)
 
-    def mount(self, name: str, source: Body, path: str, *, read_only: bool = True, sub_path: str = "") -> Body:
+    def mount(
+        self, name: str, source: Mapping[str, Any], path: str, *, read_only: bool = True, sub_path: str = ""
+    ) -> Body:
         self.found.setdefault(name, {"name": name, **source})
         mount = {"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {})
         return mount | ({"subPath": sub_path} if sub_path else {})
@@ -80,11 +84,12 @@ def spec_of(wanted: spec.Spec, rung: str, parts: Parts, options: settings.Settin
         "activeDeadlineSeconds": wanted.timeout + 60,
         "securityContext": _pod_security(rung),
         "containers": containers,
-        "volumes": volumes.all(),
     }
+    if rung == isolation.IN_PLACE and parts.copied:
+        body["initContainers"] = [_install(options, volumes)]
     if rung == isolation.USER_NS:
         body["hostUsers"] = False
-    return body | _placement(wanted.pod, options.build_pod)
+    return body | {"volumes": volumes.all()} | _placement(wanted.pod, options.build_pod)
 
 
 def _placement(wanted: Mapping[str, Any], defaults: Mapping[str, Any]) -> Body:
@@ -108,6 +113,7 @@ def _all_in_one(wanted: spec.Spec, parts: Parts, options: settings.Settings, vol
         *_source_mounts(wanted, parts, volumes),
         *_pull_mounts(wanted, parts, volumes),
         *_push_mounts(parts, volumes),
+        *_secret_mounts(wanted, volumes),  # it runs no step: so that a Secret which is missing is missed on every rung
         *_own(contract.PUSH, parts, options, volumes),
         *(_scratch(options, volumes, name, path) for name, path in _shared()),
     ]
@@ -207,12 +213,26 @@ def _root(rung: str) -> Body:
 def _in_place(parts: Parts, options: settings.Settings, volumes: _Volumes) -> list[Body]:
     """The builder, read-only and apart from the root that steps own, and two files that they cannot change."""
     image = {"image": {"reference": options.builder_image, "pullPolicy": options.builder_image_pull_policy}}
+    builder = (
+        volumes.mount(outcome.BUILDER, _COPY, contract.HOME)
+        if parts.copied
+        else volumes.mount(outcome.BUILDER, image, contract.HOME, sub_path=contract.HOME.lstrip("/"))
+    )
     config = {"configMap": {"name": parts.request, "defaultMode": 0o444}}
     return [
-        volumes.mount("builder", image, contract.HOME, sub_path=contract.HOME.lstrip("/")),
+        builder,
         volumes.mount("network", config, "/etc/hosts", sub_path="hosts"),
         volumes.mount("network", config, "/etc/resolv.conf", sub_path="resolv.conf"),
     ]
+
+
+def _install(options: settings.Settings, volumes: _Volumes) -> Body:
+    """Copies the builder to where the container of the steps mounts it read-only; that starts when this has ended."""
+    mounts = [
+        volumes.mount(outcome.BUILDER, _COPY, contract.INSTALLED, read_only=False),
+        _scratch(options, volumes, "scratch-install", contract.SCRATCH),
+    ]
+    return _container(contract.INSTALL, contract.INSTALL, mounts, _restricted(), _helper(options), options)
 
 
 def _own(role: str, parts: Parts, options: settings.Settings, volumes: _Volumes, *, ca: bool = True) -> list[Body]:

@@ -89,10 +89,35 @@ class UserNamespaces:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageVolumes:
+    """Whether a pod may mount the builder's image as a volume -> bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Not a question: what was learnt of the cluster, the answer to others for hours to come -> None."""
+
+    asked: UserNamespaces | ImageVolumes
+    answer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether the API server would admit such a pod now -> contract.Failure | None."""
+    """Whether such a Job and its pod could be made now -> contract.Failure | NameTaken | NoImageVolumes | None."""
 
     job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """A Job of this name is there and was not made for this ImageBuild."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoImageVolumes:
+    """The API server does not know images as volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +171,7 @@ class Job:
     ref: str = ""
     no_cache: bool = False
     args: tuple[tuple[str, str], ...] = ()
+    copied: bool = False  # the builder gets into the pod as a copy, for its image cannot be mounted
 
 
 Question = (
@@ -156,6 +182,8 @@ Question = (
     | Rivals
     | Runs
     | UserNamespaces
+    | ImageVolumes
+    | Remember
     | Admission
     | Events
     | Published

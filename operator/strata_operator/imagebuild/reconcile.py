@@ -107,25 +107,33 @@ class Reconciler:
             log.debug("Job %s is gone already", name)
 
     async def _start(self, seen: Observed, job: questions.Job) -> None:
-        """ConfigMaps, then the Job. All have names of their own content: what is there already is right."""
+        """ConfigMaps, then the Job. All have names of their own content: what of ours is there already is right."""
         made = await self._answers.made(seen, job)
         for config_map in made.config_maps:
-            await self._frame.kube.create(names.CONFIGMAPS, config_map)
-        answer = await self._frame.kube.create(names.JOBS, made.job)
-        if isinstance(answer, kube.AlreadyExists):
-            await self._adopt(seen, job)
+            if isinstance(await self._frame.kube.create(names.CONFIGMAPS, config_map), kube.AlreadyExists):
+                await self._confirm(seen, config_map)
+        if isinstance(await self._frame.kube.create(names.JOBS, made.job), kube.AlreadyExists):
+            await self._adopt(seen, job.name)
 
-    async def _adopt(self, seen: Observed, job: questions.Job) -> None:
-        """A Job of that name is there: ours from before a restart, or one of an object that had our name."""
-        found = await self._frame.kube.get(names.JOBS, seen.key.namespace, job.name)
+    async def _adopt(self, seen: Observed, name: str) -> None:
+        """A Job of that name is there: ours from before a restart, or somebody else's, which the next look steps over."""
+        found = await self._frame.kube.get(names.JOBS, seen.key.namespace, name)
+        if found is None or not objects.is_ours(found, seen):
+            raise kube.Conflict(409, "Conflict", f"Job {name} came and went, or is somebody else's")
+        self._frame.cache.wrote(names.JOBS, found)
+
+    async def _confirm(self, seen: Observed, wanted: kube.Object) -> None:
+        """A ConfigMap under a name of ours must be ours, and hold what it is to hold: pods do what it says."""
+        name = wanted["metadata"]["name"]
+        found = await self._frame.kube.get(names.CONFIGMAPS, seen.key.namespace, name)
         if found is None:
-            raise kube.Conflict(409, "Conflict", f"Job {job.name} came and went")
-        if objects.is_ours(found, seen, job):
-            self._frame.cache.wrote(names.JOBS, found)
+            raise kube.Conflict(409, "Conflict", f"ConfigMap {name} came and went")
+        if objects.is_ours(found, seen) and found.get("data") == wanted["data"]:
             return
-        log.warning("Job %s is not ours and is removed", job.name)
-        await self._frame.kube.delete(names.JOBS, seen.key.namespace, job.name, uid=found["metadata"]["uid"])
-        raise kube.Conflict(409, "Conflict", f"Job {job.name} was somebody else's")
+        text = f"ConfigMap {name} is there already with other contents, or was not made for this ImageBuild; it is left"
+        text += f" alone, and the build cannot start while it is there: kubectl describe configmap {name}"
+        await self._frame.kube.event(seen.body, reason="NameTaken", note=text, action="Build", warning=True)
+        raise kube.KubeError(409, "NameTaken", text)
 
     def _leave(self, key: names.Key) -> None:
         """Give the place back, and wake who can have it."""

@@ -82,6 +82,18 @@ def missing(kind: str, name: str, user: str) -> contract.Failure:
     )
 
 
+def is_about_volume(name: str, message: str) -> bool:
+    """Whether an event FailedMount is about the volume `name`, alone or among others."""
+    listed = re.search(r"unmounted volumes=\[([^\]]*)\]", message)
+    return _volume(message) == name or (listed is not None and name in re.split(r"[,\s]+", listed[1]))
+
+
+def lacks_image_volumes(message: str) -> bool:
+    """Whether the API server refuses a pod for an image as its volume: an older one drops what it does not know, and
+    misses the volume's type, or knows no part of an image."""
+    return "must specify a volume type" in message or ("subPath" in message and "image volume" in message)
+
+
 def _volume(message: str) -> str:
     found = _VOLUME.search(message)
     return found[1] if found else ""

@@ -66,14 +66,15 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     return (yield from _admit(case, target, content))
 
 
-def job(case: Case, target: Target, content: Content, rung: str) -> questions.Job:
+def job(case: Case, target: Target, content: Content, rung: str, *, copied: bool = False) -> questions.Job:
     """The Job of the current build's attempt on a rung. Its name tells all of these apart."""
     current = case.current
     if current is None:
         raise ValueError("nothing is wanted")
     number, attempt = str(current.number), str(current.attempt)
+    way = f"{rung}-copied" if copied else rung
     digest = names.short_hash(
-        case.seen.uid, number, str(current.generation), content.inputs, "linux", attempt, rung, length=8
+        case.seen.uid, number, str(current.generation), content.inputs, "linux", attempt, way, length=8
     )
     name = names.derived("sib", case.seen.key.name, f"{number}-{attempt}-{digest}")
     return questions.Job(
@@ -88,11 +89,12 @@ def job(case: Case, target: Target, content: Content, rung: str) -> questions.Jo
         ref=content.ref,
         no_cache=current.no_cache,
         args=content.args,
+        copied=copied,
     )
 
 
-def start(case: Case, planned: questions.Job) -> Decision:
-    """Write who is to run, then make its Job."""
+def start(case: Case, planned: questions.Job, *, because: str = "") -> Decision:
+    """Write who is to run, then make its Job. `because` says why it takes the place of another one."""
     changed = case.change(
         phase=state.STARTING,
         job=planned.name,
@@ -103,6 +105,7 @@ def start(case: Case, planned: questions.Job) -> Decision:
         checks=case.current.checks if case.current and case.current.job else 0,  # a gate that opens has healed
     )
     text = f"build {planned.number}, attempt {planned.attempt} is starting ({planned.isolation})"
+    text += f": {because}" if because else ""
     return conclude(changed, progress(changed, "Building", text), start=planned, look_again=_SOON)
 
 
@@ -119,15 +122,19 @@ def candidates(case: Case, *, runs: bool | None) -> Steps[tuple[str, ...] | cont
     )
 
 
-def admitted(case: Case, target: Target, content: Content, rungs: tuple[str, ...], *, attempt: int) -> Steps[Decision]:
+def admitted(
+    case: Case, target: Target, content: Content, rungs: tuple[str, ...], *, attempt: int, because: str = ""
+) -> Steps[Decision]:
     """Start `attempt` on the first rung that is admitted. Only Pod Security is a reason to try the next one."""
     refusal: contract.Failure | None = None
     trying = case.change(attempt=attempt)
     for rung in rungs:
-        planned = job(trying, target, content, rung)
-        refusal = yield questions.Admission(planned)
-        if refusal is None:
-            return start(trying, planned)
+        planned, answer = yield from _planned(trying, target, content, rung)
+        if answer is None:
+            return start(trying, planned, because=because)
+        if isinstance(answer, questions.NameTaken):
+            return _renumbered(case, answer)
+        refusal = answer
         if refusal.reason != "PodRejected":
             break
     if refusal is None:
@@ -135,8 +142,31 @@ def admitted(case: Case, target: Target, content: Content, rungs: tuple[str, ...
     return endings.fail(case, refusal, ran=False)
 
 
+def _planned(
+    case: Case, target: Target, content: Content, rung: str
+) -> Steps[tuple[questions.Job, contract.Failure | questions.NameTaken | None]]:
+    """The Job of a rung, and why it cannot be made. What the builder is carried by shows only in place."""
+    copied = rung == isolation.IN_PLACE and not (yield questions.ImageVolumes())
+    planned = job(case, target, content, rung, copied=copied)
+    answer = yield questions.Admission(planned)
+    if isinstance(answer, questions.NoImageVolumes):
+        yield questions.Remember(questions.ImageVolumes(), answer=False)
+        planned = job(case, target, content, rung, copied=True)
+        answer = yield questions.Admission(planned)
+    return planned, answer
+
+
+def _renumbered(case: Case, taken: questions.NameTaken) -> Decision:
+    """The name is made of the number, among others: the next number has another one. Nothing of others is touched."""
+    current = case.current
+    number = current.number if current else 0
+    changed = case.change(number=number + 1, attempt=0, phase=state.PENDING, job="")
+    text = f"{taken.message}; the build goes on as number {number + 1}"
+    return wait(changed, outcome.Waiting("Building", text), look_again=_SOON, clear=True)
+
+
 def _admit(case: Case, target: Target, content: Content) -> Steps[Decision]:
-    runs = yield from _runs(case)
+    runs = yield from known_runs(case)
     if isinstance(runs, contract.Failure):
         return endings.fail(case, runs, ran=False)
     rungs = yield from candidates(case, runs=runs)
@@ -170,7 +200,7 @@ def facts(case: Case, commit: str, ref: str) -> tags.Facts:
     return tags.Facts(number, case.now, commit, ref, git.revision if git else "")
 
 
-def _runs(case: Case) -> Steps[bool | contract.Failure | None]:
+def known_runs(case: Case) -> Steps[bool | contract.Failure | None]:
     """Whether steps run: read from an inline Dockerfile, else as the last build reported, else not known."""
     if case.wanted.dockerfile_inline:
         answer: bool | contract.Failure = yield questions.Runs(case.wanted.target)

@@ -18,6 +18,7 @@ from strata_builder.registry import errors as registry_errors
 
 ENDS = [
     (errors.NeedsSandbox("x"), contract.ExitCode.NEEDS_SANDBOX, "PodRejected"),
+    (errors.NoUserNamespace("x"), contract.ExitCode.NO_USER_NAMESPACE, "PodRejected"),
     (errors.RunFailed("x", exit_code=3), contract.ExitCode.RUN_FAILED, "RunFailed"),
     (errors.DeadlineExceeded("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
     (errors.SourceAuthFailed("x"), contract.ExitCode.FAILED, "SourceAuthFailed"),

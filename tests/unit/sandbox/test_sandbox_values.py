@@ -166,7 +166,7 @@ def test_without_a_range_the_error_gives_the_line_to_add(tmp_path: Path, text: s
 
 def test_a_pod_with_the_machines_ids_is_refused(tmp_path: Path):
     (tmp_path / "map").write_text("         0          0 4294967295\n")
-    with pytest.raises(errors.NotSupported, match="could harm the node"):
+    with pytest.raises(errors.NoUserNamespace, match="could harm the node"):
         host.require_user_namespace(tmp_path / "map")
     (tmp_path / "map").write_text("         0     100000      65536\n")
     host.require_user_namespace(tmp_path / "map")

@@ -467,6 +467,113 @@ def test_a_layers_pod_that_finds_a_run_in_a_restricted_namespace_is_rejected_onc
     assert world.started[-1].isolation == "InPlace"
 
 
+def ignoring(level: str, **spec: Any) -> World:
+    """A world whose first pod, of isolation UserNS, has found itself among the machine's own users."""
+    world = World(body=ib.build(**spec), namespace=ib.namespace(level))
+    world.answers[questions.Runs] = True
+    world.settle()
+    assert world.started[0].isolation == "UserNS"
+    world.pod(ended("fetch", code=14, message=FAILURE("PodRejected", "own ids")), ended("build", 12), ended("push", 12))
+    world.finish(phase="Failed")
+    return world
+
+
+def test_where_the_node_ignores_user_namespaces_auto_goes_on_in_place_in_the_same_attempt_and_remembers():
+    world = ignoring("privileged")
+    world.settle()
+    assert [j.isolation for j in world.started] == ["UserNS", "InPlace"]
+    assert (world.current["number"], world.current["attempt"]) == (1, 1)
+    assert questions.Remember(questions.UserNamespaces(), answer=False) in world.asked
+    decision = world.look()
+    assert decision.start is None
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert [e.result for e in world.counted] == ["succeeded"]
+
+
+def test_going_on_in_place_is_said_with_its_reason():
+    world = ignoring("privileged")
+    world.step()
+    assert "node node gave the pod no user namespace although it has hostUsers: false" in world.message("Building")
+    assert "(InPlace)" in world.message("Building")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [({"isolation": "UserNS"}, "no user namespace"), ({"network": "None"}, "give no user namespaces")],
+)
+def test_where_nothing_else_is_allowed_the_attempt_ends_with_the_reason(spec, words):
+    world = ignoring("privileged", **spec)
+    world.settle()
+    assert len(world.started) == 1
+    assert world.condition("Stalled") == ("True", "PodRejected")
+    assert words in world.message("Stalled")
+    assert "hint: " in world.message("Stalled")
+
+
+def test_only_fetch_is_believed_that_there_is_no_user_namespace():
+    world = World(body=ib.build(), namespace=ib.namespace("privileged"))
+    world.answers[questions.Runs] = True
+    world.settle()
+    world.pod(ended("fetch", 12), ended("build", code=14, message=FAILURE("PodRejected", "forged")), ended("push", 12))
+    world.finish(phase="Failed")
+    world.settle()
+    assert len(world.started) == 1
+    assert not [q for q in world.asked if isinstance(q, questions.Remember)]
+
+
+def in_place() -> World:
+    world = World(body=ib.build(), namespace=ib.namespace("baseline"))
+    world.answers[questions.Runs] = True
+    return world
+
+
+def test_an_api_server_without_image_volumes_gets_a_pod_with_a_copy_and_it_is_remembered():
+    world = in_place()
+    unknown = questions.NoImageVolumes()
+    world.answers[questions.Admission] = lambda asked: None if asked.job.copied else unknown
+    world.settle()
+    assert [(j.isolation, j.copied) for j in world.started] == [("InPlace", True)]
+    assert questions.Remember(questions.ImageVolumes(), answer=False) in world.asked
+
+
+def test_what_is_known_of_image_volumes_saves_the_try():
+    world = in_place()
+    world.answers[questions.ImageVolumes] = False
+    world.settle()
+    assert [j.copied for j in world.started] == [True]
+    assert [q.job.copied for q in world.asked if isinstance(q, questions.Admission)] == [True]
+
+
+def test_a_node_that_cannot_mount_the_image_gets_a_copy_in_the_same_attempt():
+    world = in_place()
+    world.settle()
+    waits = [running("fetch"), waiting("build", "CreateContainerError", "mkdir: no such file"), running("push")]
+    made = world.pod(*waits)
+    made["spec"]["volumes"] = [{"name": "builder", "image": {"reference": "b"}}]
+    world.settle()
+    assert len(world.started) == 1, "the kubelet may still manage"
+    world.now += 15
+    world.settle()
+    assert [j.copied for j in world.started] == [False, True]
+    assert len({j.name for j in world.started}) == 2
+    assert world.current["attempt"] == 1
+    assert "mkdir: no such file" in world.message("Building") or world.current["phase"] == "Running"
+
+
+def test_where_the_chart_allows_no_copy_it_is_told():
+    world = in_place()
+    world.answers[questions.ImageVolumes] = True  # Always
+    world.settle()
+    made = world.pod(running("fetch"), waiting("build", "CreateContainerError", "mkdir"), running("push"))
+    made["spec"]["volumes"] = [{"name": "builder", "image": {"reference": "b"}}]
+    world.now += 15
+    world.settle()
+    assert len(world.started) == 1
+    assert world.condition("Stalled") == ("True", "PodRejected")
+    assert "builds.imageVolumes" in world.message("Stalled")
+
+
 def test_isolation_layers_with_run_steps_is_an_invalid_spec():
     world = World(body=ib.build(isolation="Layers"))
     world.answers[questions.Runs] = True

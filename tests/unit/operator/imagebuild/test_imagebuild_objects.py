@@ -39,11 +39,12 @@ def made(
     name: str = "web",
     attempt: int = 1,
     options: Any = OPTIONS,
+    copied: bool = False,
     **fields: Any,
 ) -> objects.Made:
     seen = case.Observed(ib.build(name=name, **(RICH | fields)), registry or ib.registry(), ib.namespace())
     planned = questions.Job(
-        "sib-web-1", 1, attempt, 1, "sha256:i", rung, "team/web", commit=ib.COMMIT, args=(("A", "1"),)
+        "sib-web-1", 1, attempt, 1, "sha256:i", rung, "team/web", commit=ib.COMMIT, args=(("A", "1"),), copied=copied
     )
     to = target.Target(view.view(seen.registry or {}), "team/web")
     return objects.make(seen, to, planned, options, resolv_conf="nameserver 10.96.0.10\n", ca_bundle=ca)
@@ -93,12 +94,12 @@ def test_each_secret_reaches_only_the_container_that_needs_it(rung):
     assert secrets_of(found, parts["push"]) == {"strata-push"}
 
 
-def test_the_one_container_of_layers_is_named_push_and_needs_no_secret_of_steps():
+def test_the_one_container_of_layers_is_named_push_and_misses_a_secret_of_steps_as_other_rungs_do():
     found = made("Layers")
     parts = containers(found)
     assert list(parts) == [contract.ALL_IN_ONE]
     assert parts["push"]["command"] == ["/.strata/bin/strata-pod", "all"]
-    assert secrets_of(found, parts["push"]) == {"git", "hub", "strata-pull", "strata-push"}
+    assert secrets_of(found, parts["push"]) == {"git", "hub", "npm", "strata-pull", "strata-push"}
 
 
 @pytest.mark.parametrize("rung", ["InPlace", "UserNS"])
@@ -138,6 +139,27 @@ def test_in_place_protects_the_builder_and_the_names_of_hosts_from_steps():
     assert build["securityContext"]["readOnlyRootFilesystem"] is False
     volumes = {v["name"]: v for v in pod_of(made("InPlace"))["volumes"]}
     assert volumes["builder"]["image"]["reference"] == OPTIONS.builder_image
+
+
+def test_where_images_cannot_be_mounted_a_copy_is_made_before_and_is_as_safe_from_steps():
+    found = made("InPlace", copied=True)
+    (install,) = pod_of(found)["initContainers"]
+    assert install["command"] == ["/.strata/bin/strata-pod", "install"]
+    assert install["image"] == OPTIONS.builder_image
+    assert install["securityContext"] == containers(found)["push"]["securityContext"]
+    assert secrets_of(found, install) == set()
+    volumes = {v["name"]: v for v in pod_of(found)["volumes"]}
+    assert not [v for v in volumes.values() if "image" in v]
+    assert volumes["builder"] == {"name": "builder", "emptyDir": {"sizeLimit": "1Gi"}}
+    assert mounts(install)["/installed"] == {"name": "builder", "mountPath": "/installed"}
+    assert mounts(containers(found)["build"])["/.strata"] == {
+        "name": "builder",
+        "mountPath": "/.strata",
+        "readOnly": True,
+    }
+    for name in ("fetch", "push"):
+        assert "builder" not in {m["name"] for m in containers(found)[name]["volumeMounts"]}
+    assert "initContainers" not in pod_of(made("UserNS", copied=True))
 
 
 def test_only_user_ns_has_sys_admin_and_only_in_a_user_namespace():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator.imagebuild import outcome, questions
+from strata_operator.imagebuild import outcome, questions, refusals
 from support import imagebuilds as ib
 from support.imagebuilds import ended, event, result, running, waiting
 
@@ -303,3 +303,83 @@ def test_a_container_that_cannot_be_made_fails_after_a_minute():
 def test_a_pod_has_started_when_all_its_containers_run():
     assert judge(running("fetch"), running("build"), running("push")).started
     assert not judge(running("fetch"), waiting("build"), running("push")).started
+
+
+# -- a builder that cannot be mounted --
+
+
+def image_pod(*statuses: Any, volume: Any = None, **status: Any) -> Any:
+    body = ib.pod(JOB, containerStatuses=list(statuses), **status)
+    body["spec"]["volumes"] = [{"name": "builder"} | (volume or {"image": {"reference": "b"}})]
+    return body
+
+
+MOUNT = [
+    'MountVolume.SetUp failed for volume "builder" : no such plugin',
+    "Unable to attach or mount volumes: unmounted volumes=[builder], unattached volumes=[a]: timed out waiting",
+    "Unable to attach or mount volumes: unmounted volumes=[scratch-push builder], unattached volumes=[]: timed out waiting",
+]
+
+
+@pytest.mark.parametrize("note", MOUNT)
+def test_an_image_that_cannot_be_mounted_is_told_apart_from_other_volumes(note):
+    now, events = ib.NOW + 20, [event("FailedMount", note)]
+    statuses = [waiting(name) for name in ("fetch", "build", "push")]
+    verdict = outcome.judge(JOB, [image_pod(*statuses)], now, events=events)
+    assert isinstance(verdict, outcome.NoImageVolume)
+    copied = image_pod(*statuses, volume={"emptyDir": {}})
+    assert not isinstance(outcome.judge(JOB, [copied], now, events=events), outcome.NoImageVolume)
+    other = [event("FailedMount", 'MountVolume.SetUp failed for volume "ca" : secret "x" not found')]
+    assert not isinstance(outcome.judge(JOB, [image_pod(*statuses)], now, events=other), outcome.NoImageVolume)
+
+
+def test_another_containers_trouble_is_not_the_volumes():
+    statuses = [waiting("fetch", "CreateContainerError", "x"), waiting("build"), waiting("push")]
+    verdict = outcome.judge(JOB, [image_pod(*statuses)], ib.NOW + 90)
+    assert reason_of(verdict) == "InfrastructureFailed"
+
+
+# -- the init container that copies the builder --
+
+
+def copying(*init: Any, **status: Any) -> Any:
+    rest = [waiting(name, "PodInitializing") for name in ("fetch", "build", "push")]
+    return judge(*rest, initContainerStatuses=list(init), **status)
+
+
+def test_a_copy_that_is_being_made_is_a_start():
+    assert isinstance(copying(running("install")), outcome.Running)
+    assert not copying(running("install")).started
+
+
+def test_a_copy_that_fails_is_the_pods_failure():
+    said = contract.Failure("StorageLimitExceeded", "no space left on /installed")
+    assert reason_of(copying(ended("install", 1, message=said), phase="Failed")) == "StorageLimitExceeded"
+    assert reason_of(copying(ended("install", 137, reason="OOMKilled"), phase="Failed")) == "OutOfMemory"
+    assert reason_of(copying(ended("install", 20), phase="Failed")) == "InfrastructureFailed"
+
+
+def test_an_init_container_whose_image_cannot_be_pulled_is_told():
+    assert reason_of(copying(waiting("install", "ImagePullBackOff", "no such image"))) == "BuilderImagePullFailed"
+
+
+def test_with_the_copy_the_result_is_as_without():
+    statuses = [ended("fetch"), ended("build"), ended("push", message=result())]
+    assert judge(*statuses, initContainerStatuses=[ended("install")], phase="Succeeded") == result()
+
+
+def test_an_init_container_of_somebody_else_does_not_count():
+    statuses = [ended("fetch"), ended("build"), ended("push", message=result())]
+    assert judge(*statuses, initContainerStatuses=[ended("istio-init", 1)], phase="Succeeded") == result()
+
+
+@pytest.mark.parametrize(
+    ("message", "lacks"),
+    [
+        ('Pod "x" is invalid: spec.volumes[7]: Required value: must specify a volume type', True),
+        ("mounting subPath is not allowed in image volume sources", True),
+        ("spec.containers[0].resources: Invalid value: must be less than or equal to limit", False),
+    ],
+)
+def test_an_api_server_without_image_volumes_is_known_by_its_words(message, lacks):
+    assert refusals.lacks_image_volumes(message) is lacks

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import copy
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from strata_builder import contract
 from strata_operator import conditions, controller, imagebuild, kube, metrics, names, settings
-from strata_operator.imagebuild import questions, reconcile, remote
+from strata_operator.imagebuild import observe, questions, reconcile, remote
 from strata_operator.imagebuild.triggers import git
 from support import imagebuilds as ib
 from support.certificates import Authority
@@ -285,24 +286,61 @@ async def test_a_status_that_somebody_else_wrote_first_wins_and_no_job_is_made_f
         assert cluster.jobs() == []
 
 
-async def test_a_job_of_our_name_that_is_not_ours_is_removed_and_ours_is_made(tmp_path, monkeypatch):
+@pytest.mark.parametrize("after_look", [True, False], ids=["before the look", "between look and Job"])
+async def test_a_job_of_our_name_that_is_not_ours_is_left_alone_and_the_next_number_is_built(
+    tmp_path, monkeypatch, after_look
+):
     async with clustered(tmp_path, monkeypatch) as cluster:
-        planned: list[str] = []
+        names_of: list[str] = []
 
         def steal(number: int, done: bool) -> None:
             current = cluster.status.get("current") or {}
-            if current.get("job") and not planned and not cluster.jobs():
-                planned.append(current["job"])
-                stranger = {"name": current["job"], "namespace": "team", "annotations": {"strata.build/inputs": "x"}}
+            if current.get("job") and not names_of and not cluster.jobs():
+                names_of.append(current["job"])
+                owner = [
+                    {"kind": "ImageBuild", "apiVersion": names.API_VERSION, "name": "web", "uid": "an-earlier-one"}
+                ]
+                stranger = {"name": current["job"], "namespace": "team", "ownerReferences": owner}
+                stranger["labels"] = {names.LABEL_MANAGED_BY: names.OPERATOR}
                 cluster.fake.put(names.JOBS, {"metadata": stranger, "spec": {"template": {"metadata": {}}}})
+                if after_look:
+                    raise Killed
 
-        cluster.pods_end = False
-        async with alive(cluster, steal) as operator:
-            for _ in range(4):
+        with contextlib.suppress(Killed):
+            async with alive(cluster, steal) as first:
+                cluster.pods_end = False
+                await first.look()
+                await first.look()
+        assert names_of
+        async with alive(cluster) as operator:
+            for _ in range(6):
                 await operator.look()
-        assert planned
-        (job,) = cluster.jobs()
-        assert job["metadata"]["ownerReferences"][0]["uid"] == cluster.body["metadata"]["uid"]
+        stranger = cluster.fake.get(names.JOBS, "team", names_of[0])
+        assert stranger["metadata"]["ownerReferences"][0]["uid"] == "an-earlier-one"
+        assert cluster.status["current"]["number"] == 2
+        (ours,) = (job for job in cluster.jobs() if job["metadata"]["name"] != names_of[0])
+        assert ours["metadata"]["ownerReferences"][0]["uid"] == cluster.body["metadata"]["uid"]
+        said = [e["note"] for e in cluster.fake.objects[names.EVENTS].values()]
+        assert any(names_of[0] in text and "left alone" in text and "number 2" in text for text in said)
+
+
+async def test_a_config_map_of_our_name_that_is_not_ours_is_neither_used_nor_touched(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: bool(cluster.jobs()), most=2)
+        wanted = copy.deepcopy(cluster.fake.objects[names.CONFIGMAPS])
+        for key, body in wanted.items():
+            cluster.fake.put(names.CONFIGMAPS, {**body, "data": {**body["data"], "request.json": "{}"}})
+            cluster.fake.objects[names.CONFIGMAPS][key]["metadata"]["ownerReferences"] = []
+        cluster.fake.remove(names.JOBS, "team", cluster.jobs()[0]["metadata"]["name"])
+        planned = questions.Job("sib-web-again", 1, 1, 1, cluster.status["current"]["inputs"], "Layers", "team/web")
+        seen = observe.observe(operator.frame, operator.frame.cache[names.IMAGEBUILDS].get(*KEY) or {})
+        with pytest.raises(kube.KubeError, match="left alone"):
+            await operator.work._start(seen, dataclasses.replace(planned, name="sib-web-1"))
+        assert cluster.jobs() == []
+        assert [e["reason"] for e in cluster.fake.objects[names.EVENTS].values() if e["type"] == "Warning"] == [
+            "NameTaken"
+        ]
 
 
 async def test_an_object_made_again_under_its_old_name_gets_a_job_of_its_own(tmp_path, monkeypatch):
