@@ -1,0 +1,68 @@
+"""The release with other values: no node proxies, no image volumes, defaults of builder pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support import e2e, kubectl, release
+
+VALUES = {
+    "nodeProxy": {"enabled": False},
+    "builds": {
+        "imageVolumes": "Never",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "imagePullSecrets": [{"name": "mirror"}],
+        "podAnnotations": {"example.com/note": "a build"},
+    },
+}
+STEPS = "FROM busybox:1.36\nRUN echo made > /made && rm -rf /usr && cat /proc/self/status > /dev/null\n"
+
+
+@pytest.fixture(scope="module")
+def home(strata, namespaces: Callable[..., e2e.Namespace], ports) -> Iterator[e2e.Namespace]:
+    made = namespaces("baseline", "values")
+    port = next(ports)
+    with release.changed(strata, VALUES):
+        made.apply(e2e.registry(port))
+        made.wait(e2e.REGISTRY, kind="registry")
+        yield made
+    made.wait(e2e.REGISTRY, kind="registry", reason="Serving")
+
+
+def test_without_node_proxies_the_registry_says_so_and_images_have_the_name_that_pods_know(home):
+    found = home.conditions(e2e.REGISTRY, "registry")["NodeAccess"]
+    assert (found["status"], found["reason"]) == ("False", "NodeProxyDisabled")
+    status = home.build(e2e.image_build("copies", "FROM scratch\nLABEL a=1\n"))
+    assert status["image"] == status["references"]["push"]
+    assert "node" not in status["references"]
+    endpoints = home.status(e2e.REGISTRY, "registry")["endpoints"]
+    assert "node" not in endpoints
+    assert "localhost" not in home("get", "secret", "strata-pull", "-o", "jsonpath={.data}")
+
+
+def test_where_images_are_no_volumes_the_builder_is_copied_and_steps_run_in_place(home):
+    status = home.build(e2e.image_build("steps", STEPS, isolation="InPlace"))
+    assert status["current"]["isolation"] == "InPlace"
+    (pod,) = home.pods("steps")
+    assert [c["name"] for c in pod["spec"]["initContainers"]] == ["install"]
+    assert not [v for v in pod["spec"]["volumes"] if "image" in v]
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "mirror"}]
+    assert pod["metadata"]["annotations"]["example.com/note"] == "a build"
+
+
+def test_a_step_cannot_write_to_the_copy_of_the_builder(home):
+    broken = "FROM busybox:1.36\nRUN ! echo x > /.strata/bin/x && ! chmod 777 /.strata/bin && ! mount -o remount,rw /.strata\n"
+    home.build(e2e.image_build("hostile", broken, isolation="InPlace"))
+
+
+def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(strata, namespaces, ports):
+    made = namespaces("restricted", "proxies")
+    with release.changed(strata, {"nodeProxy": {"enabled": False}}):
+        made.apply(e2e.registry(next(ports)))
+        made.wait(e2e.REGISTRY, kind="registry")
+        made.build(e2e.image_build("named", "FROM scratch\nLABEL a=1\n"))
+    kubectl.until(lambda: made.status("named")["image"].startswith("localhost:"), seconds=90, what="a name of nodes")
+    assert [b["number"] for b in made.status("named")["builds"]] == [1]

@@ -1,0 +1,49 @@
+"""The installed release with other values for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from support import helm_chart, kubectl
+
+PROXIES = "strata-node-proxy"
+
+
+@contextlib.contextmanager
+def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
+    """The release upgraded to `values` beside its own; afterwards it is as it was."""
+    revision = _revision(k)
+    _helm(k, "upgrade", "strata", str(helm_chart.CHART), "--reuse-values", "--values", "-", given=values)
+    try:
+        yield
+    finally:
+        k.ask("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=1s")
+        if _ends(k):  # a namespace that goes cannot be made again before it is gone
+            k("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=90s")
+        _helm(k, "rollback", "strata", revision)
+
+
+def _ends(k: kubectl.Kubectl) -> bool:
+    found = k.get("namespace", PROXIES)
+    return found is not None and "deletionTimestamp" in found["metadata"]
+
+
+def _revision(k: kubectl.Kubectl) -> str:
+    history = yaml.safe_load(_helm(k, "history", "strata", "--output", "yaml", wait=False))
+    return str(max(entry["revision"] for entry in history))
+
+
+def _helm(k: kubectl.Kubectl, *words: str, given: Any = None, wait: bool = True) -> str:
+    program = helm_chart.helm()
+    assert program, "helm is nowhere"
+    argv = [program, *words, "--namespace", helm_chart.NAMESPACE, "--kubeconfig", str(k.where.kubeconfig)]
+    argv += ["--wait", "--timeout", "3m"] if wait else []
+    text = yaml.safe_dump(given) if given is not None else ""
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
