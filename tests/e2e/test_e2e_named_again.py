@@ -14,6 +14,11 @@ def with_secret(name: str, secret: str) -> e2e.Body:
     return e2e.image_build(name, "FROM scratch\nLABEL a=1\n", secrets=given)
 
 
+def ready(made: e2e.Namespace, name: str, *, seconds: float) -> None:
+    """Waits for Ready of a build that is Stalled until its Secret has been seen."""
+    made.until(f"{name} Ready", lambda: made.conditions(name)["Ready"]["status"] == "True", seconds=seconds, name=name)
+
+
 def test_a_build_made_anew_under_its_name_while_the_old_pod_still_runs(baseline):
     baseline.apply(e2e.image_build("again", SLOW.format("old")))
     running = lambda: [p for p in baseline.pods("again") if p["status"]["phase"] == "Running"]  # noqa: E731
@@ -36,7 +41,7 @@ def test_a_secret_that_no_step_reads_is_missed_by_the_kubelet_and_found_when_it_
     home.wait("unread", "Ready", "False", reason="ReferenceNotFound", seconds=120)
     assert "comes-later" in home.conditions("unread")["Ready"]["message"]
     home.apply(e2e.secret("comes-later", token="t"))
-    home.wait("unread", seconds=150)
+    ready(home, "unread", seconds=150)
 
 
 def test_where_secrets_may_be_read_a_missing_one_is_told_before_there_is_a_pod(namespaces):
@@ -49,4 +54,4 @@ def test_where_secrets_may_be_read_a_missing_one_is_told_before_there_is_a_pod(n
     made.wait("early", "Ready", "False", reason="ReferenceNotFound", seconds=30)
     assert made.jobs("early") == []
     made.apply(e2e.secret("comes-later", token="t"))
-    made.wait("early", seconds=60)
+    ready(made, "early", seconds=60)

@@ -14,6 +14,14 @@ _QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
 _MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
+#: What of the spec, or of the operator's own, a volume of the builder pod stands for.
+_USERS: Final = {
+    "secret-sources": "spec.secrets",
+    "source-credentials": "spec.source",
+    "pull-credentials": "spec.pullSecrets",
+    "files": "spec.source.configMap",
+    "push-credentials": "pushing to the Registry",
+}
 _VOLUME: Final = re.compile(r'volume "([^"]+)"')
 
 
@@ -46,7 +54,7 @@ def mount(message: str) -> contract.Failure:
     """Why a volume cannot be mounted, from an event FailedMount of the pod."""
     if found := _MISSING.search(message):
         kind = {"secret": "Secret", "configmap": "ConfigMap"}[found[1].lower()]
-        return missing(kind, found[2], f"volume {_volume(message)}" if _volume(message) else "the builder pod")
+        return missing(kind, found[2], _USERS.get(_volume(message), "the builder pod"))
     if found := _MISSING_KEY.search(message):
         kind = "Secret" if found[1].lower() == "secret" else "ConfigMap"
         return contract.Failure(

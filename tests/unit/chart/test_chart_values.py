@@ -1,6 +1,7 @@
 """Values that cannot work are refused with the key's name, and every key is explained."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -94,3 +95,15 @@ def test_every_key_is_explained_by_a_comment_above_it() -> None:
         if key not in PLAIN and not {"requests", "limits", "nodeSelector"} & {k for _, k in inside}:
             assert above.lstrip().startswith("# "), f"{'.'.join(k for _, k in inside)}.{key} has no comment"
         inside.append((depth, key))
+
+
+def test_the_readme_names_values_that_there_are() -> None:
+    values = yaml.safe_load(VALUES.read_text())
+    named = re.findall(r"`([a-z][A-Za-z]*(?:\.[A-Za-z]+)*)`", (helm_chart.CHART / "README.md").read_text())
+    named = [path for path in named if path.partition(".")[0] in values]
+    assert len(named) > 20
+    for path in named:
+        found = values
+        for key in path.split("."):
+            assert key in found, path
+            found = found[key]
