@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from support import e2e, git_server, kubectl
+from support import e2e, git_server, kubectl, listings
 
 LONG = bool(os.environ.get("STRATA_LONG"))
 PARTS = ["builder", "operator"] if LONG else ["builder"]
 LEVELS = {"InPlace": "baseline", "UserNS": "privileged"}
 ISOLATIONS = ["InPlace", "UserNS"] if LONG else ["InPlace"]
 SECONDS = 900  # two cores compile, pack and compress for all at once
+ARCHIVE = "image.tar"
 # Imports all that the image's programs do.
 WHOLE = {
     "builder": "strata_builder.cli, strata_builder.pod.__main__",
@@ -69,7 +70,16 @@ def test_a_commit_of_strata_gives_one_digest_wherever_it_is_built(part, source, 
         digests[isolation] = status["digest"]
         program = ["/.strata/bin/python3.11", "-I", "-c", f"import {WHOLE[part]}; print('whole')"]
         assert place.run(status["image"], part, command=program) == "whole\n"
-    assert len(set(digests.values())) == 1, f"of commit {source.commit}, time {source.time}: {digests}"
+    assert len(set(digests.values())) == 1, where_they_differ(part, digests, places, tmp_path / ARCHIVE)
+
+
+def where_they_differ(part: str, digests: dict[str, str], places: dict[str, e2e.Namespace], archive: Path) -> str:
+    """The entries that the host's image and one of a pod do not have in common."""
+    on_host, told = listings.of_archive(archive), [str(digests)]
+    for isolation, place in places.items():
+        if digests[isolation] != digests["host"]:
+            told.append(f"host, {isolation}: {listings.differences(on_host, place.image_entries(part))}")
+    return "\n".join(told)
 
 
 def image_build(part: str, isolation: str, source: Served) -> e2e.Body:
@@ -84,7 +94,7 @@ def host_build(part: str, source: Served, strata: kubectl.Kubectl, folder: Path)
     argv = [str(kubectl.CHECKOUT / ".venv/bin/strata"), "build", "--progress", "plain"]
     argv += ["--registry-mirror", f"docker.io=http://{strata.where.registry}"]
     argv += ["--file", f"{part}/Dockerfile", "--metadata-file", str(told)]
-    argv += ["--output", f"type=oci,dest={folder / 'image.tar'}", f"{source.url}#{source.commit}"]
+    argv += ["--output", f"type=oci,dest={folder / ARCHIVE}", f"{source.url}#{source.commit}"]
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(source.time), "STRATA_CACHE_DIR": str(folder / "cache")}
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -221,6 +221,13 @@ class Namespace:
         repository, _, digest = rest.partition("@")
         return str(_in_node(self, host, repository, digest)["text"])
 
+    def image_entries(self, build: str) -> dict[str, str]:
+        """A listing of the image's layers, read from the managed Registry."""
+        host, _, rest = self.status(build)["references"]["push"].partition("/")
+        repository, _, digest = rest.partition("@")
+        entries: dict[str, str] = _in_node(self, host, repository, digest, entries=True)["entries"]
+        return entries
+
     def report(self, name: str = "") -> str:
         """For failures: what the API server shows of builds, events and pods here."""
         parts = [self.ask("get", "imagebuilds,registries,jobs,pods", "-o", "wide").out]
@@ -253,7 +260,7 @@ def _pod(image: str, name: str, container: Mapping[str, Any]) -> Body:
     return _object("v1", "Pod", name, spec)
 
 
-def _in_node(here: Namespace, host: str, repository: str, reference: str) -> Body:
+def _in_node(here: Namespace, host: str, repository: str, reference: str, *, entries: bool = False) -> Body:
     """Asks a managed Registry from within the node, where its Service can be reached."""
     auths = json.loads(base64.b64decode(here.get("secret", "strata-push")["data"][".dockerconfigjson"]))["auths"]
     user, _, password = base64.b64decode(auths[host]["auth"]).decode().partition(":")
@@ -266,6 +273,7 @@ def _in_node(here: Namespace, host: str, repository: str, reference: str) -> Bod
         "username": user,
         "password": password,
         "ca": registry["status"].get("caBundle", ""),
+        "entries": entries,
     }
     program = str(kubectl.CHECKOUT / "tests/support/show_image.py")
     argv = kubectl.inside(here.k.where, str(kubectl.CHECKOUT / ".venv/bin/python"), program)
