@@ -49,7 +49,7 @@ for library in $(echo "$needed" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' | sort -u)
   case $library in "$home"/*) ;; *) cp -Ln "$library" "$home/lib/" ;; esac
 done
 cp -L /lib/*-linux-gnu/libnss_dns.so.2 /lib/*-linux-gnu/libnss_files.so.2 "$home/lib/"
-chmod -R u+w "$home"
+chmod -R u=rwX,go=rX "$home"  # also where the sources come from a checkout with another umask
 for file in $(elves); do
   case $file in
     */lib/ld-linux-*) ;;
