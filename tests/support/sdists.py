@@ -31,8 +31,11 @@ def unpack(sdist: Sdist, folder: Path) -> None:
     """Writes the project's files into `folder`, as they are."""
     with tarfile.open(_archive(sdist)) as tar:
         for member in tar:
-            inside = member.replace(name=member.name.removeprefix(f"{sdist.stem}/"), deep=False)
-            tar.extract(inside, folder, filter="data")
+            if content := tar.extractfile(member):
+                place = folder / member.name.removeprefix(f"{sdist.stem}/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content.read())
+                place.chmod(member.mode)
 
 
 def _archive(sdist: Sdist) -> Path:
