@@ -31,6 +31,17 @@ def home(strata, namespaces: Callable[..., e2e.Namespace], ports) -> Iterator[e2
     made.wait(e2e.REGISTRY, kind="registry", reason="Serving")
 
 
+def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(strata, namespaces, ports):
+    """The first here, for `home` changes the release until the end."""
+    made = namespaces("restricted", "proxies")
+    with release.changed(strata, {"nodeProxy": {"enabled": False}}):
+        made.apply(e2e.registry(next(ports)))
+        made.wait(e2e.REGISTRY, kind="registry")
+        made.build(e2e.image_build("named", "FROM scratch\nLABEL a=1\n"))
+    kubectl.until(lambda: made.status("named")["image"].startswith("localhost:"), seconds=90, what="a name of nodes")
+    assert [b["number"] for b in made.status("named")["builds"]] == [1]
+
+
 def test_without_node_proxies_the_registry_says_so_and_images_have_the_name_that_pods_know(home):
     found = home.conditions(e2e.REGISTRY, "registry")["NodeAccess"]
     assert (found["status"], found["reason"]) == ("False", "NodeProxyDisabled")
@@ -56,13 +67,3 @@ def test_where_images_are_no_volumes_the_builder_is_copied_and_steps_run_in_plac
 def test_a_step_cannot_write_to_the_copy_of_the_builder(home):
     broken = "FROM busybox:1.36\nRUN ! echo x > /.strata/bin/x && ! chmod 777 /.strata/bin && ! mount -o remount,rw /.strata\n"
     home.build(e2e.image_build("hostile", broken, isolation="InPlace"))
-
-
-def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(strata, namespaces, ports):
-    made = namespaces("restricted", "proxies")
-    with release.changed(strata, {"nodeProxy": {"enabled": False}}):
-        made.apply(e2e.registry(next(ports)))
-        made.wait(e2e.REGISTRY, kind="registry")
-        made.build(e2e.image_build("named", "FROM scratch\nLABEL a=1\n"))
-    kubectl.until(lambda: made.status("named")["image"].startswith("localhost:"), seconds=90, what="a name of nodes")
-    assert [b["number"] for b in made.status("named")["builds"]] == [1]

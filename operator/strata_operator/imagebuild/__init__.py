@@ -6,7 +6,8 @@
     decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
       spec, state, inputs, contents, wanting        what is wanted, what was, what is different
       starting, isolation, queueing                 the gates before a Job
-      following, outcome, refusals, retry           what a Job has come to
+      following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
+      podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, settling, status, history, tags      what is said and kept of it
     answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
     objects.py, pod.py, request.py                  the Job and its ConfigMaps as dicts, pure

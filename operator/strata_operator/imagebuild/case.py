@@ -9,7 +9,7 @@ from typing import Any
 
 from strata_builder import contract
 from strata_operator import conditions, kube, names
-from strata_operator.imagebuild import outcome, questions, spec, state, status
+from strata_operator.imagebuild import podstatus, questions, spec, state, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _unwanted(seen: Observed, job: kube.Object, current: state.Current | None) -
 def _reported(pods: Sequence[kube.Object]) -> bool:
     """Some container of ours has ended: the others follow by themselves, and the logs are worth keeping."""
     return any(
-        outcome.ended(pod)
+        podstatus.ended(pod)
         or any(
             (s.get("state") or {}).get("terminated") for s in (pod.get("status") or {}).get("containerStatuses") or ()
         )

@@ -9,12 +9,12 @@ from typing import Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import inputs, outcome, questions, retry, state, target, wanting
+from strata_operator.imagebuild import inputs, questions, retry, state, target, verdicts, wanting
 from strata_operator.imagebuild.case import Case
 from strata_operator.imagebuild.questions import Steps
 
 #: Where the image goes, or why that is not known (yet).
-Aim = target.Target | contract.Failure | outcome.Waiting
+Aim = target.Target | contract.Failure | verdicts.Waiting
 _RECENT: Final = 20.0  # seconds for which a commit that was looked up may begin a build
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 

@@ -22,7 +22,6 @@ from strata_operator.imagebuild import (
     following,
     inputs,
     isolation,
-    outcome,
     questions,
     settling,
     spec,
@@ -30,6 +29,7 @@ from strata_operator.imagebuild import (
     state,
     status,
     target,
+    verdicts,
     wanting,
 )
 from strata_operator.imagebuild.case import Case, Decision, Ended, Observed, conclude
@@ -93,7 +93,7 @@ def _checked(case: Case, answer: questions.Resolved) -> Case:
 
 def _with_commit(case: Case, commit: questions.Resolved, *, seen: bool = True) -> Steps[Decision]:
     aim = contents.aim(case)
-    if isinstance(aim, outcome.Waiting):
+    if isinstance(aim, verdicts.Waiting):
         return settling.keep(case) if wanting.idle(case) else starting.wait(wanting.intend(case), aim)
     content = aim if isinstance(aim, contract.Failure) else (yield from contents.content(case, aim, commit, seen=seen))
     if isinstance(aim, contract.Failure) or isinstance(content, contract.Failure):

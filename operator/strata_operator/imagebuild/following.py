@@ -15,6 +15,7 @@ from strata_operator.imagebuild import (
     starting,
     state,
     tags,
+    verdicts,
 )
 from strata_operator.imagebuild.case import Case, Decision, conclude
 from strata_operator.imagebuild.questions import Steps
@@ -31,23 +32,23 @@ def follow(case: Case, aim: contents.Aim) -> Steps[Decision]:
     if current is None:
         raise ValueError("nothing runs")
     verdict = yield from _verdict(case, case.seen.job(current.job))
-    if isinstance(verdict, outcome.Lost):
+    if isinstance(verdict, verdicts.Lost):
         verdict = yield from _found(verdict, aim, current)
     if isinstance(verdict, contract.BuildResult):
         return (yield from _publish(case, aim, verdict))
-    if isinstance(verdict, outcome.NeedsSandbox | outcome.NoUserNamespace | outcome.NoImageVolume):
+    if isinstance(verdict, verdicts.NeedsSandbox | verdicts.NoUserNamespace | verdicts.NoImageVolume):
         return (yield from replacing.replace(case, aim, verdict))
     if isinstance(verdict, contract.Failure):
         return endings.fail(case, verdict, ran=True)
     return _running(case, verdict)
 
 
-def _verdict(case: Case, job: kube.Object | None) -> Steps[outcome.Verdict]:
+def _verdict(case: Case, job: kube.Object | None) -> Steps[verdicts.Verdict]:
     if job is None:
-        return outcome.Lost("the build's Job was deleted")
+        return verdicts.Lost("the build's Job was deleted")
     pods = case.seen.pods_of(job)
     verdict = outcome.judge(job, pods, case.now)
-    if isinstance(verdict, outcome.AskEvents):
+    if isinstance(verdict, verdicts.AskEvents):
         meta = verdict.body["metadata"]
         kind = str(verdict.body.get("kind") or ("Job" if verdict.body is job else "Pod"))
         events = yield questions.Events(kind, meta["name"], meta["uid"])
@@ -55,26 +56,26 @@ def _verdict(case: Case, job: kube.Object | None) -> Steps[outcome.Verdict]:
     return verdict
 
 
-def _found(lost: outcome.Lost, aim: contents.Aim, current: state.Current) -> Steps[outcome.Verdict]:
+def _found(lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> Steps[verdicts.Verdict]:
     """A pod that vanished may have finished before: its result stands in the registry."""
     if isinstance(aim, Target):
         result: contract.BuildResult | contract.Failure | None = yield questions.LostResult(
             aim.repository, current.number, current.attempt
         )
         if isinstance(result, contract.Failure):
-            return outcome.Waiting(result.reason, f"{lost.message}; its result is looked for: {result.message}")
+            return verdicts.Waiting(result.reason, f"{lost.message}; its result is looked for: {result.message}")
         if result is not None:
             return result
     return contract.Failure("InfrastructureFailed", lost.message, retryable=True)
 
 
-def _running(case: Case, verdict: outcome.Verdict) -> Decision:
+def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     """Nothing is decided yet."""
     changed = case.change(phase=state.RUNNING)
-    if isinstance(verdict, outcome.Waiting):
+    if isinstance(verdict, verdicts.Waiting):
         said = starting.progress(changed, verdict.reason, verdict.message)
         return conclude(changed, said, look_again=_GLANCE)
-    if not isinstance(verdict, outcome.Running):
+    if not isinstance(verdict, verdicts.Running):
         raise TypeError(f"no verdict: {verdict!r}")
     said = starting.progress(changed, "Building", verdict.message, started=verdict.started)
     return conclude(changed, said, look_again=_GLANCE if verdict.started else _WATCHED)
@@ -111,7 +112,7 @@ def _tag(case: Case, target: Target, result: contract.BuildResult) -> Steps[Deci
     return endings.succeed(case, target, result, wanted)
 
 
-def _held_up(case: Case, why: contract.Failure | outcome.Waiting) -> Decision:
+def _held_up(case: Case, why: contract.Failure | verdicts.Waiting) -> Decision:
     """All is built and pushed; only the registry, or the way to it, is missing. No attempt is lost by waiting."""
     if isinstance(why, contract.Failure) and retry.class_of(why.reason) is retry.Class.FINAL:
         return endings.fail(case, why, ran=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strata_operator import cache, controller, kube, names
-from strata_operator.imagebuild import outcome, state, tags
+from strata_operator.imagebuild import podstatus, state, tags
 from strata_operator.imagebuild.case import Observed
 from strata_operator.registry import view
 
@@ -26,7 +26,7 @@ def observe(frame: controller.Frame, body: kube.Object) -> Observed:
 def busy(frame: controller.Frame) -> Iterator[names.Key]:
     """ImageBuilds that have a builder pod which may still run."""
     for pod in frame.cache[names.PODS].all():
-        if _label(pod) and not outcome.ended(pod):
+        if _label(pod) and not podstatus.ended(pod):
             yield from (key for _, key in wakes_of_pod(pod))
 
 

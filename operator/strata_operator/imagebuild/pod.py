@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import names, settings
-from strata_operator.imagebuild import isolation, outcome, request, resources, spec
+from strata_operator.imagebuild import beginning, isolation, request, resources, spec
 
 Body = dict[str, Any]
 USER: Final = 65532
@@ -214,9 +214,9 @@ def _in_place(parts: Parts, options: settings.Settings, volumes: _Volumes) -> li
     """The builder, read-only and apart from the root that steps own, and two files that they cannot change."""
     image = {"image": {"reference": options.builder_image, "pullPolicy": options.builder_image_pull_policy}}
     builder = (
-        volumes.mount(outcome.BUILDER, _COPY, contract.HOME)
+        volumes.mount(beginning.BUILDER, _COPY, contract.HOME)
         if parts.copied
-        else volumes.mount(outcome.BUILDER, image, contract.HOME, sub_path=contract.HOME.lstrip("/"))
+        else volumes.mount(beginning.BUILDER, image, contract.HOME, sub_path=contract.HOME.lstrip("/"))
     )
     config = {"configMap": {"name": parts.request, "defaultMode": 0o444}}
     return [
@@ -229,7 +229,7 @@ def _in_place(parts: Parts, options: settings.Settings, volumes: _Volumes) -> li
 def _install(options: settings.Settings, volumes: _Volumes) -> Body:
     """Copies the builder to where the container of the steps mounts it read-only; that starts when this has ended."""
     mounts = [
-        volumes.mount(outcome.BUILDER, _COPY, contract.INSTALLED, read_only=False),
+        volumes.mount(beginning.BUILDER, _COPY, contract.INSTALLED, read_only=False),
         _scratch(options, volumes, "scratch-install", contract.SCRATCH),
     ]
     return _container(contract.INSTALL, contract.INSTALL, mounts, _restricted(), _helper(options), options)

@@ -7,7 +7,7 @@ containers that never run user code are believed, so that no build can lower the
 from __future__ import annotations
 
 from strata_builder import contract
-from strata_operator.imagebuild import contents, endings, isolation, outcome, questions, starting
+from strata_operator.imagebuild import contents, endings, isolation, questions, starting, verdicts
 from strata_operator.imagebuild.case import Case, Decision, conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
@@ -17,12 +17,12 @@ _NEWER = "containerd 2, runc 1.2 and Linux 6.3, or newer"
 
 
 def replace(
-    case: Case, aim: contents.Aim, verdict: outcome.NeedsSandbox | outcome.NoUserNamespace | outcome.NoImageVolume
+    case: Case, aim: contents.Aim, verdict: verdicts.NeedsSandbox | verdicts.NoUserNamespace | verdicts.NoImageVolume
 ) -> Steps[Decision]:
     """The pod that follows, or why none can."""
-    if isinstance(verdict, outcome.NeedsSandbox):
+    if isinstance(verdict, verdicts.NeedsSandbox):
         return (yield from _sandbox(case, aim, verdict))
-    if isinstance(verdict, outcome.NoUserNamespace):
+    if isinstance(verdict, verdicts.NoUserNamespace):
         return (yield from _without_user_namespace(case, aim, verdict))
     yield questions.Remember(questions.ImageVolumes(), answer=False)
     if (yield questions.ImageVolumes()):
@@ -31,7 +31,7 @@ def replace(
     return (yield from _instead(case, aim, (isolation.IN_PLACE,), verdict.message))
 
 
-def _sandbox(case: Case, aim: contents.Aim, verdict: outcome.NeedsSandbox) -> Steps[Decision]:
+def _sandbox(case: Case, aim: contents.Aim, verdict: verdicts.NeedsSandbox) -> Steps[Decision]:
     """A Layers pod found a RUN."""
     if case.wanted.isolation == isolation.LAYERS:
         refusal = isolation.rungs(
@@ -44,7 +44,7 @@ def _sandbox(case: Case, aim: contents.Aim, verdict: outcome.NeedsSandbox) -> St
     return (yield from _instead(case, aim, rungs, ""))
 
 
-def _without_user_namespace(case: Case, aim: contents.Aim, verdict: outcome.NoUserNamespace) -> Steps[Decision]:
+def _without_user_namespace(case: Case, aim: contents.Aim, verdict: verdicts.NoUserNamespace) -> Steps[Decision]:
     """The runtime made a pod in the machine's own user namespace although it was told not to: no step has run in it."""
     yield questions.Remember(questions.UserNamespaces(), answer=False)
     text = f"node {verdict.node} gave the pod no user namespace although it has hostUsers: false"
@@ -72,8 +72,8 @@ def _instead(case: Case, aim: contents.Aim, rungs: tuple[str, ...], because: str
         content = yield from contents.content(case, aim, contents.known(case))
     if isinstance(aim, Target) and isinstance(content, contents.Content):
         return (yield from starting.admitted(case, aim, content, rungs, attempt=current.attempt, because=because))
-    waiting = outcome.Waiting("RegistryNotReady", "another pod follows when its inputs are there")
-    if isinstance(aim, outcome.Waiting):
+    waiting = verdicts.Waiting("RegistryNotReady", "another pod follows when its inputs are there")
+    if isinstance(aim, verdicts.Waiting):
         waiting = aim
     said = starting.progress(case, waiting.reason, waiting.message)
     return conclude(case, said, look_again=_AGAIN)

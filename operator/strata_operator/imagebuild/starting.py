@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from strata_builder import contract, errors
 from strata_operator import conditions, names
-from strata_operator.imagebuild import endings, isolation, outcome, questions, state, status, tags
+from strata_operator.imagebuild import endings, isolation, podstatus, questions, state, status, tags, verdicts
 from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished_jobs
 from strata_operator.imagebuild.contents import Content
 from strata_operator.imagebuild.questions import Steps
@@ -21,7 +21,7 @@ BEFORE_START = frozenset({"ReferenceNotFound", "PodRejected", "QuotaExceeded", "
 
 def wait(
     case: Case,
-    waiting: outcome.Waiting,
+    waiting: verdicts.Waiting,
     *,
     look_again: float | None = None,
     queued: bool = False,
@@ -54,12 +54,12 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return wait(case, not_ready(target))
     if refused := (yield from _refused(case, target, content)):
         return endings.fail(case, refused, ran=False)
-    if unfinished_jobs(case.seen) or any(not outcome.ended(pod) for pod in case.seen.pods):
-        waiting = outcome.Waiting("Building", "an earlier builder pod is ending")
+    if unfinished_jobs(case.seen) or any(not podstatus.ended(pod) for pod in case.seen.pods):
+        waiting = verdicts.Waiting("Building", "an earlier builder pod is ending")
         return wait(case, waiting, look_again=_SOON, clear=True)
     position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
     if position:
-        waiting = outcome.Waiting(
+        waiting = verdicts.Waiting(
             "Queued", f"as many builds run as may at once; this one is number {position} in the queue"
         )
         return wait(case, waiting, look_again=_LATER, queued=True)
@@ -162,7 +162,7 @@ def _renumbered(case: Case, taken: questions.NameTaken) -> Decision:
     number = current.number if current else 0
     changed = case.change(number=number + 1, attempt=0, phase=state.PENDING, job="")
     text = f"{taken.message}; the build goes on as number {number + 1}"
-    return wait(changed, outcome.Waiting("Building", text), look_again=_SOON, clear=True)
+    return wait(changed, verdicts.Waiting("Building", text), look_again=_SOON, clear=True)
 
 
 def _admit(case: Case, target: Target, content: Content) -> Steps[Decision]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import outcome, spec
+from strata_operator.imagebuild import spec, verdicts
 from strata_operator.registry import view
 
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
@@ -35,11 +35,11 @@ class Target:
 
 def of(
     registry: kube.Object | None, namespace: kube.Object | None, wanted: spec.Spec, key: tuple[str, str]
-) -> Target | contract.Failure | outcome.Waiting:
+) -> Target | contract.Failure | verdicts.Waiting:
     """The target of the ImageBuild `key` (namespace, name); `namespace` is the object of its namespace."""
     called = f"Registry {wanted.registry_namespace}/{wanted.registry}"
     if registry is None:
-        return outcome.Waiting("RegistryNotFound", f"{called} does not exist yet; the build goes on when it appears")
+        return verdicts.Waiting("RegistryNotFound", f"{called} does not exist yet; the build goes on when it appears")
     seen = view.view(registry)
     labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
     if not seen.admits(key[0], labels):
@@ -51,8 +51,8 @@ def of(
     return _repository(seen, wanted, key)
 
 
-def not_ready(target: Target) -> outcome.Waiting:
-    return outcome.Waiting(
+def not_ready(target: Target) -> verdicts.Waiting:
+    return verdicts.Waiting(
         "RegistryNotReady", f"Registry {target.view.registry.key} is not ready: {target.view.problem}"
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator.imagebuild import outcome, questions, refusals
+from strata_operator.imagebuild import outcome, questions, refusals, verdicts
 from support import imagebuilds as ib
 from support.imagebuilds import ended, event, result, running, waiting
 
@@ -24,7 +24,7 @@ def judge(
 
 
 def reason_of(verdict: Any) -> str:
-    assert isinstance(verdict, contract.Failure | outcome.Waiting), verdict
+    assert isinstance(verdict, contract.Failure | verdicts.Waiting), verdict
     return verdict.reason
 
 
@@ -37,7 +37,7 @@ def test_the_end_of_push_with_a_digest_is_the_result():
 
 def test_three_containers_are_over_only_when_all_are():
     three = [ended("fetch"), running("build"), ended("push", message=result())]
-    assert isinstance(judge(*three), outcome.Running)
+    assert isinstance(judge(*three), verdicts.Running)
     three[1] = ended("build")
     assert judge(*three) == result()
 
@@ -114,7 +114,7 @@ def test_what_the_container_of_user_code_says_is_clamped():
 
 
 def test_the_code_of_a_layers_pod_that_found_a_run_calls_for_another_pod():
-    assert isinstance(judge(ended("push", 10), phase="Failed"), outcome.NeedsSandbox)
+    assert isinstance(judge(ended("push", 10), phase="Failed"), verdicts.NeedsSandbox)
 
 
 def test_that_code_means_nothing_from_a_pod_that_can_run_steps():
@@ -174,12 +174,12 @@ def test_a_lost_node_is_infrastructure(status):
 
 
 def test_a_disrupted_pod_is_replaced_by_its_job_and_is_no_attempt():
-    assert isinstance(judge(ended("push", 137), phase="Failed", conditions=DISRUPTED), outcome.Running)
+    assert isinstance(judge(ended("push", 137), phase="Failed", conditions=DISRUPTED), verdicts.Running)
 
 
 def test_a_disrupted_pod_of_a_job_that_gave_up_is_lost():
     verdict = judge(ended("push", 137), job=JOB | FAILED, phase="Failed", conditions=DISRUPTED)
-    assert isinstance(verdict, outcome.Lost)
+    assert isinstance(verdict, verdicts.Lost)
 
 
 def test_the_replacement_is_what_counts():
@@ -190,8 +190,8 @@ def test_the_replacement_is_what_counts():
 
 def test_a_deleted_pod_has_its_grace_and_is_then_lost():
     meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
-    assert isinstance(judge(running(), meta=meta), outcome.Running)
-    assert isinstance(judge(running(), meta=meta, now=ib.NOW + 61), outcome.Lost)
+    assert isinstance(judge(running(), meta=meta), verdicts.Running)
+    assert isinstance(judge(running(), meta=meta, now=ib.NOW + 61), verdicts.Lost)
 
 
 def test_a_deleted_pod_that_had_ended_well_is_a_result():
@@ -201,16 +201,16 @@ def test_a_deleted_pod_that_had_ended_well_is_a_result():
 
 def test_a_job_whose_pod_is_gone_is_lost():
     gone = JOB | {"status": {"failed": 1}}
-    assert isinstance(outcome.judge(gone, [], ib.NOW + 9), outcome.Lost)
+    assert isinstance(outcome.judge(gone, [], ib.NOW + 9), verdicts.Lost)
 
 
 # -- pods that do not start --
 
 
 def test_a_job_without_a_pod_is_waited_for_then_its_events_are_read():
-    assert isinstance(outcome.judge(JOB, [], ib.NOW + 1), outcome.Running)
-    assert outcome.judge(JOB, [], ib.NOW + 9) == outcome.AskEvents(JOB)
-    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=[]), outcome.Running)
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 1), verdicts.Running)
+    assert outcome.judge(JOB, [], ib.NOW + 9) == verdicts.AskEvents(JOB)
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=[]), verdicts.Running)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_refused_pod_is_told_by_the_jobs_events(note, reason, words):
 
 def test_an_unknown_refusal_has_a_minute_to_go_away():
     events = [event("FailedCreate", "webhook timed out")]
-    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=events), outcome.Running)
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=events), verdicts.Running)
     assert reason_of(outcome.judge(JOB, [], ib.NOW + 61, events=events)) == "InfrastructureFailed"
 
 
@@ -263,10 +263,10 @@ def test_an_unknown_refusal_has_a_minute_to_go_away():
 def test_a_missing_reference_of_any_container_is_named_after_a_minute(note, words):
     statuses = [waiting("fetch"), waiting("build"), waiting("push")]
     asked = judge(*statuses, phase="Pending", now=ib.NOW + 30)
-    assert isinstance(asked, outcome.AskEvents)
+    assert isinstance(asked, verdicts.AskEvents)
     events = [event("FailedMount", note), event("FailedMount", "Unable to attach: timed out waiting for the condition")]
     early = judge(*statuses, phase="Pending", now=ib.NOW + 30, events=events)
-    assert isinstance(early, outcome.Running)
+    assert isinstance(early, verdicts.Running)
     assert words in early.message
     late = judge(*statuses, phase="Pending", now=ib.NOW + 61, events=events)
     assert reason_of(late) == "ReferenceNotFound"
@@ -275,13 +275,13 @@ def test_a_missing_reference_of_any_container_is_named_after_a_minute(note, word
 
 def test_a_slow_pull_without_bad_events_is_no_failure():
     verdict = judge(waiting(), phase="Pending", now=ib.NOW + 300, events=[event("Pulling", "image")])
-    assert isinstance(verdict, outcome.Running)
+    assert isinstance(verdict, verdicts.Running)
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
 def test_the_builders_own_image_is_an_administrators_matter(reason):
     verdict = judge(waiting(reason=reason, message="not found"), phase="Pending", now=ib.NOW + 999)
-    assert isinstance(verdict, outcome.Waiting)
+    assert isinstance(verdict, verdicts.Waiting)
     assert reason_of(verdict) == "BuilderImagePullFailed"
 
 
@@ -294,7 +294,7 @@ def test_a_pod_that_no_node_takes_waits():
 
 def test_a_container_that_cannot_be_made_fails_after_a_minute():
     status = waiting(reason="CreateContainerConfigError", message='secret "x" not found')
-    assert isinstance(judge(status, phase="Pending"), outcome.Running)
+    assert isinstance(judge(status, phase="Pending"), verdicts.Running)
     assert reason_of(judge(status, phase="Pending", now=ib.NOW + 61)) == "ReferenceNotFound"
     other = waiting(reason="CreateContainerError", message="no runtime")
     assert reason_of(judge(other, phase="Pending", now=ib.NOW + 61)) == "InfrastructureFailed"
@@ -326,11 +326,11 @@ def test_an_image_that_cannot_be_mounted_is_told_apart_from_other_volumes(note):
     now, events = ib.NOW + 20, [event("FailedMount", note)]
     statuses = [waiting(name) for name in ("fetch", "build", "push")]
     verdict = outcome.judge(JOB, [image_pod(*statuses)], now, events=events)
-    assert isinstance(verdict, outcome.NoImageVolume)
+    assert isinstance(verdict, verdicts.NoImageVolume)
     copied = image_pod(*statuses, volume={"emptyDir": {}})
-    assert not isinstance(outcome.judge(JOB, [copied], now, events=events), outcome.NoImageVolume)
+    assert not isinstance(outcome.judge(JOB, [copied], now, events=events), verdicts.NoImageVolume)
     other = [event("FailedMount", 'MountVolume.SetUp failed for volume "ca" : secret "x" not found')]
-    assert not isinstance(outcome.judge(JOB, [image_pod(*statuses)], now, events=other), outcome.NoImageVolume)
+    assert not isinstance(outcome.judge(JOB, [image_pod(*statuses)], now, events=other), verdicts.NoImageVolume)
 
 
 def test_another_containers_trouble_is_not_the_volumes():
@@ -348,7 +348,7 @@ def copying(*init: Any, **status: Any) -> Any:
 
 
 def test_a_copy_that_is_being_made_is_a_start():
-    assert isinstance(copying(running("install")), outcome.Running)
+    assert isinstance(copying(running("install")), verdicts.Running)
     assert not copying(running("install")).started
 
 
