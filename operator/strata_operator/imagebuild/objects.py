@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube, names, settings
-from strata_operator.imagebuild import pod, questions, request, spec
+from strata_operator.imagebuild import mounts, pod, questions, request, spec
 from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.target import Target
 
@@ -35,7 +35,7 @@ def make(
     wanted = spec.parse(seen.body)
     config_maps = _config_maps(seen, wanted, to, job, options, resolv_conf=resolv_conf, ca_bundle=ca_bundle)
     called = [body["metadata"]["name"] for body in config_maps]
-    parts = pod.Parts(
+    parts = mounts.Parts(
         request=called[0],
         contents=called[1] if len(called) > 1 else "",
         ca=bool(ca_bundle),
@@ -108,7 +108,7 @@ def _job(
     seen: Observed,
     wanted: spec.Spec,
     job: questions.Job,
-    parts: pod.Parts,
+    parts: mounts.Parts,
     config_maps: list[str],
     options: settings.Settings,
 ) -> kube.Object:
