@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-import json
 import logging
 import os
 import signal
@@ -28,9 +27,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from strata_operator import logs
+from strata_operator import logs, nodetable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ _CHUNK: Final = 256 * 1024
 _CONNECT_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 1.0  # one stat a second; the kubelet swaps a symlink, which is all that has to be noticed
-_MAX_TABLE: Final = 1 << 20
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -49,19 +47,6 @@ class Options:
     bind: str = "127.0.0.1"
     connections: int = 512
     idle_seconds: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A registry's Service. `ca_bundle` is PEM, the only authorities that are trusted for it."""
-
-    host: str
-    port: int
-    ca_bundle: str
-
-
-class TableError(ValueError):
-    """A table that cannot be used; the text names the port and the field."""
 
 
 def options(environ: Mapping[str, str]) -> Options:
@@ -93,36 +78,10 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     return value
 
 
-def parse(text: str) -> dict[int, Upstream]:
-    """The table in `text`: port -> upstream. Raises TableError."""
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise TableError(f"not JSON: {e}") from e
-    if not isinstance(table, dict):
-        raise TableError(f"expected an object, got a JSON {type(table).__name__}")
-    return {_port(port): _upstream(port, entry) for port, entry in table.items()}
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1024 <= int(text[:6]) <= 65535):
-        raise TableError(f"{text[:32]!r} is not a port from 1024 to 65535")
-    return int(text)
-
-
-def _upstream(port: str, entry: Any) -> Upstream:
-    if not isinstance(entry, dict):
-        raise TableError(f"{port}: expected an object")
-    for field, kind in (("host", str), ("port", int), ("caBundle", str)):
-        if not isinstance(entry.get(field), kind) or not entry[field]:
-            raise TableError(f"{port}.{field}: expected a {kind.__name__}")
-    return Upstream(entry["host"], entry["port"], entry["caBundle"])
-
-
 class Listener:
     """One port and its connections."""
 
-    def __init__(self, proxy: Proxy, port: int, upstream: Upstream) -> None:
+    def __init__(self, proxy: Proxy, port: int, upstream: nodetable.Upstream) -> None:
         self._proxy = proxy
         self.port = port
         self.upstream = upstream
@@ -155,7 +114,7 @@ class Proxy:
         self.listeners: dict[int, Listener] = {}
         self._places = asyncio.Semaphore(settings.connections)
 
-    async def update(self, table: Mapping[int, Upstream]) -> None:
+    async def update(self, table: Mapping[int, nodetable.Upstream]) -> None:
         """Listen on exactly the ports of `table`; what did not change is left alone."""
         for port, listener in list(self.listeners.items()):
             if table.get(port) != listener.upstream:
@@ -166,7 +125,7 @@ class Proxy:
             if port not in self.listeners:
                 await self._open(port, upstream)
 
-    async def _open(self, port: int, upstream: Upstream) -> None:
+    async def _open(self, port: int, upstream: nodetable.Upstream) -> None:
         try:
             listener = Listener(self, port, upstream)
             await listener.start()
@@ -181,12 +140,12 @@ class Proxy:
         last, told = "", ""
         while True:
             try:
-                text = _read(path)
-                if text != last or len(self.listeners) < len(parse(text)):
-                    await self.update(parse(text))
+                text = nodetable.read(path)
+                if text != last or len(self.listeners) < len(nodetable.parse(text)):
+                    await self.update(nodetable.parse(text))
                     last = text
                 told = ""
-            except (OSError, TableError) as e:
+            except (OSError, nodetable.TableError) as e:
                 if str(e) != told:
                     log.warning("%s: %s; ports stay as they are", path, e)
                 told = str(e)
@@ -258,14 +217,6 @@ async def _refuse(writer: asyncio.StreamWriter, host: str) -> None:
     head = f"HTTP/1.1 502 Bad Gateway\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n".encode()
     writer.write(head + text)
     await _close(writer)
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        text = file.read(_MAX_TABLE + 1)
-    if len(text) > _MAX_TABLE:
-        raise TableError("longer than 1 MiB")
-    return text
 
 
 async def run(settings: Options) -> None:

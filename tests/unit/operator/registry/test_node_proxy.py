@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from strata_operator import nodeproxy
+from strata_operator import nodeproxy, nodetable
 from strata_operator.registry import tls
 
 pytestmark = pytest.mark.asyncio
@@ -146,8 +146,8 @@ async def test_registries_come_and_go_and_open_connections_stay(tmp_path, monkey
     ["", "{", "[]", '{"80": {}}', '{"x": {}}', '{"5000": []}', '{"5000": {"host": "h", "port": "5000"}}', "null"],
 )
 async def test_a_table_that_cannot_be_used_leaves_ports_as_they_are(tmp_path, monkeypatch, broken):
-    with pytest.raises(nodeproxy.TableError):
-        nodeproxy.parse(broken)
+    with pytest.raises(nodetable.TableError):
+        nodetable.parse(broken)
     async with registry(tmp_path) as upstream:
         port = free_port()
         async with following(tmp_path, {port: entry(upstream)}, monkeypatch) as (_, write):
