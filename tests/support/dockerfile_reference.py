@@ -15,6 +15,10 @@ from support import go_programs
 SOURCE = Path(__file__).parents[1] / "differential" / "frontend"
 
 
+class Panic(Exception):
+    """The packages of the reference failed in a way that they do not mean to."""
+
+
 class Reference:
     """One running program; questions are answered in order."""
 
@@ -35,7 +39,8 @@ class Reference:
         self._process.stdin.write(json.dumps({"Kind": kind, **plain}).encode() + b"\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        assert not (isinstance(answer, dict) and "panic" in answer), (question, answer)
+        if isinstance(answer, dict) and "panic" in answer:
+            raise Panic(f"{kind} {question}: {answer['panic']}")
         return answer
 
     def parse(self, source: bytes, env: dict[str, str] | None = None) -> dict[str, Any]:

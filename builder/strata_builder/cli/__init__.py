@@ -4,7 +4,8 @@
 
     arguments.py   the command line, and its help       values.py   K=V, type=...,dest=... -> typed values (pure)
     building.py    one `strata build`                   exports.py  the result as a registry image, archive or folder
-    planning.py    `strata plan` and `strata check`     store.py    what is kept between builds on this machine
+    planning.py    `strata plan`                        store.py    what is kept between builds on this machine
+    checking.py    `strata check`, and warnings of a build
 """
 
 from strata_builder.cli.main import main

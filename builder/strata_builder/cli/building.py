@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.cli import agents, exports, session, values
+from strata_builder.cli import agents, checking, exports, session, values
 from strata_builder.engine import artifact, blobs, execute, records, stages, steps
 from strata_builder.engine.roots import Roots
 from strata_builder.oci import platform as platforms
@@ -65,6 +65,7 @@ def _needs_sandbox(given: argparse.Namespace) -> bool:
 
 def _build(opened: session.Session, platform: platforms.Platform) -> exports.Made:
     keyed = opened.keyed(platform)
+    checking.warn(opened.source, keyed.options, keyed.plan, opened.report.note)
     _refuse_foreign_runs(keyed, platform)
     store = blobs.Blobs(opened.store.blobs, opened.images)
     with _roots(keyed, opened, store) as roots:

@@ -37,9 +37,13 @@ def _command(given: argparse.Namespace) -> arguments.Command:
         from strata_builder.cli import building
 
         return building.run
-    from strata_builder.cli import planning
+    if given.command == "plan":
+        from strata_builder.cli import planning
 
-    return planning.plan if given.command == "plan" else planning.check
+        return planning.plan
+    from strata_builder.cli import checking
+
+    return checking.run
 
 
 def _exit_code(error: errors.BuildError) -> int:

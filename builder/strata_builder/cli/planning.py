@@ -1,13 +1,10 @@
-"""`strata plan`: what a build would do, and why; `strata check`: only whether the Dockerfile is right."""
+"""`strata plan`: what a build would do, and why."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
-from pathlib import Path
 
-from strata_builder.cli import session, sources
+from strata_builder.cli import session
 from strata_builder.engine import steps
 
 
@@ -16,19 +13,6 @@ def plan(given: argparse.Namespace) -> int:
         for platform in opened.platforms():
             _print(opened.keyed(platform), str(platform))
     return 0
-
-
-def check(given: argparse.Namespace) -> int:
-    """Reads the Dockerfile of the context; says how many stages and steps it has. Errors are raised, with their place."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
-        found = sources.load(given.context, given.file, Path(scratch)).dockerfile
-    count = sum(len(stage.instructions) for stage in found.stages)
-    print(f"{found.name}: no error found in {_counted(len(found.stages), 'stage')}, {_counted(count, 'instruction')}")
-    return 0
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print(made: session.Keyed, platform: str) -> None:

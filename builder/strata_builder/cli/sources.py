@@ -22,11 +22,12 @@ _UNKNOWN = contract.SourceResult()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`tree` is the context without what is ignored; `result` tells the commit of one that came from git."""
+    """`tree` is the context without what `ignore` says; `result` tells the commit of one that came from git."""
 
     tree: Tree
     dockerfile: df.Dockerfile
     result: contract.SourceResult
+    ignore: df.IgnoreRules | None = None
 
 
 def load(context: str, file: str | None, scratch: Path) -> Source:
@@ -36,7 +37,7 @@ def load(context: str, file: str | None, scratch: Path) -> Source:
     root, result = _folder(context, scratch)
     text, name = _dockerfile(root, file)
     ignore = _ignore(root, file, name)
-    return Source(folder.FolderTree(root, ignore), df.parse(text, name), result)
+    return Source(folder.FolderTree(root, ignore), df.parse(text, name), result, ignore)
 
 
 def named(given: Mapping[str, str], scratch: Path) -> dict[str, NamedContext]:
@@ -84,7 +85,8 @@ def _from_pipe(file: str | None, scratch: Path) -> Source:
             )
         return Source(memory.MemoryTree({}), df.parse(found, "Dockerfile"), _UNKNOWN)
     text, name = _read(found / (file or "Dockerfile"), file or "Dockerfile"), file or "Dockerfile"
-    return Source(folder.FolderTree(found, _ignore(found, file, name)), df.parse(text, name), _UNKNOWN)
+    ignore = _ignore(found, file, name)
+    return Source(folder.FolderTree(found, ignore), df.parse(text, name), _UNKNOWN, ignore)
 
 
 def _folder(context: str, scratch: Path) -> tuple[Path, contract.SourceResult]:

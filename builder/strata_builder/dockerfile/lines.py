@@ -20,11 +20,16 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class LogicalLine:
-    """One instruction as a single line, and the lines that it came from (without those of its here-documents)."""
+    """One instruction as a single line, and the lines that it came from (without those of its here-documents).
+
+    `comments` stand before it; `blank` tells that an empty line is in the middle of it.
+    """
 
     text: str
     start: int
     end: int
+    comments: tuple[str, ...] = ()
+    blank: bool = False
 
 
 class BadDirective(Fault):
@@ -45,6 +50,7 @@ class Reader:
     directives: dict[str, str] = field(default_factory=dict)
     escape: str = "\\"
     _in_directives: bool = True
+    _comments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lines = [line.rstrip("\r\n") for line in self.raw]
@@ -57,9 +63,11 @@ class Reader:
     def logical_lines(self) -> Iterator[LogicalLine]:
         """The instructions in order. Between two of them the caller may take `heredoc` bodies from the reader."""
         while self.position < len(self.lines):
-            line = self._next().lstrip(text.SPACE)
+            written = self._next()
+            line = written.lstrip(text.SPACE)
             if line.startswith("#"):
-                self._directive(line)
+                if not self._directive(line):
+                    self._comment(written)
                 continue
             self._in_directives = False
             if line:
@@ -83,7 +91,7 @@ class Reader:
         return self.lines[self.position - 1]
 
     def _continued(self, line: str) -> LogicalLine:
-        start = self.position
+        start, blank = self.position, False
         part, more = self._cut(line)
         parts = [part]
         while more and self.position < len(self.lines):
@@ -92,7 +100,17 @@ class Reader:
             if start_of_text and not start_of_text.startswith("#"):
                 part, more = self._cut(line)
                 parts.append(part)
-        return LogicalLine("".join(parts), start, self.position)
+            blank = blank or not start_of_text
+        comments, self._comments = tuple(self._comments), []
+        return LogicalLine("".join(parts), start, self.position, comments, blank)
+
+    def _comment(self, line: str) -> None:
+        """Comments belong to the instruction after them, unless an empty one stands between. As elsewhere the first
+        character goes, which is the mark only where the line is not indented."""
+        if comment := line[1:].strip(text.SPACE):
+            self._comments.append(comment)
+        else:
+            self._comments.clear()
 
     def _cut(self, line: str) -> tuple[str, bool]:
         """The line without its continuation mark, and whether there was one."""
@@ -101,19 +119,20 @@ class Reader:
             return trimmed[:-1], True
         return line, False
 
-    def _directive(self, line: str) -> None:
-        """Directives stand at the very top: the first line that is none ends them."""
+    def _directive(self, line: str) -> bool:
+        """Whether the line is one. Directives stand at the very top: the first line that is none ends them."""
         match = _DIRECTIVE.fullmatch(line) if self._in_directives else None
         name = match[1].lower() if match else ""
         value = match[2].strip(text.SPACE) if match else ""
         if name not in _DIRECTIVES or not value:
             self._in_directives = False
-            return
+            return False
         if name in self.directives:
             raise BadDirective(f"the directive {name} stands twice", about=line, hint="keep one of them")
         self.directives[name] = value
         if name == "escape":
             self._set_escape(value, line)
+        return True
 
     def _set_escape(self, value: str, line: str) -> None:
         if value not in ("\\", "`"):

@@ -14,10 +14,12 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     source = text.decode(data)
     reader = lines.Reader.of(source)
     found: list[typed.Instruction] = []
+    read: list[lines.LogicalLine] = []
     start, in_stage = 1, False
     try:
         for line in reader.logical_lines():
             start = line.start
+            read.append(line)
             found.append(_instruction(line, reader))
             in_stage = in_stage or isinstance(found[-1], typed.From)
             _check_order(found[-1], in_stage)
@@ -28,7 +30,7 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
         raise placed(fault, name, reader.lines, reader.position, reader.position) from None
     except Fault as fault:
         raise placed(fault, name, reader.lines, start, max(start, reader.position)) from None
-    return _dockerfile(found, reader, name, source)
+    return _dockerfile(found, read, reader, name, source)
 
 
 def parse_instruction(
@@ -78,7 +80,9 @@ def _no_from(found: list[typed.Instruction]) -> Fault:
     return Fault(message, hint="begin with FROM image, or FROM scratch for an empty one")
 
 
-def _dockerfile(found: list[typed.Instruction], reader: lines.Reader, name: str, source: str) -> Dockerfile:
+def _dockerfile(
+    found: list[typed.Instruction], read: list[lines.LogicalLine], reader: lines.Reader, name: str, source: str
+) -> Dockerfile:
     starts = [n for n, each in enumerate(found) if isinstance(each, typed.From)]
     stages = [
         _stage(index, found[start:end])
@@ -92,6 +96,8 @@ def _dockerfile(found: list[typed.Instruction], reader: lines.Reader, name: str,
         syntax=reader.directives.get("syntax"),
         check=reader.directives.get("check"),
         source=source,
+        comments={line.start: line.comments for line in read if line.comments},
+        blank_continuations=tuple(line.end for line in read if line.blank),
     )
 
 

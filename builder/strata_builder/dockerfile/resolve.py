@@ -8,7 +8,8 @@ name is not quoted.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TypeVar, cast
 
 from strata_builder import errors
@@ -99,12 +100,13 @@ def _placed(fault: Fault, instruction: typed.Instruction, file: str) -> errors.D
 
 
 def _arg(arg: typed.Arg, scope: _Scope, given: Mapping[str, str | None] | None = None) -> typed.Arg:
-    env = dict(scope.env)
+    env: dict[str, str] = {}
+    seen = _Scope(ChainMap(env, cast(MutableMapping[str, str], scope.env)), scope.escape)
     pairs: list[tuple[str, str | None]] = []
     for name, default in arg.pairs:
         value = (given or {}).get(name)
         if value is None and default is not None:
-            value = _Scope(env, scope.escape)(default)
+            value = seen(default)
         if value is not None:
             env[name] = value
         pairs.append((name, value))

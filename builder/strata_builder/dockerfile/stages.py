@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from strata_builder import errors
 from strata_builder.dockerfile.faults import Fault, place_in
@@ -25,7 +26,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """`meta_args` stand before the first FROM; `syntax` and `check` are the directives' values, noted only."""
+    """`meta_args` stand before the first FROM; `syntax` and `check` are the directives' values, noted only.
+
+    `comments` are those directly before an instruction, by its first line; `blank_continuations` the last lines of
+    instructions that have an empty line in them.
+    """
 
     name: str
     meta_args: tuple[Arg, ...]
@@ -34,6 +39,8 @@ class Dockerfile:
     syntax: str | None
     check: str | None
     source: str
+    comments: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    blank_continuations: tuple[int, ...] = ()
 
 
 def place(dockerfile: Dockerfile, span: Span, about: str = "") -> errors.Place:

@@ -13,7 +13,7 @@ from typing import Protocol, TypedDict
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import history, metadata, scope, steps
+from strata_builder.engine import history, metadata, scope, steps, watching
 from strata_builder.engine.options import ImageContext, Options, TreeContext
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
@@ -43,6 +43,28 @@ def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.P
     return steps.Plan(made, target.index, tuple(planner.bases.values()))
 
 
+def check(dockerfile: df.Dockerfile, options: Options, images: Images, watch: watching.Watch) -> None:
+    """Plans the target, or every stage where none is named, and tells `watch` of each instruction.
+
+    Raises DockerfileError, after which nothing more is told.
+    """
+    planner = _Planner(dockerfile, options, images, watch=watch)
+    for stage in dockerfile.stages:
+        planner.base(stage)
+    for stage in [planner.target()] if options.target else dockerfile.stages:
+        planner.stage(stage)
+
+
+def outer(dockerfile: df.Dockerfile, options: Options) -> Mapping[str, str]:
+    """What the FROM lines see: the platform's arguments and the ARGs before the first FROM. Raises DockerfileError."""
+    return _Planner(dockerfile, options, _NoImages()).outer
+
+
+class _NoImages:
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        raise NotImplementedError(f"{reference} for {platform}")
+
+
 @dataclass
 class _Planner:
     dockerfile: df.Dockerfile
@@ -51,6 +73,7 @@ class _Planner:
     done: dict[int, steps.Stage] = field(default_factory=dict)
     bases: dict[tuple[str, Platform], steps.Base] = field(default_factory=dict)
     outer: dict[str, str] = field(default_factory=dict)
+    watch: watching.Watch = field(default_factory=watching.Watch)
 
     def __post_init__(self) -> None:
         if not self.dockerfile.stages:
@@ -109,18 +132,26 @@ class _Planner:
         values = scope.platform_args(self.options.platform, self.options.build_platform, target)
         values.update({name: value for name, value in self.options.build_args.items() if name in values})
         for arg in self.dockerfile.meta_args:
-            values |= self.arguments(arg, values, {})
+            values |= self.arguments(arg, values, {})[0]
         return values
 
-    def arguments(self, arg: ins.Arg, visible: Mapping[str, str], outer: Mapping[str, str]) -> dict[str, str]:
-        """The names of an ARG that have a value: the build's argument, else the default, else the outer scope's."""
+    def arguments(
+        self, arg: ins.Arg, visible: Mapping[str, str], outer: Mapping[str, str]
+    ) -> tuple[dict[str, str], frozenset[str]]:
+        """The names of an ARG that have a value: the build's argument, else the default, else the outer scope's.
+
+        With them the names that defaults asked for in vain.
+        """
         found: dict[str, str] = {}
-        for name, default in arg.pairs:
+        missed: set[str] = set()
+        for number, (name, default) in enumerate(arg.pairs):
             given = self.options.build_args.get(name, outer.get(name) if default is None else None)
             one = replace(arg, pairs=((name, default),))
-            made = df.resolve_arg(one, {**visible, **found}, {} if given is None else {name: given}, **self.language)
+            seen = watching.Noting({**visible, **found})
+            made = df.resolve_arg(one, seen, {} if given is None else {name: given}, **self.language)
             found |= {name: value for name, value in made.pairs if value is not None}
-        return found
+            missed |= seen.missed - {before for before, _ in arg.pairs[:number]}
+        return found, frozenset(missed)
 
     @property
     def language(self) -> _Language:
@@ -138,6 +169,7 @@ class _StagePlanner:
 
     def plan(self) -> steps.Stage:
         base, base_config, self.scope = self._base()
+        self.planner.watch.begins(self.source, base)
         triggers = base_config.onbuild
         self.config = base_config.with_(onbuild=None)
         for trigger in triggers:
@@ -206,7 +238,9 @@ class _StagePlanner:
         if isinstance(instruction, ins.Arg):
             self._arg(instruction)
             return
-        resolved = df.resolve(instruction, self.scope.visible, **self.planner.language)
+        visible = watching.Noting(self.scope.visible)
+        resolved = df.resolve(instruction, visible, **self.planner.language)
+        self._watched(instruction, resolved, visible.missed)
         if isinstance(resolved, ins.Workdir):
             path = posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
             resolved = replace(resolved, path="/" + path.lstrip("/"))
@@ -244,6 +278,12 @@ class _StagePlanner:
             return self._origin(mount.from_, asking, numbers=True)
         return steps.FromTree("", self.planner.options.context) if mount.type == "bind" else None
 
+    def _watched(self, written: ins.Instruction, resolved: ins.Instruction, missed: frozenset[str]) -> None:
+        seen = watching.Seen(self.source, written, resolved, self.config, missed, self.scope.visible)
+        self.planner.watch.sees(seen)
+
     def _arg(self, instruction: ins.Arg) -> None:
-        for name, value in self.planner.arguments(instruction, self.scope.visible, self.planner.outer).items():
+        values, missed = self.planner.arguments(instruction, self.scope.visible, self.planner.outer)
+        self._watched(instruction, instruction, missed)
+        for name, value in values.items():
             self.scope = self.scope.with_arg(name, value)

@@ -18,6 +18,7 @@ def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, st
     for prefix, platform in (("TARGET", target), ("BUILD", build)):
         values[f"{prefix}PLATFORM"] = str(platform)
         values[f"{prefix}OS"] = platform.os
+        values[f"{prefix}OSVERSION"] = ""
         values[f"{prefix}ARCH"] = platform.architecture
         values[f"{prefix}VARIANT"] = platform.variant
     return values

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 
+	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/frontend/gateway/client"
@@ -29,6 +30,7 @@ func check(asked request) any {
 	if err != nil {
 		return checked{failure: failed(err)}
 	}
+	options.SourceMap.Definition = &llb.Definition{}
 	if asked.Ignore != nil {
 		options.Client, err = dockerui.NewClient(gateway{ignore: asked.Ignore})
 		if err != nil {
