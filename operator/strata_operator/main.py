@@ -16,7 +16,19 @@ from typing import Any, Final
 
 import kopf
 
-from strata_operator import controller, imagebuild, kube, leader, logs, metrics, names, registry, settings, web
+from strata_operator import (
+    controller,
+    imagebuild,
+    kube,
+    kubesession,
+    leader,
+    logs,
+    metrics,
+    names,
+    registry,
+    settings,
+    web,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +87,7 @@ def _seen(frame: controller.Frame, resource: names.Resource) -> Callable[..., An
 
 
 async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-    """As `kube.connect`: in a pod its service account, else KUBECONFIG."""
+    """As `kubesession.connect`: in a pod its service account, else KUBECONFIG."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
         return kopf.login_with_service_account(**arguments)
     return kopf.login_with_kubeconfig(**arguments)
@@ -134,7 +146,7 @@ async def assembled(
 ) -> AsyncIterator[controller.Frame]:
     """A frame with all its controllers, connected to the API server and not yet running."""
     counters = metrics.Metrics()
-    client = kube.Kube(await kube.connect(), counters)
+    client = kube.Kube(await kubesession.connect(counters))
     try:
         frame = controller.Frame(options, counters, client)
         for kind in kinds:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from strata_operator import conditions, kube, metrics, names
+from strata_operator import conditions, kube, kubesession, metrics, names
 from support.fake_kube import FakeKube
 
 pytestmark = pytest.mark.asyncio
@@ -18,7 +18,7 @@ async def connected(tmp_path, monkeypatch):
     with fake.serving(tmp_path) as config:
         monkeypatch.setenv("KUBECONFIG", str(config))
         counters = metrics.Metrics()
-        client = kube.Kube(await kube.connect(), counters)
+        client = kube.Kube(await kubesession.connect(counters))
         try:
             yield fake, client, counters
         finally:

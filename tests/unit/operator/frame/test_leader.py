@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from strata_operator import kube, leader, metrics, names
+from strata_operator import kube, kubesession, leader, metrics, names
 from support.fake_kube import FakeKube
 
 pytestmark = pytest.mark.asyncio
@@ -46,7 +46,7 @@ async def place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     fake = FakeKube(names.LEASES)
     with fake.serving(tmp_path) as config:
         monkeypatch.setenv("KUBECONFIG", str(config))
-        client = kube.Kube(await kube.connect(), metrics.Metrics())
+        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
         try:
             yield Place(fake, client)
         finally:

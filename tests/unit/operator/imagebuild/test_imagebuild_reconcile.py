@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator import conditions, controller, imagebuild, kube, metrics, names, settings
+from strata_operator import conditions, controller, imagebuild, kube, kubesession, metrics, names, settings
 from strata_operator.imagebuild import observe, questions, reconcile, remote
 from strata_operator.imagebuild.triggers import git
 from support import imagebuilds as ib
@@ -185,7 +185,7 @@ async def clustered(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def alive(
     cluster: Cluster, at_write: Callable[[int, bool], None] = lambda _n, _after: None, **options: Any
 ) -> AsyncIterator[Operator]:
-    client = kube.Kube(await kube.connect(), metrics.Metrics())
+    client = kube.Kube(await kubesession.connect(metrics.Metrics()))
     try:
         yield Operator(cluster, client, at_write, **options)
     finally:
