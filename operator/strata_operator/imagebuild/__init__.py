@@ -10,7 +10,7 @@
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, settling, status, history, tags      what is said and kept of it
     answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
-    objects.py, pod.py, request.py                  the Job and its ConfigMaps as dicts, pure
+    objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
 """
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from strata_operator import names, settings
-from strata_operator.registry import material, objects, spec
+from strata_operator.registry import material, objects, spec, workload
 from support import registries
 
 OPTIONS = settings.Settings(namespace="strata-system", node_cidrs=("10.1.0.0/24",))
@@ -67,13 +67,13 @@ def test_the_pod_sees_the_keys_of_its_registry_alone_and_never_the_private_secre
 
 
 def test_uploads_in_flight_are_waited_for():
-    drain = json.loads(objects.config())["http"]["draintimeout"]
+    drain = json.loads(workload.config())["http"]["draintimeout"]
     assert drain == "120s"
     assert pod()["terminationGracePeriodSeconds"] > 120
 
 
 def test_the_server_is_set_up_to_lose_nothing_and_to_let_nobody_in():
-    config = json.loads(objects.config())
+    config = json.loads(workload.config())
     assert "cache" not in config["storage"]
     assert config["storage"]["delete"] == {"enabled": True}
     assert config["storage"]["redirect"] == {"disable": True}
