@@ -29,6 +29,8 @@ def values(where: cluster.Cluster) -> dict[str, object]:
     }
     if where.registry:
         chosen["builds"] = {"maxConcurrent": 8}  # one node with few cores
+        # Tests serve git from the host, and use another namespace's Service as an external registry.
+        chosen["pollAllowedCidrs"] = ["10.0.0.0/8"]
         chosen["mirrors"] = {"docker.io": f"http://{where.registry}"}
     return chosen
 

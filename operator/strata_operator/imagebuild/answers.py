@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import ipaddress
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,7 +46,7 @@ class Answers:
         self._places = places
         self._known = known
         options = frame.settings
-        self._filter = addresses.Filter.of(options.poll_allowed_cidrs, _api_addresses(os.environ))
+        self._filter = addresses.of_users(options.poll_allowed_cidrs, os.environ)
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
@@ -273,11 +272,3 @@ def _may_not_read(namespace: str, name: str, operator: str) -> str:
         f" kubectl create rolebinding {names.SECRET_READER} --namespace {namespace}"
         f" --clusterrole {names.SECRET_READER} --serviceaccount {operator}:{names.OPERATOR}"
     )
-
-
-def _api_addresses(environ: Mapping[str, str]) -> list[str]:
-    """The API server's address, as blocks that polls must not ask."""
-    try:
-        return [str(ipaddress.ip_network(environ["KUBERNETES_SERVICE_HOST"]))]
-    except (KeyError, ValueError):
-        return []

@@ -36,8 +36,8 @@ def resolve(
         pinned = "" if proxied else _address(gitref.parse_url(url), admits)
         if pinned is None:
             return questions.Unseen(
-                "the operator does not ask this address, which lies inside the cluster or the node; the builder pod"
-                " does. An administrator can allow it with the chart's builds.pollAllowedCidrs"
+                "the operator does not ask this address, which lies inside the node, the cluster or a private network;"
+                " the builder pod does. An administrator can allow it with the chart's pollAllowedCidrs"
             )
         settings = gitprogram.Settings(ca=ca, pinned=pinned)
         found = gitremote.resolve(url, revision, login, TIMEOUT, settings)

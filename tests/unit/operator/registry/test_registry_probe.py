@@ -86,25 +86,6 @@ async def test_a_host_inside_the_node_is_asked_only_if_an_administrator_allows_i
     assert found.reason == reason
 
 
-@pytest.mark.parametrize(
-    ("address", "admitted"),
-    [
-        ("10.0.0.1", True),
-        ("203.0.113.9", True),
-        ("127.0.0.1", False),
-        ("::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("169.254.169.254", False),
-        ("fe80::1%eth0", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("10.96.0.1", False),
-    ],
-)
-async def test_which_addresses_are_inside(address, admitted):
-    assert addresses.of_users((), {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}).admits(address) is admitted
-
-
 async def test_nobody_there_is_unreachable_and_says_where():
     with serving() as host:
         pass
