@@ -1,7 +1,7 @@
 """What the operator and a builder pod say to each other: the only thing that the two halves share by agreement. Pure.
 
 The operator writes a `BuildRequest` to `REQUEST` (a ConfigMap). The pod answers with a `BuildResult` or a `Failure` in
-the termination message of its `push` container (at most `MESSAGE_LIMIT` bytes) and with an exit code of `ExitCode`.
+the termination message of its `push` container (see `termination`) and with an exit code of `ExitCode`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from strata_builder import typed
+
 VERSION: Final = 1
-MESSAGE_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
 
 #: Every way in which a build can stand, as written to conditions. Grouped by what happens next.
 NO_RETRY: Final = frozenset(
@@ -282,14 +283,14 @@ def _plain(value: Any) -> Any:
 
 def decode_request(text: str) -> BuildRequest:
     """The request in `text`. Raises ContractError."""
-    return typing.cast(BuildRequest, _typed(BuildRequest, _load(text), "request"))
+    return typing.cast(BuildRequest, _decoded(BuildRequest, _load(text), "request"))
 
 
 def decode_result(text: str) -> BuildResult | Failure:
     """What a container said; the text is hostile until it has passed here. Raises ContractError."""
     data = _load(text)
     kind: type[Any] = Failure if isinstance(data, dict) and "reason" in data else BuildResult
-    return typing.cast("BuildResult | Failure", _typed(kind, data, "message"))
+    return typing.cast("BuildResult | Failure", _decoded(kind, data, "message"))
 
 
 def _load(text: str) -> Any:
@@ -299,93 +300,10 @@ def _load(text: str) -> Any:
         raise ContractError(f"not JSON: {str(e)[:200]}") from e
 
 
-def _typed(kind: Any, data: Any, path: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, data, path)
-    if origin is tuple:
-        return _tuple(args, data, path)
-    if origin is not None:  # X | None
-        return None if data is None else _typed(next(a for a in args if a is not type(None)), data, path)
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
-        raise ContractError(f"{path}: expected {kind.__name__}, got {type(data).__name__}")
-    return data
-
-
-def _tuple(args: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
-    if not isinstance(data, list):
-        raise ContractError(f"{path}: expected a list, got {type(data).__name__}")
-    if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_typed(args[0], item, f"{path}[{n}]") for n, item in enumerate(data))
-    if len(args) != len(data):
-        raise ContractError(f"{path}: expected {len(args)} items, got {len(data)}")
-    return tuple(_typed(kind, item, f"{path}[{n}]") for n, (kind, item) in enumerate(zip(args, data, strict=True)))
-
-
-def _dataclass(kind: Any, data: Any, path: str) -> Any:
-    if not isinstance(data, dict):
-        raise ContractError(f"{path}: expected an object, got {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(set(data) - set(hints)):
-        raise ContractError(f"{path}: unknown field {unknown[0][:64]!r}")
-    if "v" in hints and data.get("v") != VERSION:
-        raise ContractError(f"{path}.v: this side speaks version {VERSION}, the other said {data.get('v')!r:.20}")
+def _decoded(kind: type[Any], data: Any, what: str) -> Any:
+    if isinstance(data, dict) and data.get("v") != VERSION:
+        raise ContractError(f"{what}.v: this side speaks version {VERSION}, the other said {data.get('v')!r:.20}")
     try:
-        return kind(**{name: _typed(hints[name], value, f"{path}.{name}") for name, value in data.items()})
-    except TypeError as e:
-        raise ContractError(f"{path}: {e}") from e
-
-
-def termination_message(value: BuildResult | Failure) -> str:
-    """`value` encoded to at most MESSAGE_LIMIT bytes: of a result the last steps go, of a failure the middle of its text."""
-    return _fit_result(value) if isinstance(value, BuildResult) else _fit_failure(value)
-
-
-def _fit_result(value: BuildResult) -> str:
-    """What people read goes before what programs need: long texts, steps from the last, then base images from the last."""
-    text = encode(value)
-    if not _too_long(text):
-        return text
-    source = dataclasses.replace(
-        value.source,
-        message=_cut(value.source.message, 80),
-        author=_cut(value.source.author, 80),
-        revision=_cut(value.source.revision, 256),
-    )
-    steps = tuple(
-        dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40))
-        for step in value.steps[:32]
-    )
-    value = dataclasses.replace(value, source=source, steps=steps)
-    while _too_long(text := encode(value)) and (value.steps or value.base_images):
-        left = value.steps[:-1] if value.steps else ()
-        bases = value.base_images if value.steps else value.base_images[:-1]
-        value = dataclasses.replace(value, steps=left, base_images=bases)
-    return text
-
-
-def _fit_failure(value: Failure) -> str:
-    text, limit = encode(value), 2048
-    while _too_long(text) and limit > 16:
-        message, hint = _cut_middle(value.message, limit), _cut(value.hint, limit // 4)
-        value = dataclasses.replace(value, message=message, hint=hint, file=_cut(value.file, 200))
-        text, limit = encode(value), limit // 2
-    return text
-
-
-def _too_long(text: str) -> bool:
-    return len(text.encode("utf-8", "replace")) > MESSAGE_LIMIT
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _cut_middle(text: str, limit: int) -> str:
-    """Both ends matter: the first line says what failed, the last lines are the output's end."""
-    if len(text) <= limit:
-        return text
-    head = limit // 3
-    return f"{text[:head]}\n…\n{text[-(limit - head) :]}"
+        return typed.decode(kind, data, what, whole=False)
+    except typed.Mismatch as e:
+        raise ContractError(str(e)) from e

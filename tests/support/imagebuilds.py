@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from strata_builder import contract
+from strata_builder import contract, termination
 from strata_operator import conditions, kube, names
 from strata_operator.imagebuild import case, decide, questions
 
@@ -107,7 +107,7 @@ def waiting(name: str = "push", reason: str = "ContainerCreating", message: str 
 
 def ended(name: str = "push", code: int = 0, message: Any = "", *, reason: str = "", at: float = NOW) -> Body:
     """A container that ended; `message` may be a value of the contract."""
-    said = message if isinstance(message, str) else contract.termination_message(message)
+    said = message if isinstance(message, str) else termination.message(message)
     reason = reason or ("Error" if code else "Completed")
     state = {"exitCode": code, "message": said, "finishedAt": conditions.rfc3339(at), "reason": reason}
     return {"name": name, "state": {"terminated": state}}

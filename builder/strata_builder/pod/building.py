@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
 import time
 from pathlib import Path
-from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import execute, keys, planner, records, report
@@ -15,13 +12,12 @@ from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, blobs, exchange, measure, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
 from strata_builder.pod.stepping import GuardedRoots, Stepping
-
-_PR_SET_DUMPABLE: Final = 4  # prctl(2)
+from strata_builder.sandbox import privileges
 
 
 def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float) -> None:
     """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(). Raises BuildError."""
-    hide_memory()
+    privileges.hide_memory()
     holder = alive.Holder(paths.alive(contract.BUILD))
     try:
         fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
@@ -34,13 +30,6 @@ def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter,
         exchange.publish(paths.build_done)
     finally:
         holder.close()
-
-
-def hide_memory() -> None:
-    """Other processes of the container, root's too, may neither read nor write this one's memory."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise errors.InfrastructureFailed(f"cannot protect the builder's memory: {os.strerror(ctypes.get_errno())}")
 
 
 class _Build:

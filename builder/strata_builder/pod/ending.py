@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, termination
 from strata_builder.pod import alive
 
 #: The engine ends a step that outlasts the deadline itself, and can say which; this comes after it.
@@ -96,7 +96,7 @@ def write(path: Path, value: contract.BuildResult | contract.Failure) -> None:
     """The file is the kubelet's own: it is written into, never replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(contract.termination_message(value))
+        file.write(termination.message(value))
 
 
 def _install(timeout: float) -> None:

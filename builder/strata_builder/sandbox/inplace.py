@@ -17,18 +17,11 @@ from contextlib import suppress
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.rootfs import kernel
 from strata_builder.sandbox import command, memory
 
-_PR_SET_DUMPABLE: Final = 4
 _TICK: Final = 0.1
 _PIECE: Final = 65536
 _LAST_PIECES: Final = 1024
-
-
-def protect() -> None:
-    """Closes this process's memory, descriptors and environment to a step: proc(5), "ptrace access mode"."""
-    kernel.checked(kernel.libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
 def run(

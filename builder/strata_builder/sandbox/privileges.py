@@ -1,4 +1,5 @@
-"""Who a step is: owner, groups and capabilities, given up for good just before its program starts."""
+"""Who a step is: owner, groups and capabilities, given up for good just before its program starts. And what the builder
+is to it: a process that it cannot look into."""
 
 from __future__ import annotations
 
@@ -13,10 +14,17 @@ from strata_builder.rootfs import kernel
 #: SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP.
 KEPT: Final = frozenset((0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31))
 _VERSION_3: Final = 0x20080522
+_PR_SET_DUMPABLE: Final = 4
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_CAP_AMBIENT: Final = 47
 _AMBIENT_CLEAR_ALL: Final = 4
+
+
+def hide_memory() -> None:
+    """Closes this process's memory, descriptors and environment to every other of the container, root's too: proc(5),
+    "ptrace access mode". Raises OSError."""
+    kernel.checked(kernel.libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
 def drop(uid: int, gid: int, groups: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 import os
 import threading
@@ -10,19 +11,76 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from strata_builder import errors
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import inplace, overlay, view
-from strata_builder.sandbox import borrowed, caches, command, trees, userns
+from strata_builder.sandbox import borrowed, caches, command, privileges, trees, userns
 from strata_builder.sandbox import inplace as inplace_run
 
 HOSTS: Final = (
     b"127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     b"fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 )
+
+
+class _Stage(Protocol):
+    """What both kinds of stage can do (see `rootfs.overlay`, `rootfs.inplace`)."""
+
+    def sync(self, layers: Sequence[LayerRef], fresh: Collection[str] = ()) -> None: ...
+    def changes(self, lower: view.View, *, clamp: int | None) -> diff.Changes: ...
+    def commit(self, layer: LayerRef | None) -> None: ...
+
+
+StageT = TypeVar("StageT", bound=_Stage)
+
+
+class _Root(abc.ABC, Generic[StageT]):
+    """An `engine.roots.Root`: its stage, and the caches that its steps mount."""
+
+    def __init__(self, stage: StageT, kept: caches.Caches) -> None:
+        self._stage, self._caches = stage, kept
+
+    def sync(self, layers: Sequence[LayerRef], *, fresh: Collection[str] = ()) -> None:
+        """`fresh` are the digests of layers that COPY or ADD made: their files get the present time."""
+        self._stage.sync(layers, fresh)
+
+    def run(
+        self,
+        wanted: command.Command,
+        *,
+        output: Callable[[bytes], None],
+        timeout: float | None,
+        cancel: threading.Event,
+    ) -> command.Outcome:
+        """Waits for the caches and runs `wanted`, both within `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with ExitStack() as held:
+            mounts = tuple(_with_caches(self._shared(wanted.mounts), self._caches, held, deadline, cancel))
+            return self._run(replace(wanted, mounts=mounts), held, output, deadline, cancel)
+
+    def _shared(self, mounts: Sequence[command.MountSpec]) -> Sequence[command.MountSpec]:
+        """`mounts` with the sharing that this rung can give."""
+        return mounts
+
+    @abc.abstractmethod
+    def _run(
+        self,
+        wanted: command.Command,
+        held: ExitStack,
+        output: Callable[[bytes], None],
+        deadline: float | None,
+        cancel: threading.Event,
+    ) -> command.Outcome:
+        """Runs `wanted`, its caches at hand, until `deadline` (time.monotonic); `held` undoes what it needs."""
+
+    def changes(self, lower: view.View, *, clamp: int | None) -> diff.Changes:
+        return self._stage.changes(lower, clamp=clamp)
+
+    def commit(self, layer: LayerRef | None) -> None:
+        self._stage.commit(layer)
 
 
 class UserNSRoots:
@@ -58,42 +116,27 @@ class UserNSRoots:
         self._lowers.close()
 
 
-class UserNSRoot:
-    def __init__(self, stage: overlay.Stage, kept: caches.Caches) -> None:
-        self._stage, self._caches = stage, kept
-
-    def sync(self, layers: Sequence[LayerRef], *, fresh: Collection[str] = ()) -> None:
-        """`fresh` are the digests of layers that COPY or ADD made: their files get the present time."""
-        self._stage.sync(layers, fresh)
-
-    def run(
+class UserNSRoot(_Root[overlay.Stage]):
+    def _run(
         self,
         wanted: command.Command,
-        *,
+        held: ExitStack,  # noqa: ARG002  whatever a mount needs is the mount namespace's
         output: Callable[[bytes], None],
-        timeout: float | None,
+        deadline: float | None,
         cancel: threading.Event,
     ) -> command.Outcome:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with ExitStack() as held:
-            mounts = tuple(_with_caches(wanted.mounts, self._caches, held, deadline, cancel))
-            ran = userns.run(
-                self._stage.begin(),
-                self._stage.root,
-                replace(wanted, mounts=mounts),
-                output=output,
-                timeout=None if deadline is None else max(0.0, deadline - time.monotonic()),
-                cancel=cancel,
-                files=files_of(wanted.hostname),
-            )
+        files = files_of(wanted.hostname)
+        ran = userns.run(
+            self._stage.begin(),
+            self._stage.root,
+            wanted,
+            output=output,
+            timeout=_left(deadline),
+            cancel=cancel,
+            files=files,
+        )
         self._stage.forget(ran.made)
         return ran.outcome
-
-    def changes(self, lower: view.View, *, clamp: int | None) -> diff.Changes:
-        return self._stage.changes(lower, clamp=clamp)
-
-    def commit(self, layer: LayerRef | None) -> None:
-        self._stage.commit(layer)
 
     def close(self) -> None:
         self._stage.close()
@@ -116,7 +159,7 @@ class InPlaceRoots:
         root: Path = Path("/"),
         learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
     ) -> None:
-        inplace_run.protect()
+        privileges.hide_memory()
         os.umask(0o022)  # mount points and working directories are made by this process
         self._scratch, self._blobs, self._cache_folder = scratch, blobs, cache_folder
         self._stage = inplace.Stage(root, blobs, learn=learn)
@@ -142,42 +185,33 @@ class InPlaceRoots:
         """The root stays as the last step left it: the container ends with the builder."""
 
 
-class InPlaceRoot:
-    def __init__(self, stage: inplace.Stage, kept: caches.Caches) -> None:
-        self._stage, self._caches = stage, kept
+class InPlaceRoot(_Root[inplace.Stage]):
+    """Mounts are contents put in place for the step, so binds can be written to; a cache is used by one step at a time,
+    whatever its sharing. `run` raises NotSupported for network "none"."""
 
-    def sync(self, layers: Sequence[LayerRef], *, fresh: Collection[str] = ()) -> None:
-        """As `UserNSRoot.sync`."""
-        self._stage.sync(layers, fresh)
+    def _shared(self, mounts: Sequence[command.MountSpec]) -> Sequence[command.MountSpec]:
+        return [replace(mount, sharing="locked") if mount.sharing == "shared" else mount for mount in mounts]
 
-    def run(
+    def _run(
         self,
         wanted: command.Command,
-        *,
+        held: ExitStack,
         output: Callable[[bytes], None],
-        timeout: float | None,
+        deadline: float | None,
         cancel: threading.Event,
     ) -> command.Outcome:
-        """Mounts are contents put in place for the step, so binds can be written to; a cache is used by one step at a
-        time, whatever its sharing. Raises NotSupported for network "none"."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        alone = tuple(replace(m, sharing="locked") if m.sharing == "shared" else m for m in wanted.mounts)
-        with ExitStack() as held:
-            mounts = list(_with_caches(alone, self._caches, held, deadline, cancel))
-            held.enter_context(borrowed.placed(self._stage.root, mounts))
-            _make_directory(self._stage.root, wanted.cwd)
-            self._stage.settle()
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            return inplace_run.run(wanted, output=output, timeout=left, cancel=cancel)
-
-    def changes(self, lower: view.View, *, clamp: int | None) -> diff.Changes:
-        return self._stage.changes(lower, clamp=clamp)
-
-    def commit(self, layer: LayerRef | None) -> None:
-        self._stage.commit(layer)
+        held.enter_context(borrowed.placed(self._stage.root, wanted.mounts))
+        _make_directory(self._stage.root, wanted.cwd)
+        self._stage.settle()
+        return inplace_run.run(wanted, output=output, timeout=_left(deadline), cancel=cancel)
 
     def close(self) -> None:
         """Nothing to do: the next stage's `sync` removes what this one left."""
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until `deadline` (time.monotonic)."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _make_directory(root: Path, path: bytes) -> None:

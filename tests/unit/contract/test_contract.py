@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from strata_builder import contract
+from strata_builder import contract, termination
 
 BUILD = contract.BuildId("team", "web", "0b7f", 3, 1, 2, "inputs")
 REQUEST = contract.BuildRequest(
@@ -33,13 +33,13 @@ def test_a_request_survives_the_trip() -> None:
 
 @pytest.mark.parametrize("value", [RESULT, FAILURE], ids=["result", "failure"])
 def test_an_answer_survives_the_trip(value: contract.BuildResult | contract.Failure) -> None:
-    assert contract.decode_result(contract.termination_message(value)) == value
+    assert contract.decode_result(termination.message(value)) == value
 
 
 def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
     steps = tuple(contract.Step(n, f"RUN é{'x' * 300}", cached=False) for n in range(500))
-    message = contract.termination_message(dataclasses.replace(RESULT, steps=steps))
-    assert len(message.encode()) <= contract.MESSAGE_LIMIT
+    message = termination.message(dataclasses.replace(RESULT, steps=steps))
+    assert len(message.encode()) <= termination.LIMIT
     read = contract.decode_result(message)
     assert isinstance(read, contract.BuildResult)
     assert read.platforms == RESULT.platforms
@@ -49,8 +49,8 @@ def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("char", ["x", "é", "\U0001f680", "\x00", '"', "\n"], ids=repr)
 def test_a_long_failure_keeps_both_ends_of_its_message(char: str) -> None:
-    message = contract.termination_message(dataclasses.replace(FAILURE, message=f"head{char * 100_000}tail"))
-    assert len(message.encode()) <= contract.MESSAGE_LIMIT
+    message = termination.message(dataclasses.replace(FAILURE, message=f"head{char * 100_000}tail"))
+    assert len(message.encode()) <= termination.LIMIT
     read = contract.decode_result(message)
     assert isinstance(read, contract.Failure)
     assert read.message.startswith("head")
@@ -102,6 +102,6 @@ def test_an_answer_that_is_not_one_is_refused(text: str) -> None:
     ids=["a long commit message", "many bases", "many steps"],
 )
 def test_a_result_always_fits_and_can_be_read(value: contract.BuildResult) -> None:
-    text = contract.termination_message(value)
-    assert len(text.encode()) <= contract.MESSAGE_LIMIT
+    text = termination.message(value)
+    assert len(text.encode()) <= termination.LIMIT
     assert isinstance(contract.decode_result(text), contract.BuildResult)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, termination
 from strata_builder.pod import alive, ending
 from strata_builder.registry import errors as registry_errors
 
@@ -52,7 +52,7 @@ def test_a_failure_carries_its_place(tmp_path: Path) -> None:
 
 def test_a_message_fits_whatever_was_said(tmp_path: Path) -> None:
     ending.write(tmp_path / "m", contract.Failure("RunFailed", "é\n" * 100_000 + "the end"))
-    assert (tmp_path / "m").stat().st_size <= contract.MESSAGE_LIMIT
+    assert (tmp_path / "m").stat().st_size <= termination.LIMIT
     said = contract.decode_result((tmp_path / "m").read_text())
     assert isinstance(said, contract.Failure)
     assert said.message.endswith("the end")

@@ -1,0 +1,59 @@
+"""JSON values as frozen dataclasses, read strictly: every field of the type that is declared, and no unknown one. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from typing import Any
+
+
+class Mismatch(ValueError):
+    """A value that is not of the type declared; the text names the field."""
+
+
+def decode(kind: Any, data: Any, path: str, *, whole: bool) -> Any:
+    """`data` as `kind`: text, int, float, bool, a tuple, `X | None`, or a dataclass of such fields. `path` names it in
+    messages.
+
+    `whole` wants every field to be there; else a missing one has its default. Raises Mismatch.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, data, path, whole)
+    if origin is tuple:
+        return _tuple(args, data, path, whole)
+    if origin is not None:  # X | None
+        some = next(each for each in args if each is not type(None))
+        return None if data is None else decode(some, data, path, whole=whole)
+    if kind is float and type(data) is int:
+        data = float(data)
+    if type(data) is not kind or (kind is float and not math.isfinite(data)):
+        raise Mismatch(f"{path}: expected {kind.__name__}, got {type(data).__name__}")
+    return data
+
+
+def _tuple(args: tuple[Any, ...], data: Any, path: str, whole: bool) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise Mismatch(f"{path}: expected a list, got {type(data).__name__}")
+    kinds = [args[0]] * len(data) if args[-1] is Ellipsis else list(args)
+    if len(kinds) != len(data):
+        raise Mismatch(f"{path}: expected {len(kinds)} items, got {len(data)}")
+    pairs = enumerate(zip(kinds, data, strict=True))
+    return tuple(decode(kind, item, f"{path}[{number}]", whole=whole) for number, (kind, item) in pairs)
+
+
+def _dataclass(kind: Any, data: Any, path: str, whole: bool) -> Any:
+    if not isinstance(data, dict):
+        raise Mismatch(f"{path}: expected an object, got {type(data).__name__}")
+    hints = typing.get_type_hints(kind)
+    if unknown := sorted(set(data) - set(hints)):
+        raise Mismatch(f"{path}: unknown field {unknown[0][:64]!r}")
+    needed = {f.name for f in dataclasses.fields(kind) if whole or not _has_default(f)}
+    if missing := sorted(needed - set(data)):
+        raise Mismatch(f"{path}: the field {missing[0]!r} is missing")
+    return kind(**{name: decode(hints[name], value, f"{path}.{name}", whole=whole) for name, value in data.items()})
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
