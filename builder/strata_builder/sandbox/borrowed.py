@@ -1,7 +1,7 @@
 """RUN's mounts where nothing can be mounted: contents are put at their targets for one step.
 
-What stood there is moved aside and back. What a step writes into a bind or a tmpfs is thrown away, what it writes into a
-cache is kept.
+What stood there is moved aside and back. What a step writes into a bind, a tmpfs or a read-only cache is thrown away,
+what it writes into another cache is kept.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Place:
 
     def _fill(self, place: Path, undo: ExitStack) -> None:
         spec = self._spec
-        if spec.kind == "cache" and spec.source is not None:
+        if spec.kind == "cache" and spec.source is not None and not spec.readonly:
             if not spec.source.exists():
                 raise errors.NotSupported(
                     f"the cache {spec.id!r} is mounted twice by one RUN, which isolation InPlace cannot do",

@@ -71,6 +71,26 @@ SAME: list[dict[str, Any]] = [
         "run": "echo two >> /c/f; cat /c/f; stat -c '%a %u' /c",
         "mounts": [{"kind": "cache", "target": "/c", "id": "k1"}],
     },
+    {
+        "run": "cat /c/x; stat -c '%a %u:%g' /c /c/x; echo more > /c/y",
+        "mounts": [
+            {"kind": "cache", "target": "/c", "id": "k2", "source": "seed", "uid": 1000, "gid": 2222, "mode": 0o750}
+        ],
+    },
+    {"run": "cat /c/y; ls /c", "mounts": [{"kind": "cache", "target": "/c", "id": "k2", "sharing": "private"}]},
+    {"run": "cat /c/y; rm /c/y", "mounts": [{"kind": "cache", "target": "/c", "id": "k2", "sharing": "locked"}]},
+    {
+        "run": "ls /c; (echo no > /c/no; rm /c/x) 2>/dev/null; true",
+        "mounts": [{"kind": "cache", "target": "/c", "id": "k2", "readonly": True}],
+    },
+    {"run": "ls /c", "mounts": [{"kind": "cache", "target": "/c", "id": "k2"}]},
+    {
+        "run": "cat /c/f /d/f",
+        "mounts": [
+            {"kind": "cache", "target": "/c", "id": "k1", "readonly": True},
+            {"kind": "cache", "target": "/d", "id": "k1", "readonly": True},
+        ],
+    },
     {"run": "ls -d /c /run /dev/pipes 2>&1 | grep -c 'No such'"},
     {"run": "rm -rf /etc/group; cat /etc/passwd > /etc/passwd2; mkdir /empty"},
     {"run": "cat /w/x; ls /w", "mounts": [{"kind": "bind", "target": "/w", "source": "seed", "readonly": True}]},
