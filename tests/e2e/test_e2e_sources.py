@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,33 @@ def test_files_come_from_an_archive(home, here):
         dockerfile = DOCKERFILE.replace("COPY said", "COPY app/said")
         status = home.build(e2e.image_build("archive", dockerfile, source=source))
     assert home.run(status["image"], "archive") == "from an archive\n"
+
+
+def test_files_come_from_a_zip_archive(home, here):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("app/said", "from a zip\n")
+    with file_server.FileServer({"/app.zip": file_server.Answer(made.getvalue())}, host=here) as server:
+        source = {"archive": {"url": f"{server.url}/app.zip"}}
+        dockerfile = DOCKERFILE.replace("COPY said", "COPY --chmod=644 app/said")
+        status = home.build(e2e.image_build("zip", dockerfile, source=source))
+    assert home.run(status["image"], "zip") == "from a zip\n"
+
+
+def test_a_submodule_comes_with_the_login_of_its_source(home, here, folder):
+    library, app = (git_server.Repository.make(folder / "nested", name) for name in ("library", "app"))
+    commit = library.commit({"said": "from a submodule\n"})
+    (app.folder / "lib").mkdir()
+    git_server.git("update-index", "--add", "--cacheinfo", f"160000,{commit},lib", cwd=app.folder)
+    config = '[submodule "lib"]\n\tpath = lib\n\turl = ../library.git\n'
+    app.commit({"Dockerfile": DOCKERFILE.replace("COPY said", "COPY lib/said"), ".gitmodules": config})
+    home.apply(e2e.secret("nested", username="ada", password="engine-1"))
+    with git_server.HttpServer(folder / "nested", "ada", "engine-1", host=here) as server:
+        git = {"url": f"{server.url}/app.git", "secretRef": {"name": "nested"}}
+        status = home.build(e2e.image_build("nested", source={"git": git}))
+        assert home.run(status["image"], "nested") == "from a submodule\n"
+        home.apply(e2e.image_build("without", source={"git": {**git, "submodules": False}}))
+        home.wait("without", status="False", seconds=60)
 
 
 def test_git_over_https_with_a_password_and_an_authority_of_its_own(home, here, folder, repository):

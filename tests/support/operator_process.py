@@ -72,7 +72,8 @@ PYTHON = str(kubectl.CHECKOUT / ".venv/bin/python")
 
 def operator(log: Path, **settings: str) -> Process:
     """The operator; settings are STRATA_ variables without the prefix."""
-    given = {"NAMESPACE": "strata-system", "LISTEN": "127.0.0.1:18080", "LOG_FORMAT": "plain", **settings}
+    plain = {"NAMESPACE": "strata-system", "LISTEN": "127.0.0.1:18080", "LOG_FORMAT": "plain"}
+    given = plain | {"POLL_ALLOWED_CIDRS": "10.0.0.0/8"} | settings
     return Process(log, PYTHON, "-m", "strata_operator", **{f"STRATA_{key}": value for key, value in given.items()})
 
 
