@@ -7,6 +7,7 @@ sidecars do. What a container says is hostile until it has passed the contract's
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ _BY_CODE: Final[Mapping[int, str]] = {
     contract.ExitCode.DEADLINE: "DeadlineExceeded",
 }
 _KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
+#: Of a container, of the pod, and of a volume, as the kubelet's eviction manager words them.
+_OWN_LIMIT: Final = re.compile(r"exceeded its local ephemeral storage limit|exceeds the (total )?limit")
 
 
 def judge(
@@ -160,7 +163,7 @@ def _pod_failure(pod: kube.Object) -> verdicts.Verdict | None:
 
 def _evicted(message: str) -> contract.Failure:
     """A pod's own limits name themselves in the message; all other evictions are the node's trouble."""
-    if "exceeds the" in message or "exceeds the limit" in message:
+    if _OWN_LIMIT.search(message):
         return contract.Failure(
             "StorageLimitExceeded",
             f"the build used more disk than it may: {message}",

@@ -139,6 +139,7 @@ def test_out_of_memory_of_a_step_alone_is_out_of_memory_too():
     [
         ('Usage of EmptyDir volume "s" exceeds the limit "20Mi". ', "StorageLimitExceeded"),
         ("Pod ephemeral local storage usage exceeds the total limit of containers 20Mi. ", "StorageLimitExceeded"),
+        ('Container build exceeded its local ephemeral storage limit "64Mi". ', "StorageLimitExceeded"),
         ("The node was low on resource: memory.", "InfrastructureFailed"),
     ],
 )
