@@ -105,11 +105,12 @@ def test_a_quota_that_leaves_no_room(namespaces):
     there = namespaces("restricted", "quota")
     there.apply(e2e.registry(0, managed=e2e.HIDDEN))
     there.wait(e2e.REGISTRY, kind="registry")
-    there("create", "quota", "few", "--hard=pods=1")
-    there.until("the quota counts", lambda: there.get("quota", "few").get("status", {}).get("used"))
-    there.apply(e2e.image_build("crowded", DOCKERFILE, source=CONTEXT))
-    refused(there, "crowded", "QuotaExceeded", "quota", "pods=1")
-    there("delete", "quota", "few")
+    for name, hard in {"pods": "pods=1", "jobs": "count/jobs.batch=0", "config-maps": "count/configmaps=1"}.items():
+        there("create", "quota", name, f"--hard={hard}")
+        there.until("the quota counts", lambda name=name: there.get("quota", name).get("status", {}).get("used"))
+        there.apply(e2e.image_build(name, DOCKERFILE, source=CONTEXT))
+        refused(there, name, "QuotaExceeded", "quota", hard)
+        there("delete", "quota", name)
 
 
 def test_a_repository_that_is_longer_than_registries_take(home):

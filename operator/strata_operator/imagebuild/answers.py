@@ -187,7 +187,8 @@ class Answers:
             return questions.NameTaken(f"Job {asked.job.name} was not made for this ImageBuild and is left alone")
         made = await self.made(seen, asked.job)
         try:
-            await self._frame.kube.create(names.PODS, objects.pod_for_admission(made.job), dry_run=True)
+            for resource, body in objects.for_admission(made):
+                await self._frame.kube.create(resource, body, dry_run=True)
         except kube.Forbidden as e:
             return refusals.creation(e.message)
         except kube.Invalid as e:

@@ -6,7 +6,7 @@ with the same content share one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +43,13 @@ def make(
         copied=job.copied,
     )
     return Made(tuple(config_maps), _job(seen, wanted, job, parts, called, options))
+
+
+def for_admission(made: Made) -> Iterator[tuple[names.Resource, kube.Object]]:
+    """All that an attempt comes to, each with its kind: a quota may count any of them."""
+    yield from ((names.CONFIGMAPS, body) for body in made.config_maps)
+    yield names.JOBS, made.job
+    yield names.PODS, pod_for_admission(made.job)
 
 
 def pod_for_admission(job: kube.Object) -> kube.Object:

@@ -32,7 +32,7 @@ def creation(message: str) -> contract.Failure:
     if found := _QUOTA.search(message):
         return contract.Failure(
             "QuotaExceeded",
-            f"the namespace's quota refuses the builder pod: {found[0]}",
+            f"the namespace's quota refuses what the build needs: {found[0]}",
             hint="free some of the quota, raise it, or lower spec.pod.resources",
         )
     if found := _ACCOUNT.search(message):
