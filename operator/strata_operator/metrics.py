@@ -17,6 +17,7 @@ strata_queue_depth                  keys that wait for a worker, by kind
 strata_kube_requests_total          requests to the API server, by verb and code ("error": no answer)
 strata_leader                       1 while this process does the work
 strata_build_info                   always 1; the version is a label
+process_...                         memory, CPU time and open files of the process, under the names that all programs use
 =================================== =====================================================================
 """
 
@@ -64,9 +65,9 @@ class Metrics:
         self.queue_depth = new.gauge("queue_depth", "Keys that wait for a worker.", "kind")
         self.kube_requests = new.counter("kube_requests_total", "Requests to the API server.", "verb", "code")
         self.leader = new.gauge("leader", "1 while this process does the work.")
-        new.gauge("build_info", "Always 1; the version is a label.", "version").labels(strata_operator.__version__).set(
-            1
-        )
+        info = new.gauge("build_info", "Always 1; the version is a label.", "version")
+        info.labels(strata_operator.__version__).set(1)
+        prometheus.ProcessCollector(registry=self.registry)
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
