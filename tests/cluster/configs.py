@@ -109,6 +109,8 @@ def kubelet(node: Node) -> dict[str, Any]:
         "eventRecordQPS": 0,
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 300,
+        # Tests kill containers again and again; by default a container that ends often is away for up to five minutes.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         # Limits of disk use are noticed within this time; the default is a minute.
         "volumeStatsAggPeriod": "10s",
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
