@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 import cluster
-from support import e2e, kubectl
+from support import costs, e2e, kubectl
 
 _TIMES = pytest.StashKey[list[tuple[str, e2e.Body]]]()
 _COLUMNS = ("queue", "pod start", "fetch", "build", "push", "total")
@@ -34,6 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{'':<34}" + "".join(f"{name:>11}" for name in _COLUMNS))
         for title, metrics in rows:
             terminalreporter.write_line(f"{title:<34}" + "".join(f"{value:>11.2f}" for value in _seconds(metrics)))
+    costs.show(terminalreporter)
 
 
 def _seconds(metrics: e2e.Body) -> tuple[float, ...]:

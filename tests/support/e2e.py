@@ -215,6 +215,13 @@ class Namespace:
         host, _, rest = status["references"]["push"].partition("/")
         return str(_in_node(self, host, rest.partition("@")[0], tag)["digest"])
 
+    def tags(self, *builds: str, registry: str = REGISTRY) -> dict[str, Body]:
+        """What a managed Registry of this namespace has: build -> tag -> {digest, labels of the image's config}."""
+        host = self.status(registry, "registry")["endpoints"]["push"]
+        places = {build: f"{self.name}/{build}" for build in builds}
+        found = _ask_registry(self, host, "registry_tags.py", repositories=list(places.values()))
+        return {build: found[place] for build, place in places.items()}
+
     def image_config(self, build: str) -> str:
         """Manifest and config of the image as text, read from the managed Registry."""
         host, _, rest = self.status(build)["references"]["push"].partition("/")
@@ -261,24 +268,21 @@ def _pod(image: str, name: str, container: Mapping[str, Any]) -> Body:
 
 
 def _in_node(here: Namespace, host: str, repository: str, reference: str, *, entries: bool = False) -> Body:
+    return _ask_registry(here, host, "show_image.py", repository=repository, reference=reference, entries=entries)
+
+
+def _ask_registry(here: Namespace, host: str, program: str, **task: Any) -> Body:
     """Asks a managed Registry from within the node, where its Service can be reached."""
     auths = json.loads(base64.b64decode(here.get("secret", "strata-push")["data"][".dockerconfigjson"]))["auths"]
     user, _, password = base64.b64decode(auths[host]["auth"]).decode().partition(":")
     name, namespace = host.partition(".svc")[0].removeprefix("strata-").split(".")
     registry = here.k.get("-n", namespace, "registry", name) or {}
-    side = {
-        "host": host,
-        "repository": repository,
-        "reference": reference,
-        "username": user,
-        "password": password,
-        "ca": registry["status"].get("caBundle", ""),
-        "entries": entries,
-    }
-    program = str(kubectl.CHECKOUT / "tests/support/show_image.py")
-    argv = kubectl.inside(here.k.where, str(kubectl.CHECKOUT / ".venv/bin/python"), program)
+    task |= {"host": host, "username": user, "password": password, "ca": registry["status"].get("caBundle", "")}
+    argv = kubectl.inside(
+        here.k.where, str(kubectl.CHECKOUT / ".venv/bin/python"), str(kubectl.CHECKOUT / "tests/support" / program)
+    )
     environment = kubectl.environment()
-    done = subprocess.run(argv, input=json.dumps(side), env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, input=json.dumps(task), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer: Body = json.loads(done.stdout)
     return answer

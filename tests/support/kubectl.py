@@ -35,11 +35,15 @@ class Kubectl:
         self.where = where
         self._argv = [program, "--kubeconfig", str(where.kubeconfig)]
 
+    def command(self, *words: str) -> list[str]:
+        """The command line, for who runs it otherwise than `ask` does."""
+        return [*self._argv, *words]
+
     def ask(self, *words: str, body: Any = None, text: str = "") -> Answer:
         """Run it; `body` is sent as a manifest on standard input."""
         given = text or (yaml.safe_dump(body) if body is not None else "")
         done = subprocess.run(
-            [*self._argv, *words], input=given, capture_output=True, text=True, timeout=120, check=False
+            self.command(*words), input=given, capture_output=True, text=True, timeout=120, check=False
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
