@@ -95,6 +95,7 @@ class Settings:
 
     # Registries
     registry_image: str = "docker.io/library/registry:3"
+    registry_pull_secrets: tuple[str, ...] = ()  # in the Registry's namespace
     registry_recheck_seconds: float = _option(60.0, _at_least(1))  # drift, credentials and probe of a Ready Registry
     node_proxy: bool = True  # whether the chart runs node proxies at all
     node_proxy_namespace: str = "strata-node-proxy"

@@ -67,6 +67,8 @@ WORKERS: {{ .Values.operator.workers | int64 | quote }}
 RESYNC_SECONDS: {{ .Values.operator.resyncSeconds | int64 | quote }}
 STUCK_SECONDS: {{ .Values.operator.stuckSeconds | int64 | quote }}
 REGISTRY_IMAGE: {{ .Values.registries.image | quote }}
+{{- $registrySecrets := list }}{{ range .Values.registries.imagePullSecrets }}{{ $registrySecrets = append $registrySecrets .name }}{{ end }}
+REGISTRY_PULL_SECRETS: {{ join "," $registrySecrets | quote }}
 REGISTRY_RECHECK_SECONDS: {{ .Values.registries.recheckSeconds | int64 | quote }}
 NODE_PROXY: {{ .Values.nodeProxy.enabled | quote }}
 NODE_PROXY_NAMESPACE: {{ .Values.nodeProxy.namespace | quote }}

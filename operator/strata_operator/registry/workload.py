@@ -92,6 +92,8 @@ def _pod(registry: spec.Registry, options: settings.Settings) -> dict[str, Any]:
         "containers": [_container(registry, managed.image or options.registry_image)],
         "volumes": _volumes(registry),
     }
+    if options.registry_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in options.registry_pull_secrets]
     if managed.node_selector:
         pod["nodeSelector"] = dict(managed.node_selector)
     if managed.tolerations:

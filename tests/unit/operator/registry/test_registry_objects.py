@@ -1,6 +1,7 @@
 # mypy: disable-error-code="type-arg, no-untyped-call, no-any-return, index, method-assign, misc, dict-item"
 """The objects of a managed Registry: what keeps it safe, and what must not change by itself."""
 
+import dataclasses
 import json
 
 import pytest
@@ -121,6 +122,21 @@ def test_pod_settings_reach_the_pod():
 
 def peers(body=None) -> list:
     return made(body)["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+
+
+def test_secrets_for_pulling_the_image_are_the_charts():
+    options = dataclasses.replace(OPTIONS, registry_pull_secrets=("mirror",))
+    assert made(options=options)["Deployment"]["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "mirror"}]
+    assert "imagePullSecrets" not in pod()
+
+
+def test_where_there_are_no_node_proxies_their_namespace_is_not_admitted():
+    def peers(**more):
+        options = dataclasses.replace(OPTIONS, node_proxy_namespace="proxies", **more)
+        return json.dumps(made(options=options)["NetworkPolicy"])
+
+    assert "proxies" in peers()
+    assert "proxies" not in peers(node_proxy=False)
 
 
 def test_only_builders_the_operator_and_nodes_may_connect():
