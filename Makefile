@@ -13,11 +13,15 @@ export PYTHONPATH := tests
 CLUSTER := $(BIN)/python -m cluster
 CHECKED := builder operator hack tests
 
+# Tests of the cluster mostly wait: with two workers more than there are processors, others run meanwhile.
+# `make test-e2e WORKERS=0` has none, which is best for `PYTEST_ARGS=--pdb`.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+
 # Scratch on tmpfs where there is one, and gone at the end.
 define pytest
 if [ -d /dev/shm ]; then scratch=$$(mktemp -d /dev/shm/strata-tests.XXXXXX); else scratch=$$(mktemp -d); fi; \
 trap 'rm -rf --one-file-system "$$scratch"' EXIT; \
-$(BIN)/pytest -p no:cacheprovider --basetemp="$$scratch/run" $(1) $(PYTEST_ARGS)
+$(BIN)/pytest -p no:cacheprovider --basetemp="$$scratch/run" --numprocesses=$(WORKERS) $(1) $(PYTEST_ARGS)
 endef
 
 ##@ Start here

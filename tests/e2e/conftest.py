@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NoReturn
 
 import pytest
 
 import cluster
-from support import costs, e2e, kubectl
+from cluster import folders
+from support import costs, e2e, kubectl, turns
 
-_TIMES = pytest.StashKey[list[tuple[str, e2e.Body]]]()
+_TURN = pytest.StashKey[turns.Turn]()
+_TIMES = "seconds from apply to Ready"
 _COLUMNS = ("queue", "pod start", "fetch", "build", "push", "total")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_TIMES] = []
+    try:
+        name = cluster.current().name
+    except cluster.ClusterError:
+        return  # the fixture `strata` says what is missing
+    locks = folders.cache() / "locks"
+    locks.mkdir(exist_ok=True)
+    config.stash[_TURN] = turns.Turn(locks / f"release-on-{name.replace('/', '-')}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,10 +36,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """A file of end-to-end tests has the release from its first test to its last; a test that disturbs it has it alone."""
+    turn = item.config.stash.get(_TURN, None)
+    if turn is None or not item.get_closest_marker("cluster"):
+        return (yield)
+    turn.take(alone=_disturbs(item))
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path != item.path or _disturbs(nextitem) != _disturbs(item):
+            turn.end()
+
+
+def _disturbs(item: pytest.Item) -> bool:
+    return item.get_closest_marker("disturbs") is not None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """From apply to Ready, in seconds, as status.metrics tells it. Phases run side by side: they do not add up."""
-    if rows := config.stash[_TIMES]:
-        terminalreporter.section("seconds from apply to Ready")
+    reports = (report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind))
+    rows = [row for report in reports if report.when == "call" for key, row in report.user_properties if key == _TIMES]
+    if rows:
+        terminalreporter.section(_TIMES)
         terminalreporter.write_line(f"{'':<34}" + "".join(f"{name:>11}" for name in _COLUMNS))
         for title, metrics in rows:
             terminalreporter.write_line(f"{title:<34}" + "".join(f"{value:>11.2f}" for value in _seconds(metrics)))
@@ -61,11 +90,10 @@ def _missing(why: str) -> NoReturn:
     pytest.fail(f"{why}\nBring it up with:  {e2e.START}", pytrace=False)
 
 
-@pytest.fixture(scope="session")
-def times(request: pytest.FixtureRequest) -> Callable[[str, e2e.Body], None]:
-    """Puts a build's (title, status.metrics) into the table at the end of the run."""
-    rows = request.config.stash[_TIMES]
-    return lambda title, metrics: rows.append((title, metrics))
+@pytest.fixture
+def times(record_property: Callable[[str, object], None]) -> Callable[[str, e2e.Body], None]:
+    """Puts a build's (title, status.metrics) into the table at the end of the run, through the test's report."""
+    return lambda title, metrics: record_property(_TIMES, (title, metrics))
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +111,10 @@ def ports(strata: kubectl.Kubectl) -> Iterator[int]:
     """Ports at which nodes pull, each one Registry's alone: `next(ports)`."""
     registries = (strata.get("registries.strata.build", "--all-namespaces") or {}).get("items", [])
     taken = {r["spec"].get("managed", {}).get("nodeAccess", {}).get("port") for r in registries}
-    return iter(random.sample([port for port in range(5100, 6000) if port not in taken], 100))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = range(5100 + worker, 6000, workers)
+    return (port for port in random.sample(own, len(own)) if port not in taken)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -24,7 +23,7 @@ async def working(work: queue.Queue) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition, seconds: float = 3.0) -> None:
+async def until(condition, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  the condition is anybody's
             await asyncio.sleep(0.005)
@@ -74,24 +73,31 @@ async def test_two_workers_are_never_on_one_key_and_news_meanwhile_cause_one_mor
     assert (most, count) == (1, 2)
 
 
+def appointments(work: queue.Queue) -> list[float]:
+    """The delays that the queue decides on from now on, in seconds."""
+    delays = []
+    plain = work.add_after
+    work.add_after = lambda key, seconds: (delays.append(seconds), plain(key, seconds))
+    return delays
+
+
 async def test_failures_back_off_and_a_success_starts_the_count_anew():
-    times = []
+    runs = 0
 
     async def reconcile(_key):
-        times.append(asyncio.get_running_loop().time())
-        if len(times) in (1, 2, 3, 5):
+        nonlocal runs
+        runs += 1
+        if runs in (1, 2, 3, 5):
             raise RuntimeError("no")
 
     work, counters = make(reconcile)
+    delays = appointments(work)
     async with working(work):
         work.add(A)
-        await until(lambda: len(times) == 4)
+        await until(lambda: runs == 4)
         work.add(A)
-        await until(lambda: len(times) == 6)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert gaps[1] > gaps[0] * 1.2
-    assert gaps[2] > gaps[1] * 1.2
-    assert gaps[4] < gaps[2]
+        await until(lambda: runs == 6)
+    assert delays == [pytest.approx(0.02 * factor, rel=0.2 + 1e-9) for factor in (1, 2, 4, 1)]
     assert b'strata_reconcile_total{kind="thing",result="error"} 4.0' in counters.render()
 
 
@@ -106,8 +112,9 @@ async def test_news_while_a_reconcile_fails_do_not_break_the_back_off():
     work, _ = make(reconcile, first_backoff=0.1)
     async with working(work):
         work.add(A)
-        await asyncio.sleep(0.35)
-    assert 2 <= len(times) <= 4
+        await until(lambda: len(times) == 3)
+    assert times[1] - times[0] >= 0.08
+    assert times[2] - times[1] >= 0.16
 
 
 async def test_a_conflict_is_tried_again_at_once_and_counted_apart():
