@@ -22,13 +22,14 @@ def main() -> None:
 
 
 def values(where: cluster.Cluster) -> dict[str, object]:
-    """The chart's values for this cluster; our own one has a stand-in for docker.io."""
+    """The chart's values for this cluster; our own one has a stand-in for docker.io, few cores, and tests that wait."""
     chosen: dict[str, object] = {
         "operator": {"image": {"repository": images.OPERATOR.repository, "tag": images.OPERATOR.tag}},
         "builder": {"image": {"repository": images.BUILDER.repository, "tag": images.BUILDER.tag}},
     }
     if where.registry:
-        chosen["builds"] = {"maxConcurrent": 8}  # one node with few cores
+        chosen["builds"] = {"maxConcurrent": 8}
+        chosen["registries"] = {"recheckSeconds": 5}
         # Tests serve git from the host, and use another namespace's Service as an external registry.
         chosen["pollAllowedCidrs"] = ["10.0.0.0/8"]
         chosen["mirrors"] = {"docker.io": f"http://{where.registry}"}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 _HERE: Final = Path(__file__).parent
+_FAULTS: Final = _HERE / "e2e/faults"
 _DISTURBING: Final = "disturbs"
 _ORDER: Final = ("e2e", _DISTURBING, "integration", "unit")
 
@@ -19,6 +20,8 @@ _ORDER: Final = ("e2e", _DISTURBING, "integration", "unit")
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the tests' ids
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if _FAULTS in item.path.parents:
+            item.add_marker(_DISTURBING)
         if item.get_closest_marker(_DISTURBING):
             item.add_marker(pytest.mark.xdist_group(_DISTURBING))
     items.sort(key=lambda item: _ORDER.index(_kind(item)))
