@@ -463,6 +463,34 @@ async def test_pods_and_the_operator_trust_the_registrys_authorities_and_the_cha
     assert asked[0] == registrys + charts
 
 
+@pytest.mark.parametrize("asked", [questions.UserNamespaces(), questions.ImageVolumes()], ids=["users", "images"])
+async def test_what_a_pod_has_found_out_holds_for_all_builds_and_is_tried_again_after_hours(
+    tmp_path, monkeypatch, asked
+):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        handlers = [{"features": {"userNamespaces": True}}]
+        cluster.fake.put(names.NODES, {"metadata": {"name": "node"}, "status": {"runtimeHandlers": handlers}})
+        await operator.look()
+        seen = observe.observe(operator.frame, cluster.body)
+        ask = operator.work._answers.answer
+        assert await ask(seen, asked) is True
+        await ask(seen, questions.Remember(asked, answer=False))
+        assert await ask(seen, asked) is False
+        cluster.now += 5 * 3600
+        assert await ask(seen, asked) is False
+        cluster.now += 2 * 3600
+        assert await ask(seen, asked) is True
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("Always", True), ("Never", False)])
+async def test_the_chart_can_say_how_the_builder_gets_into_pods(tmp_path, monkeypatch, setting, expected):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster, image_volumes=setting) as operator:
+        await operator.look()
+        seen = observe.observe(operator.frame, cluster.body)
+        await operator.work._answers.answer(seen, questions.Remember(questions.ImageVolumes(), answer=False))
+        assert await operator.work._answers.answer(seen, questions.ImageVolumes()) is expected
+
+
 async def test_a_broken_inline_dockerfile_is_told_with_line_and_caret_and_makes_nothing(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         cluster.edit(dockerfile={"inline": "FROM scratch\nCPOY a /\n"})
