@@ -1,19 +1,15 @@
 """Running the git program against a hostile remote: nothing of the machine's settings, no hook, no prompt, no shell.
 
-A `Session` is one private folder with git's configuration, the key and the host keys of ssh, and two tiny programs that
-git calls: one that answers its questions for a password, only if the asking host is the one that the password is for
-(git asks again after a redirect), and one that starts ssh with our settings. No secret is on a command line.
+A `Session` is one private folder with git's configuration and what `gitlogin` puts there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
-from strata_builder.context import gitfaults, trust
+from strata_builder.context import gitfaults, gitlogin
 from strata_builder.context.credentials import Credentials
 from strata_builder.context.gitref import GitUrl
 
@@ -32,21 +28,6 @@ _POLL: Final = 0.2  # seconds between two looks at how much has arrived
 _KEPT_ENVIRONMENT: Final = tuple(
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
 )
-_ASKPASS: Final = """\
-#!{python} -I
-import json, pathlib, sys
-answers = json.loads(pathlib.Path(__file__).with_name("answers").read_text())
-kind, _, rest = (sys.argv[1] if len(sys.argv) > 1 else "").partition(" for '")
-scheme, _, place = rest.partition("'")[0].partition("://")
-if f"{{scheme}}://{{place.rpartition('@')[2]}}" != answers["origin"] or kind not in answers:
-    sys.exit(1)
-print(answers[kind])
-"""
-_SSH: Final = """\
-#!{python} -I
-import os, pathlib, sys
-os.execv({ssh!r}, ["ssh", "-F", str(pathlib.Path(__file__).with_name("ssh_config")), *sys.argv[1:]])
-"""
 #: Values that hold whatever the user's own settings are.
 _HARDENED: Final = {
     "core.hooksPath": "/dev/null",
@@ -170,10 +151,10 @@ def session(
         if url.scheme == "ssh":
             environment |= _ssh(folder, url, credentials, settings)
         elif url.scheme in ("http", "https"):
-            environment |= _http(folder, url, credentials, settings)
+            environment |= gitlogin.http(folder, url, credentials, settings.ca)
         config = folder / "gitconfig"
         if not config.exists():
-            _write(config, b"")
+            gitlogin.write(config, b"")
         if not settings.host_settings:
             environment |= {"GIT_CONFIG_GLOBAL": str(config), "HOME": name, "XDG_CONFIG_HOME": name}
         yield Session(settings.program("git"), url, credentials, environment, folder, time.monotonic() + timeout)
@@ -220,68 +201,10 @@ def _remote_settings(url: GitUrl, settings: Settings) -> dict[str, str]:
     return found
 
 
-def _http(folder: Path, url: GitUrl, credentials: Credentials, settings: Settings) -> dict[str, str]:
-    lines: list[str] = []
-    environment: dict[str, str] = {}
-    if pem := trust.bundle((settings.ca, credentials.ca)):
-        _write(folder / "ca.crt", pem)
-        environment["GIT_SSL_CAINFO"] = str(folder / "ca.crt")
-    if credentials.bearer_token:
-        # git would repeat the header to wherever it is redirected.
-        lines = ["[http]", "\tfollowRedirects = false", f'[http "{url.origin}/"]']
-        lines.append(f"\textraHeader = {_quoted('Authorization: ' + credentials.authorization())}")
-    elif credentials.username or credentials.password:
-        answers = {"origin": url.origin, "Username": credentials.username or "git", "Password": credentials.password}
-        _write(folder / "answers", json.dumps(answers).encode())
-        environment["GIT_ASKPASS"] = _script(folder / "askpass", _ASKPASS.format(python=sys.executable))
-    _write(folder / "gitconfig", "\n".join([*lines, ""]).encode())
-    if lines and settings.host_settings:
-        environment["GIT_CONFIG_GLOBAL"] = str(folder / "gitconfig")
-    return environment
-
-
 def _ssh(folder: Path, url: GitUrl, credentials: Credentials, settings: Settings) -> dict[str, str]:
     if settings.host_settings and not credentials.identity:
         return {} if "GIT_SSH_COMMAND" in os.environ else {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-    for key, value in (("identity", credentials.identity), ("known_hosts", credentials.known_hosts)):
-        if not value.strip():
-            raise errors.SourceAuthFailed(
-                f"{url} is read over ssh, and the source's Secret has no {key}",
-                hint=f"known_hosts is what `ssh-keyscan {url.host}` prints, identity a private key without passphrase",
-            )
-    _write(folder / "identity", credentials.identity.rstrip(b"\n") + b"\n")
-    _write(folder / "known_hosts", credentials.known_hosts)
-    _write(folder / "ssh_config", _ssh_config(folder, url, settings).encode())
-    text = _SSH.format(python=sys.executable, ssh=settings.program("ssh"))
-    return {"GIT_SSH": _script(folder / "ssh", text), "GIT_SSH_VARIANT": "ssh"}
-
-
-def _ssh_config(folder: Path, url: GitUrl, settings: Settings) -> str:
-    lines = [
-        "BatchMode yes", "StrictHostKeyChecking yes", "IdentitiesOnly yes", "IdentityAgent none", "UpdateHostKeys no",
-        f'IdentityFile "{folder / "identity"}"', f'UserKnownHostsFile "{folder / "known_hosts"}"',
-        "GlobalKnownHostsFile /dev/null", "PreferredAuthentications publickey", "ForwardAgent no", "LogLevel ERROR",
-        "PermitLocalCommand no", "ConnectTimeout 30", "ServerAliveInterval 15", "ServerAliveCountMax 4",
-    ]  # fmt: skip
-    if settings.pinned:
-        alias = f"[{url.host}]:{url.port}" if url.port not in (None, 22) else url.host
-        lines += [f"HostKeyAlias {alias}", f"HostName {settings.pinned}"]
-    return "\n".join(["Host *", *(f"  {line}" for line in lines), ""])
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-        file.write(data)
-
-
-def _script(path: Path, text: str) -> str:
-    _write(path, text.encode(), 0o700)
-    return str(path)
+    return gitlogin.ssh(folder, url, credentials, program=settings.program("ssh"), pinned=settings.pinned)
 
 
 def _tail(descriptor: int) -> str:

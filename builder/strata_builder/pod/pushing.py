@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
 import stat
 import threading
 import time
-from collections.abc import Callable
-from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import execute, keys, planner, records, report, steps
-from strata_builder.layers import decompress, unpack
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.pod import (
@@ -34,13 +29,13 @@ from strata_builder.pod import (
     settings,
     stepping,
     taint,
+    uploads,
     wire,
 )
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import upload
 from strata_builder.registry.registries import Registries
 
-_WORKERS: Final = 4
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 
 
@@ -118,18 +113,18 @@ class _Push:
     def _await_build(self, known: records.Records) -> planfile.Result:
         """Takes down each step and uploads each layer as it appears, then checks what build says of them."""
         self._check_admission()
-        uploads = Uploads(self._upload, self.paths.made)
+        sending = uploads.Uploads(self._upload, self.paths.made)
         try:
-            exchange.wait(lambda: self._uploaded(uploads), [self.fetch, self.build])
-            uploads.finish()
+            exchange.wait(lambda: self._uploaded(sending), [self.fetch, self.build])
+            sending.finish()
         except wire.WireError as e:
             raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
         finally:
-            uploads.close()
+            sending.close()
         result = self._read_result(known)
         for made in result.records().values():
             if made.layer is not None:
-                verify(self._open(made.layer.descriptor.digest), made.layer)
+                uploads.verify(self._open(made.layer.descriptor.digest), made.layer)
         return result
 
     def _read_result(self, known: records.Records) -> planfile.Result:
@@ -143,9 +138,9 @@ class _Push:
             raise errors.InfrastructureFailed("the container build says something else of a step than when it was made")
         return result
 
-    def _uploaded(self, uploads: Uploads) -> Path | None:
+    def _uploaded(self, sending: uploads.Uploads) -> Path | None:
         self.heard.look()
-        uploads.look()
+        sending.look()
         return exchange.there(self.paths.build_done)
 
     def _check_admission(self) -> None:
@@ -241,66 +236,6 @@ class _Push:
         path = self.paths.inputs / "pulled"
         text = exchange.read(path, 64) if path.exists() else b""
         return max(self.plan.pulled, int(text) if _NUMBER.fullmatch(text) else 0)
-
-
-class Uploads:
-    """Puts each blob of a folder into the registry once, some at a time; the first failure is raised by `look`."""
-
-    def __init__(self, upload: Callable[[str], None], folder: Path) -> None:
-        self._upload, self._folder = upload, folder
-        self._pool = futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
-        self._running: dict[str, futures.Future[None]] = {}
-
-    def look(self) -> None:
-        for name in exchange.names(self._folder, self._running.keys()):
-            self._running[name] = self._pool.submit(self._upload, name)
-        for future in self._running.values():
-            if future.done():
-                future.result()
-
-    def finish(self) -> None:
-        self.look()
-        for future in self._running.values():
-            future.result()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Hashed(io.RawIOBase):
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__()
-        self._file, self.hash, self.size = file, hashlib.sha256(), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = self._file.read(-1 if size is None else size)
-        self.hash.update(data)
-        self.size += len(data)
-        return data
-
-
-def verify(file: BinaryIO, layer: LayerRef) -> None:
-    """Reads a layer of build's through: both digests, size, compression and every entry must be right. Closes `file`.
-
-    Raises LayerError.
-    """
-    found = layer.descriptor
-    with file:
-        wanted = mediatypes.compression_of(found.media_type)
-        if decompress.sniff(file.read(6)) != wanted:
-            raise errors.LayerError(
-                f"the layer {found.digest} that build made is not compressed as {wanted or 'nothing'}"
-            )
-        file.seek(0)
-        hashed = _Hashed(file)
-        unpack.scan(hashed, found.media_type, layer.diff_id)
-        while hashed.read(1 << 20):
-            """What the decompressor left belongs to the digest."""
-    if (f"sha256:{hashed.hash.hexdigest()}", hashed.size) != (found.digest, found.size):
-        raise errors.LayerError(f"the layer {found.digest} that build made has another content")
 
 
 def merged_rows(

@@ -11,19 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from strata_builder import errors
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import inplace, overlay, view
-from strata_builder.sandbox import borrowed, caches, command, privileges, trees, userns
+from strata_builder.sandbox import borrowed, caches, command, hostfiles, privileges, trees, userns
 from strata_builder.sandbox import inplace as inplace_run
-
-HOSTS: Final = (
-    b"127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-    b"fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-)
 
 
 class _Stage(Protocol):
@@ -125,7 +120,7 @@ class UserNSRoot(_Root[overlay.Stage]):
         deadline: float | None,
         cancel: threading.Event,
     ) -> command.Outcome:
-        files = files_of(wanted.hostname)
+        files = hostfiles.seen_by_steps(wanted.hostname)
         ran = userns.run(
             self._stage.begin(),
             self._stage.root,
@@ -223,16 +218,6 @@ def _make_directory(root: Path, path: bytes) -> None:
             f"the working directory {os.fsdecode(path)} cannot be entered: {error.strerror}",
             hint="let WORKDIR name a directory",
         ) from error
-
-
-def files_of(hostname: str) -> dict[str, bytes]:
-    """The files of the machine that a step sees in copy: names without a leading slash."""
-    resolver = Path("/etc/resolv.conf")
-    return {
-        "etc/hosts": HOSTS,
-        "etc/hostname": hostname.encode() + b"\n",
-        "etc/resolv.conf": resolver.read_bytes() if resolver.exists() else b"",
-    }
 
 
 def _with_caches(
