@@ -9,7 +9,7 @@ from typing import Any
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context import memory
-from strata_builder.engine import planner, steps
+from strata_builder.engine import planner, steps, watching
 from strata_builder.engine.options import Options
 from strata_builder.oci import reference
 from strata_builder.oci.image import Image, ImageConfig
@@ -58,6 +58,16 @@ def built(
         place = error.place
         return {"error": error.message, "start": place.line if place else 0, "end": place.end_line if place else 0}
     return {"image": bare(json.loads(plan.stages[plan.target].config.to_bytes()))}
+
+
+def error(source: bytes) -> errors.BuildError | None:
+    """What is wrong with a Dockerfile whose every stage is to be built, with no base image but scratch."""
+    options = Options(memory.MemoryTree({b"f": b"f"}), BUILD_PLATFORM, BUILD_PLATFORM)
+    try:
+        planner.check(df.parse(source), options, Images({}), watching.Watch())
+    except errors.BuildError as found:
+        return found
+    return None
 
 
 def bare(image: Mapping[str, Any]) -> dict[str, Any]:

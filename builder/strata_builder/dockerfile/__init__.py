@@ -44,6 +44,7 @@ from strata_builder.dockerfile.patterns import Patterns
 from strata_builder.dockerfile.resolve import resolve, resolve_arg, resolve_targets
 from strata_builder.dockerfile.scripts import Script, script_of
 from strata_builder.dockerfile.stages import Dockerfile, Stage, find_stage, place
+from strata_builder.dockerfile.text import printable
 
 __all__ = [
     "Add",
@@ -82,6 +83,7 @@ __all__ = [
     "parse",
     "parse_instruction",
     "place",
+    "printable",
     "resolve",
     "resolve_arg",
     "resolve_targets",

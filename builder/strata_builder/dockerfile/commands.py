@@ -20,13 +20,17 @@ def run(statement: Statement) -> typed.Run:
     shell, command, argv = _command(statement.rest)
     if not shell and not argv:
         raise statement.needs_argument("RUN command")
+    try:
+        parsed = tuple(mounts.parse(raw) for raw in given.many("mount"))
+    except Fault as fault:
+        raise mounts.about(fault, statement.text) from None
     return typed.Run(
         *statement.head,
         shell,
         command,
         argv,
         heredocs=statement.heredocs,
-        mounts=tuple(mounts.parse(raw) for raw in given.many("mount")),
+        mounts=parsed,
         network=_choice("network", given, _NETWORKS),
         security=_choice("security", given, _SECURITIES),
     )

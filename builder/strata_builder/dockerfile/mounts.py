@@ -171,6 +171,11 @@ def _check_secret(mount: Mount) -> None:
         raise Fault("a secret mount takes id= or source=, not both", about=mount.raw)
 
 
+def about(fault: Fault, text: str) -> Fault:
+    """The fault about something that stands in `text`, the instruction: quotes and variables change what an option says."""
+    return Fault(fault.message, about=fault.about if fault.about in text else "--mount", hint=fault.hint)
+
+
 def place(mount: Mount, workdir: str) -> Mount:
     """The mount with its target made absolute; without one it is `workdir` itself. Raises Fault for /."""
     if mount.type in ("secret", "ssh"):

@@ -21,7 +21,11 @@ def split(line: str, span: typed.Span, escape: str) -> Statement:
     written, flag_words, rest = words.split_command(line)
     keyword = written.upper()
     if keyword not in PARSERS:
-        raise Fault(f"unknown instruction {written}", about=written, hint=did_you_mean(written, PARSERS))
+        otherwise = (
+            f"to go on with the line above, end that one with {escape}; an instruction is one of {', '.join(PARSERS)}"
+        )
+        hint = did_you_mean(written, PARSERS, otherwise=otherwise)
+        raise Fault(f"unknown instruction {written}", about=written, hint=hint)
     return Statement(span, line, keyword, flag_words, rest, escape)
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import TypeVar, cast
 
 from strata_builder import errors
+from strata_builder.dockerfile import faults, mounts, ports, signals, sources, text
 from strata_builder.dockerfile import instructions as typed
-from strata_builder.dockerfile import mounts, ports, signals, sources, text
 from strata_builder.dockerfile.expansion import Word
 from strata_builder.dockerfile.faults import Fault
 
@@ -46,12 +46,14 @@ class _Scope:
         return dataclasses.replace(heredoc, body=body, expand=False, chomp=False)
 
 
-def resolve(instruction: _I, env: Mapping[str, str], *, escape: str = "\\", file: str = "Dockerfile") -> _I:
+def resolve(
+    instruction: _I, env: Mapping[str, str], *, escape: str = "\\", file: str = "Dockerfile", source: str = ""
+) -> _I:
     """The instruction with every variable replaced by its value in `env`, or by nothing.
 
     In ENV every value sees the variables as they were before the instruction; in ARG a default sees the names before it
     (`resolve_arg` also lets build arguments take part). WORKDIR and USER may expand to nothing, a destination that does
-    is the working directory. Raises errors.DockerfileError with the place in `file`.
+    is the working directory. Raises errors.DockerfileError with the place in `file`, whose text is `source`.
     """
     step = _STEPS.get(type(instruction))
     if step is None:
@@ -59,7 +61,7 @@ def resolve(instruction: _I, env: Mapping[str, str], *, escape: str = "\\", file
     try:
         return cast(_I, step(instruction, _Scope(env, escape)))
     except Fault as fault:
-        raise _placed(fault, instruction, file) from None
+        raise _placed(fault, instruction, file, source) from None
 
 
 def resolve_arg(
@@ -69,6 +71,7 @@ def resolve_arg(
     *,
     escape: str = "\\",
     file: str = "Dockerfile",
+    source: str = "",
 ) -> typed.Arg:
     """The names of an ARG with their values: the one in `given` if there is any, else the expanded default, else None.
 
@@ -77,10 +80,10 @@ def resolve_arg(
     try:
         return _arg(instruction, _Scope(env, escape), given)
     except Fault as fault:
-        raise _placed(fault, instruction, file) from None
+        raise _placed(fault, instruction, file, source) from None
 
 
-def resolve_targets(run: typed.Run, workdir: str, *, file: str = "Dockerfile") -> typed.Run:
+def resolve_targets(run: typed.Run, workdir: str, *, file: str = "Dockerfile", source: str = "") -> typed.Run:
     """A resolved RUN with the targets of its mounts made absolute below `workdir`, the directory that it runs in.
 
     Raises errors.DockerfileError for a mount at /.
@@ -88,10 +91,12 @@ def resolve_targets(run: typed.Run, workdir: str, *, file: str = "Dockerfile") -
     try:
         return dataclasses.replace(run, mounts=tuple(mounts.place(mount, workdir) for mount in run.mounts))
     except Fault as fault:
-        raise _placed(fault, run, file) from None
+        raise _placed(mounts.about(fault, run.text), run, file, source) from None
 
 
-def _placed(fault: Fault, instruction: typed.Instruction, file: str) -> errors.DockerfileError:
+def _placed(fault: Fault, instruction: typed.Instruction, file: str, source: str) -> errors.DockerfileError:
+    if source:
+        return faults.placed(fault, file, source.split("\n"), instruction.span.start, instruction.span.end)
     shown = text.printable(instruction.text[:200])
     column = shown.find(fault.about) + 1 if fault.about else 0
     span = instruction.span
@@ -157,7 +162,10 @@ def _add(add: typed.Add, scope: _Scope) -> typed.Add:
 
 
 def _run(run: typed.Run, scope: _Scope) -> typed.Run:
-    return dataclasses.replace(run, mounts=tuple(mounts.parse(mount.raw, scope) for mount in run.mounts))
+    try:
+        return dataclasses.replace(run, mounts=tuple(mounts.parse(mount.raw, scope) for mount in run.mounts))
+    except Fault as fault:
+        raise mounts.about(fault, run.text) from None
 
 
 def _workdir(workdir: typed.Workdir, scope: _Scope) -> typed.Workdir:

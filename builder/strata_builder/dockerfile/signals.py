@@ -23,6 +23,7 @@ def check(signal: str) -> str:
         return signal
     name = "SIG" + signal.upper().removeprefix("SIG")
     if name not in _NAMES and name not in _REAL_TIME:
-        hint = did_you_mean(name, _NAMES, otherwise="write a number or a name such as SIGTERM")
+        usage = "write a number from 1 or a name such as SIGTERM"
+        hint = did_you_mean(name, _NAMES, otherwise=usage) if signal.isalpha() else usage
         raise Fault(f"there is no signal {signal!r}", about=signal, hint=hint)
     return signal

@@ -30,6 +30,7 @@ class Images(Protocol):
 class _Language(TypedDict):
     escape: str
     file: str
+    source: str
 
 
 def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.Plan:
@@ -155,7 +156,7 @@ class _Planner:
 
     @property
     def language(self) -> _Language:
-        return {"escape": self.dockerfile.escape, "file": self.dockerfile.name}
+        return {"escape": self.dockerfile.escape, "file": self.dockerfile.name, "source": self.dockerfile.source}
 
 
 class _StagePlanner:
@@ -173,13 +174,21 @@ class _StagePlanner:
         triggers = base_config.onbuild
         self.config = base_config.with_(onbuild=None)
         for trigger in triggers:
-            # Of a trigger only the text is kept, and so it has the usual escape character whatever its file had.
-            self._add(df.parse_instruction(trigger, span=self.source.from_.span, file=self.planner.dockerfile.name))
+            self._fire(trigger)
         for instruction in self.source.instructions:
             self._add(instruction)
         name = self.source.name or ""
         stage = steps.Stage(self.source.index, name, base, base_config, tuple(self.made), self.config, self.scope)
         return self._result(stage) if stage.index == self.planner.target().index else stage
+
+    def _fire(self, trigger: str) -> None:
+        """Of a trigger only the text is kept, and so it has the usual escape character whatever its file had."""
+        try:
+            self._add(df.parse_instruction(trigger, span=self.source.from_.span, file=self.planner.dockerfile.name))
+        except errors.DockerfileError as e:
+            place = df.place(self.planner.dockerfile, self.source.from_.span)
+            message = f"{e.message}, in what its base has for ONBUILD: {df.printable(trigger)[:200]}"
+            raise errors.DockerfileError(message, place=place, hint=e.hint) from None
 
     def _result(self, stage: steps.Stage) -> steps.Stage:
         """The target's stage with what the options say of the whole image."""
@@ -245,7 +254,8 @@ class _StagePlanner:
             path = posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
             resolved = replace(resolved, path="/" + path.lstrip("/"))
         if isinstance(resolved, ins.Run):
-            resolved = df.resolve_targets(resolved, self.config.workdir, file=self.planner.dockerfile.name)
+            file = self.planner.dockerfile
+            resolved = df.resolve_targets(resolved, self.config.workdir, file=file.name, source=file.source)
         if isinstance(resolved, ins.Env):
             self.scope = self.scope.with_env(resolved.pairs)
         before = self.config
