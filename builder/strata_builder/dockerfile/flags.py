@@ -36,7 +36,7 @@ class Flags:
 
 def parse(keyword: str, words: Sequence[str], known: Mapping[str, Kind]) -> Flags:
     """Flags from words such as --chown=1:2; raises Fault for unknown, repeated or ill-formed ones."""
-    values: dict[str, tuple[str, ...]] = {}
+    values: dict[str, list[str]] = {}
     for word in words:
         name, equals, value = word[2:].partition("=")
         if name not in known:
@@ -44,8 +44,8 @@ def parse(keyword: str, words: Sequence[str], known: Mapping[str, Kind]) -> Flag
         if name in values and known[name] is not Kind.MANY:
             raise Fault(f"{keyword} --{name} is given twice", about=f"--{name}", hint="keep one of them")
         checked = _boolean(name, equals, value) if known[name] is Kind.BOOL else _text(name, equals, value)
-        values[name] = (*values.get(name, ()), checked)
-    return Flags(values)
+        values.setdefault(name, []).append(checked)
+    return Flags({name: tuple(given) for name, given in values.items()})
 
 
 def _unknown(keyword: str, name: str, known: Mapping[str, Kind]) -> Fault:

@@ -12,13 +12,23 @@ from collections.abc import Iterable
 from strata_builder.dockerfile.faults import Fault
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+# All ports of every protocol; ranges that lie over one another could otherwise ask for any amount of work.
+_MAX_PORTS = 3 << 16
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _HINT = "write PORT, PORT/udp or FIRST-LAST, with ports from 0 to 65535 and tcp, udp or sctp"
 
 
 def expand_ports(words: Iterable[str]) -> tuple[str, ...]:
     """8000-8002 -> 8000/tcp, 8001/tcp, 8002/tcp; each port once, in order of appearance. Raises Fault."""
-    return tuple(dict.fromkeys(port for word in words for port in _ports(word)))
+    found: dict[str, None] = {}
+    left = _MAX_PORTS
+    for word in dict.fromkeys(words):
+        ports = _ports(word)
+        left -= len(ports)
+        if left < 0:
+            raise Fault(f"EXPOSE names more than {_MAX_PORTS} ports", about=word, hint="name each port once")
+        found.update(dict.fromkeys(ports))
+    return tuple(found)
 
 
 def split(word: str) -> tuple[str, str, str, str]:
