@@ -14,7 +14,7 @@ import pytest
 _HERE: Final = Path(__file__).parent
 _FAULTS: Final = _HERE / "e2e/faults"
 _DISTURBING: Final = "disturbs"
-_ORDER: Final = ("e2e", _DISTURBING, "integration", "unit")
+_ORDER: Final = ("e2e", _DISTURBING, "integration", "differential", "unit")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the tests' ids

@@ -5,8 +5,9 @@ Of stages that the target does not need only the FROM line is looked at, so a br
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
@@ -39,7 +40,8 @@ def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.P
     for stage in dockerfile.stages:
         planner.base(stage)
     target = planner.target()
-    planner.stage(target)
+    for stage in planner.needed(target):
+        planner.stage(stage)
     made = {index: planner.done[index] for index in sorted(planner.done)}
     return steps.Plan(made, target.index, tuple(planner.bases.values()))
 
@@ -94,6 +96,32 @@ class _Planner:
                 f"target stage {self.options.target!r} is not in {self.dockerfile.name}", hint=f"stages: {names}"
             )
         return found
+
+    def needed(self, target: df.Stage) -> list[df.Stage]:
+        """The target and what it needs as far as the file says, in order: so a long chain of stages is no recursion."""
+        found: dict[int, df.Stage] = {}
+        todo = [target]
+        while todo:
+            stage = todo.pop()
+            if stage.index not in found:
+                found[stage.index] = stage
+                todo += self._named_by(stage)
+        return [found[index] for index in sorted(found)]
+
+    def _named_by(self, stage: df.Stage) -> Iterator[df.Stage]:
+        image = self.base(stage).image
+        names = [] if image.isdigit() or image == "scratch" else [image]
+        for instruction in stage.instructions:
+            if isinstance(instruction, ins.Copy) and instruction.from_:
+                names.append(instruction.from_)
+            elif isinstance(instruction, ins.Run):
+                names += [mount.from_ for mount in instruction.mounts if mount.from_]
+        for name in names:
+            # A name that is wrong is told of where the step is planned.
+            with contextlib.suppress(errors.DockerfileError):
+                other = df.find_stage(self.dockerfile, name, before=stage.index)
+                if other is not None and name.lower() not in self.options.contexts:
+                    yield other
 
     def stage(self, wanted: df.Stage) -> steps.Stage:
         if wanted.index not in self.done:
