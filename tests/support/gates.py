@@ -67,5 +67,4 @@ def _rule(resource: str) -> e2e.Body:
 
 
 def _asked(resource: str) -> str:
-    plural, _, below = resource.partition("/")
-    return f"request.resource.resource == '{plural}' && request.subResource == '{below}'"
+    return f"request.resource.resource == '{resource.partition('/')[0]}'"
