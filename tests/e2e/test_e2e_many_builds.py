@@ -68,9 +68,7 @@ def watched(home: e2e.Namespace) -> Seen:
 def line(seen: Seen, before: costs.Costs, after: costs.Costs) -> str:
     """What is shown after the tests."""
     took = f"{MANY} builds in {seen.seconds:.0f} s, at most {seen.active} pods at once, {len(seen.queued)} seen Queued"
-    memory = f"memory at most {after.peak / 2**20:.0f} MiB, now {after.resident / 2**20:.0f}"
-    told = f"its metrics say {after.told_resident / 2**20:.0f} MiB, {after.told_cpu - before.told_cpu:.1f} s"
-    return f"{took}; operator: {memory}, {after.cpu - before.cpu:.1f} s of CPU ({told})"
+    return f"{took}; {costs.since(before, after)}"
 
 
 def _condition(body: e2e.Body, kind: str) -> e2e.Body:

@@ -19,6 +19,7 @@ _PROPERTY = "what it took"
 class Costs:
     """Memory in bytes, time in seconds since the process began. `peak` is the most that it ever held."""
 
+    pid: int
     peak: int
     resident: int
     cpu: float
@@ -33,6 +34,7 @@ def read(operator: faults.Operator) -> Costs:
     times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     told = operator.k("get", "--raw", SERVICE)
     return Costs(
+        pid=pid,
         peak=_kibibytes(status, "VmHWM"),
         resident=_kibibytes(status, "VmRSS"),
         cpu=(int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
@@ -51,6 +53,16 @@ def _metric(text: str, name: str) -> float:
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
     assert found, f"no metric {name}"
     return float(found[1])
+
+
+def since(before: Costs, after: Costs) -> str:
+    """What is shown of the time between two looks at the operator."""
+    same = before.pid == after.pid
+    began, told = (before.cpu, before.told_cpu) if same else (0.0, 0.0)
+    memory = f"memory at most {after.peak / 2**20:.0f} MiB, now {after.resident / 2**20:.0f}"
+    metrics = f"its metrics say {after.told_resident / 2**20:.0f} MiB, {after.told_cpu - told:.1f} s"
+    text = f"operator: {memory}, {after.cpu - began:.1f} s of CPU ({metrics})"
+    return text if same else f"{text}; it was started anew meanwhile"
 
 
 def report(record: pytest.FixtureRequest, line: str) -> None:
