@@ -91,7 +91,7 @@ test-integration: dev ## Real namespaces, mounts, git servers and registries; ne
 
 .PHONY: test-differential
 test-differential: dev ## Beside BuildKit, with far more random cases than `make test` has; needs Go (STRATA_SEED=N repeats a run)
-	@STRATA_EFFORT=$${STRATA_EFFORT:-25} $(call pytest,-s --numprocesses=0 tests/differential)
+	@export STRATA_EFFORT=$${STRATA_EFFORT:-25}; $(call pytest,-s --numprocesses=0 tests/differential)
 
 .PHONY: test-e2e
 test-e2e: cluster-up images deploy ## On the cluster
