@@ -55,6 +55,7 @@ demo: cluster-up images deploy ## Cluster, images, chart, examples/hello: from n
 
 .PHONY: test
 test: lint typecheck cluster-up lint-chart images deploy ## Everything: lint, types, unit, integration and end-to-end tests
+	@$(BIN)/python -m hack.packages
 	@$(call pytest,tests/unit tests/integration tests/differential/frontend tests/e2e)
 
 .PHONY: fmt
@@ -87,6 +88,7 @@ test-unit: dev ## A minute; needs no root, network or cluster
 
 .PHONY: test-integration
 test-integration: dev ## Real namespaces, mounts, git servers and registries; needs root on Linux
+	@$(BIN)/python -m hack.packages
 	@$(call pytest,tests/integration)
 
 .PHONY: test-differential

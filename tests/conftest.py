@@ -14,7 +14,7 @@ import pytest
 _HERE: Final = Path(__file__).parent
 _FAULTS: Final = _HERE / "e2e/faults"
 _DISTURBING: Final = "disturbs"
-_ORDER: Final = ("e2e", _DISTURBING, "integration", "differential", "unit")
+_FIRST: Final = ("e2e", _DISTURBING, "integration")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the tests' ids
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(_DISTURBING)
         if item.get_closest_marker(_DISTURBING):
             item.add_marker(pytest.mark.xdist_group(_DISTURBING))
-    items.sort(key=lambda item: _ORDER.index(_kind(item)))
+    items.sort(key=lambda item: (*_FIRST, _kind(item)).index(_kind(item)))
 
 
 def _kind(item: pytest.Item) -> str:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-import pytest
+from support import e2e
 
-from support import e2e, kubectl
-
-EXAMPLES = kubectl.CHECKOUT / "examples"
 WEB = """\
 FROM busybox:1.36
 COPY index.html /www/
@@ -22,15 +19,13 @@ def web(name: str = "web", text: str = "hello\n", **spec) -> e2e.Body:
     return e2e.image_build(name, WEB, **{"source": {"inline": {"index.html": text}}, **spec})
 
 
-# -- from apply to a Pod that answers --
-
-
 def test_an_image_is_built_tagged_and_runs(home, times):
     status = home.build(web())
     times("web, cold", status["metrics"])
     assert re.fullmatch(r"localhost:\d+/.*/web@sha256:[0-9a-f]{64}", status["image"])
     assert status["image"].endswith(status["digest"])
     assert home.manifest_digest("web") == status["digest"]
+    assert f"{home.name}/web@{status['digest']}" in home.manifests()
     assert status["current"]["isolation"] == "Layers"
     assert home.serve(status["image"]) == "hello\n"
 
@@ -127,52 +122,7 @@ def test_a_secret_is_there_for_its_step_and_nowhere_else(baseline):
     status = baseline.build(e2e.image_build("secret", dockerfile, secrets=secrets))
     assert baseline.run(status["image"], "sum").strip() == hashlib.sha256(word.encode()).hexdigest()
     logs = baseline.logs("secret")
-    assert "RUN" in logs
+    assert "***" in logs
     assert word not in logs
     assert word not in baseline.image_config("secret")
     assert word not in str(baseline.get("imagebuild", "secret"))
-
-
-# -- the examples as they stand --
-
-
-@pytest.fixture
-def example(namespaces, strata):
-    """Applies an example in its own namespaces, which must not be there yet, and removes them."""
-    made: list[str] = []
-
-    def make(folder: str, *files: str, names: tuple[str, ...]) -> e2e.Namespace:
-        for name in names:
-            strata.ask("delete", "namespace", name, "--ignore-not-found", "--wait=true")
-        made.extend(names)
-        here = e2e.Namespace(strata, names[0])
-        here.apply(*(EXAMPLES / folder / f"{file}.yaml" for file in files))
-        return here
-
-    yield make
-    strata.ask("delete", "namespace", "--wait=true", *made)
-
-
-def test_the_example_hello_answers_in_a_restricted_namespace(example, times):
-    hello = example("hello", "namespace", "registry", "imagebuild", names=("hello",))
-    times("examples/hello, cold", hello.wait("hello")["metrics"])
-    hello.apply(EXAMPLES / "hello/pod.yaml")
-    hello("wait", "pod", "hello", "--for=condition=Ready", "--timeout=60s")
-    assert hello.answer("hello") == "Hello from an image that Kubernetes built.\n"
-    times("examples/hello, warm", hello.rebuild("hello", "1")["metrics"])
-
-
-def test_the_example_c_app_compiles_in_both_isolations(example, times):
-    app = example("c-app", "namespaces", "registry", "imagebuild", "imagebuild-userns", names=("c-app", "c-app-userns"))
-    userns = e2e.Namespace(app.k, "c-app-userns")
-    for where, isolation in ((app, "InPlace"), (userns, "UserNS")):
-        status = where.wait("c-app", seconds=240)
-        assert status["current"]["isolation"] == isolation
-        times(f"examples/c-app {isolation}, cold", status["metrics"])
-        assert where.run(status["image"]) == "Hello from a program that was compiled in a pod.\n"
-    for where, isolation in ((app, "InPlace"), (userns, "UserNS")):
-        warm = where.rebuild("c-app", "1")
-        times(f"examples/c-app {isolation}, warm", warm["metrics"])
-        assert all(step["cached"] for step in warm["steps"])
-    app.apply(EXAMPLES / "c-app/pod.yaml")
-    app("wait", "pod", "c-app", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")

@@ -41,7 +41,9 @@ def test_a_changed_config_map_is_a_new_build(home):
     home.apply(e2e.config_map("changing", {"said": "one\n"}))
     first = home.build(e2e.image_build("changing", DOCKERFILE, source={"configMap": {"name": "changing"}}))
     home.apply(e2e.config_map("changing", {"said": "two\n"}))
-    home.until("a second build", lambda: home.status("changing")["digest"] != first["digest"], name="changing")
+    home.until(
+        "a second build", lambda: home.status("changing")["digest"] != first["digest"], seconds=120, name="changing"
+    )
     assert home.run(home.status("changing")["image"], "changing") == "two\n"
 
 

@@ -222,6 +222,13 @@ class Namespace:
         found = _ask_registry(self, host, "registry_tags.py", repositories=list(places.values()))
         return {build: found[place] for build, place in places.items()}
 
+    def manifests(self, registry: str = REGISTRY) -> list[str]:
+        """Every manifest that a managed Registry of this namespace stores, tagged or not, as repository@digest."""
+        stored = ("find", "/var/lib/registry", "-path", "*/_manifests/revisions/sha256/*", "-name", "link")
+        paths = self("exec", f"deployment/strata-{registry}", "--", *stored).split()
+        places = (path.partition("/repositories/")[2].partition("/_manifests/revisions/sha256/") for path in paths)
+        return [f"{repository}@sha256:{rest.removesuffix('/link')}" for repository, _, rest in places]
+
     def image_config(self, build: str) -> str:
         """Manifest and config of the image as text, read from the managed Registry."""
         host, _, rest = self.status(build)["references"]["push"].partition("/")
