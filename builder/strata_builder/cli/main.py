@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from strata_builder import contract, errors
-from strata_builder.cli import arguments, checks, values
+from strata_builder.cli import arguments, usage, values
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     given = None
     try:
         given = arguments.parse(sys.argv[1:] if argv is None else argv)
-        checks.check(given)
+        usage.check(given)
         return _command(given)(given)
     except errors.BuildError as e:
         if getattr(given, "debug", False):

@@ -6,12 +6,12 @@ import argparse
 
 import pytest
 
-from strata_builder.cli import arguments, checks, main, refused, values
+from strata_builder.cli import arguments, main, refused, usage, values
 
 
 def parsed(*argv: str) -> argparse.Namespace:
     given = arguments.parse(["build", *argv])
-    checks.check(given)
+    usage.check(given)
     return given
 
 
