@@ -259,6 +259,7 @@ async def test_an_operator_that_has_lost_the_lease_ends_and_does_nothing_more(tm
 
 async def test_an_operator_that_ends_gives_the_lease_up(tmp_path, monkeypatch):
     fake = FakeKube(*RESOURCES)
-    async with running(fake, tmp_path, monkeypatch, pod_name="first"):
-        await until(lambda: fake.get(names.LEASES, "strata-system", leader.LEASE))
+    fake.put(names.REGISTRIES, registry("one"))
+    async with running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, _url):
+        await until(lambda: recorder.seen)  # who works has seen that the Lease is its own
     assert fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"]["holderIdentity"] == ""
