@@ -71,13 +71,9 @@ def test_a_step_that_fails_tells_its_last_words(steps):
     refused(steps, "step", "RunFailed", "exit code 7", "last words", "Dockerfile:2", seconds=90)
 
 
-def test_a_tag_that_a_base_image_does_not_have(home):
-    home.apply(e2e.image_build("no-tag", "FROM busybox:no-such-tag\n"))
-    refused(home, "no-tag", "BaseImageNotFound", "busybox:no-such-tag", "Dockerfile:1", seconds=90)
-
-
 SECRETS = {"secrets": [{"id": "t", "secretRef": {"name": "absent", "key": "k"}}]}
 ABSENT = [
+    ("base", "FROM busybox:no-such-tag\n", {}, "busybox:no-such-tag"),
     ("secret", "FROM busybox:1.36\nRUN --mount=type=secret,id=t true\n", SECRETS, "absent"),
     ("map", DOCKERFILE, {"source": {"configMap": {"name": "absent-map"}}}, "absent-map"),
 ]
