@@ -33,8 +33,11 @@ _FOREIGN_XATTRS: Final = ("security.selinux", "security.ima", "security.evm", "s
 
 @dataclass(frozen=True, slots=True)
 class _Node:
+    """`inode` (device, number) is known of a file that has more names than this one."""
+
     entry: Entry
     stamp: stable.Stamp
+    inode: tuple[int, int] | None = None
 
 
 class FolderTree:
@@ -93,6 +96,10 @@ class FolderTree:
             with self.open(path) as file:
                 self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[path]
+
+    def identity(self, path: bytes) -> object:
+        node = self._node(path)
+        return node.inode if node else None
 
     # what is ignored
 
@@ -196,7 +203,8 @@ def _read(parent: int, name: bytes, path: bytes) -> _Node | None:
         minor=os.minor(status.st_rdev) if kind in (Kind.CHAR, Kind.BLOCK) else 0,
         xattrs=_xattrs(parent, name) if kind in (Kind.FILE, Kind.DIR) else (),
     )
-    return _Node(entry, stable.Stamp.of(status))
+    inode = (status.st_dev, status.st_ino) if kind == Kind.FILE and status.st_nlink > 1 else None
+    return _Node(entry, stable.Stamp.of(status), inode)
 
 
 def _xattrs(parent: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -34,6 +34,10 @@ class Tree(Protocol):
         """sha256 (hex) of a regular file's content, remembered. Raises as `open` does."""
         ...
 
+    def identity(self, path: bytes) -> object:
+        """The same value for all names (hard links) of one file of this tree; None for a file that has one name."""
+        ...
+
 
 def parts(path: bytes) -> list[bytes]:
     """The components of `path`; the root has none."""

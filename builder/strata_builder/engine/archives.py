@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import keys, selecting
-from strata_builder.entries import Item, Kind, Readable
-from strata_builder.layers import decompress, unpack
+from strata_builder.engine import hardlinks, keys, selecting
+from strata_builder.entries import Entry, Item, Kind, Readable
+from strata_builder.layers import decompress, paths, unpack
+from strata_builder.layers.tarreader import Content
 
 _BLOCK = 512
 
@@ -52,24 +54,38 @@ class Opener:
 
     def _items(self, stream: Readable) -> list[Item]:
         found: dict[bytes, Item] = {}
+        links = hardlinks.HardLinks()
         for number, (entry, content) in enumerate(unpack.read_layer(stream)):
+            links.replaced(entry.path)
             if entry.kind == Kind.FILE:
-                place = self._folder / str(number)
-                with place.open("wb") as out:
-                    while piece := content.read(1 << 20):
-                        out.write(piece)
-                entry = replace(entry, digest=_digest(place))
-                found[entry.path] = Item(entry, lambda place=place: place.open("rb", buffering=0))  # type: ignore[misc]
+                found[entry.path] = _saved(entry, content, self._folder / str(number))
+            elif entry.kind == Kind.HARDLINK:
+                found[entry.path] = _linked(entry, found.get(entry.link))
+                if found[entry.path].entry.kind == Kind.FILE:
+                    links.link(entry.path, entry.link)
             else:
                 found[entry.path] = Item(entry)
+        order = {path: number for number, path in enumerate(found)}
+        found |= {path: hardlinks.further(found[path], first) for path, first in links.further(order.__getitem__)}
         return list(found.values())
 
 
-def _digest(path: Path) -> str:
-    import hashlib
+def _saved(entry: Entry, content: Content, place: Path) -> Item:
+    digest = hashlib.sha256()
+    with place.open("wb") as out:
+        while piece := content.read(1 << 20):
+            digest.update(piece)
+            out.write(piece)
+    return Item(replace(entry, digest=digest.hexdigest()), lambda: place.open("rb", buffering=0))
 
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+def _linked(entry: Entry, target: Item | None) -> Item:
+    """Another name for what is there by now, whatever takes the first name's place later."""
+    if target is None or target.entry.kind == Kind.DIR:
+        raise errors.LayerError(
+            f"{paths.show(entry.path)} is a hard link to {paths.show(entry.link)}, which is no file that stands before it"
+        )
+    return replace(target, entry=replace(target.entry, path=entry.path))
 
 
 def _is_tar(stream: Readable) -> bool:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from strata_builder import errors
 from strata_builder.context import memory
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import digests, following, modes, placing, selecting, steps
+from strata_builder.engine import digests, modes, placing, selecting, steps
+from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind
+from strata_builder.layers import following
 from strata_builder.rootfs import users, view
 
 
@@ -29,17 +31,18 @@ def copy(
     lower: view.View,
     *,
     epoch: int | None,
-    keep_times: bool,
+    dated: bool = True,
     archives: Callable[[selecting.Source], list[Item] | None] | None = None,
 ) -> Placed:
     """The layer of a COPY or ADD over `lower`. `archives` gives what an ADDed archive holds, None for what is none.
 
+    Without `dated` the times that files bring along are left out of the key of the content: they are when something ran.
     Raises LayerError for what cannot stand where it should, DockerfileError for an unknown owner.
     """
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy | ins.Add)
     below: placing.Lookup = placing.Nothing() if instruction.link else lower
-    manner = placing.Manner(_owner(step, lower), _mode(instruction, step), keep_times)
+    manner = placing.Manner(_owner(step, lower), _mode(instruction, step))
     layer = placing.Layer(below, manner)
     dest, into = destination(instruction.dest, step.workdir)
     plain: list[selecting.Source] = []
@@ -54,7 +57,7 @@ def copy(
         placing.place(
             everything, dest, into=into, layer=layer, excluded=selecting.excludes(instruction.exclude, step.place)
         )
-    return _timed(layer.finished(), epoch)
+    return _timed(layer.finished(), epoch, dated=dated)
 
 
 def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
@@ -112,21 +115,23 @@ def _heredocs(instruction: ins.Copy | ins.Add) -> list[selecting.Source]:
 
 
 def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
-    """An archive's entries keep their times, whatever the step's are."""
     target = following.follow(layer.lookup, dest)
     layer.folder(target)
     for item in found:
-        path = posixpath.join(target, item.entry.path)
-        if not item.entry.path:
-            continue
-        link = posixpath.join(target, item.entry.link) if item.entry.kind == Kind.HARDLINK else item.entry.link
-        layer.put(path, replace(item.entry, link=link), item.open)
-        placed = layer.items[path]
-        layer.items[path] = replace(placed, entry=replace(placed.entry, mtime=item.entry.mtime))
+        entry = item.entry
+        if entry.kind == Kind.HARDLINK:
+            entry = replace(entry, link=posixpath.join(target, entry.link))
+        if entry.path:
+            layer.put(posixpath.join(target, entry.path), entry, item.open)
 
 
-def _timed(items: list[Item], epoch: int | None) -> Placed:
-    content = digests.items(items, times=True)
+def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Placed:
+    own = [item.entry.mtime == STEP_TIME for item in items]
+    undated = set() if dated else {item.entry.path for item, is_own in zip(items, own, strict=True) if not is_own}
+    content = digests.items(items, undated=undated)
     when = digests.step_time(content) if epoch is None else epoch
-    timed = [replace(i, entry=replace(i.entry, mtime=when)) if i.entry.mtime == placing.STEP_TIME else i for i in items]
+    timed = [
+        replace(item, entry=replace(item.entry, mtime=when)) if is_own else item
+        for item, is_own in zip(items, own, strict=True)
+    ]
     return Placed(timed, content)

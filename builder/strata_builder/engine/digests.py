@@ -1,14 +1,14 @@
 """Cache keys. Pure: values in, hex out.
 
 Every part is a JSON value, and JSON keeps them apart: no two different steps can spell one key. Keys hold content, mode,
-names, links and xattrs of files, never their times.
+names, links and xattrs of files; of their times only those that a layer keeps and that are no accident.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from strata_builder.entries import Entry, Item, Kind
@@ -34,12 +34,13 @@ def entries(found: Iterable[tuple[bytes, Entry]]) -> str:
     return hasher.hexdigest()
 
 
-def items(placed: Sequence[Item], *, times: bool) -> str:
-    """One digest over a layer's entries with their owners; with their times where those are kept."""
+def items(placed: Sequence[Item], *, undated: Container[bytes] = ()) -> str:
+    """One digest over a layer's entries with their owners and times; without the times of the paths in `undated`."""
     hasher = hashlib.sha256()
     for item in placed:
         entry = item.entry
-        parts = [entry.path, *_content(entry), entry.uid, entry.gid, entry.mtime if times else 0]
+        time = None if entry.path in undated else entry.mtime
+        parts = [entry.path, *_content(entry), entry.uid, entry.gid, time]
         hasher.update(json.dumps(parts, separators=(",", ":"), default=_plain).encode("ascii") + b"\n")
     return hasher.hexdigest()
 
@@ -47,6 +48,10 @@ def items(placed: Sequence[Item], *, times: bool) -> str:
 def step_time(content_key: str) -> int:
     """A whole second that depends on the content alone: equal files get equal times, changed ones another."""
     return _FIRST + int(content_key[:12], 16) % _SPAN
+
+
+def is_step_time(time: int) -> bool:
+    return _FIRST <= time < _FIRST + _SPAN
 
 
 def _content(entry: Entry) -> list[Any]:

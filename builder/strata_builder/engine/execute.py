@@ -21,6 +21,7 @@ from strata_builder.engine.blobs import Blobs
 from strata_builder.engine.options import Options
 from strata_builder.engine.report import Reporter
 from strata_builder.engine.roots import Roots
+from strata_builder.engine.state import State
 from strata_builder.engine.steps import Base
 from strata_builder.oci.image import Image
 
@@ -29,7 +30,10 @@ DEFAULT_CREATED = 946_684_800  # 2000-01-01, where neither an epoch nor a commit
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """All that a build touches outside itself. `deadline` is in the terms of `clock` (seconds)."""
+    """All that a build touches outside itself. `deadline` is in the terms of `clock` (seconds).
+
+    `made` hears of each step that was done, not found, by stage and position, before the next one of its stage begins.
+    """
 
     blobs: Blobs
     remotes: keys.Remotes
@@ -38,6 +42,7 @@ class Edges:
     scratch: Path
     roots: Roots | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
+    made: Callable[[int, int, records.Record], None] = lambda *_: None
     deadline: float | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -67,7 +72,7 @@ class _Execution:
         self.log = stages.Log()
         created = next(t for t in (options.source_date_epoch, options.created, DEFAULT_CREATED) if t is not None)
         self.created = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.done: dict[int, futures.Future[Image]] = {index: futures.Future() for index in self._needed()}
+        self.done: dict[int, futures.Future[State]] = {index: futures.Future() for index in self._needed()}
 
     def run(self) -> Built:
         order = sorted(self.done)
@@ -76,8 +81,8 @@ class _Execution:
                 self._work(index)
         else:
             self._side_by_side(order)
-        image = self._first_failure_or(self.plan.target)
-        return Built(image, self.log.in_order(), self.log.used, self.plan.bases)
+        end = self._first_failure_or(self.plan.target)
+        return Built(end.image, self.log.in_order(), self.log.used, self.plan.bases)
 
     def _side_by_side(self, order: list[int]) -> None:
         """A thread a stage: a stage that waits holds no core, and one that works is mostly in C or in a child."""
@@ -93,22 +98,22 @@ class _Execution:
             return
         try:
             worker = stages.Worker(self.plan, index, self.keyed, self.options, self.edges, self.created, self.log)
-            self.done[index].set_result(worker.run(self._image))
+            self.done[index].set_result(worker.run(self._end))
         except futures.CancelledError:
             self.done[index].cancel()
         except BaseException as e:  # noqa: BLE001  handed to whoever waits for this stage, and raised by run()
             self.done[index].set_exception(e)
             self.edges.cancel.set()
 
-    def _image(self, index: int) -> Image:
-        """Another stage's image; waits for it. Raises CancelledError where that stage failed, which says why itself."""
+    def _end(self, index: int) -> State:
+        """Another stage's end; waits for it. Raises CancelledError where that stage failed, which says why itself."""
         future = self.done[index]
         futures.wait([future])
         if future.cancelled() or future.exception() is not None:
             raise futures.CancelledError
         return future.result()
 
-    def _first_failure_or(self, target: int) -> Image:
+    def _first_failure_or(self, target: int) -> State:
         for index in sorted(self.done):
             future = self.done[index]
             if not future.cancelled() and (failure := future.exception()) is not None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from strata_builder import errors
 from strata_builder.context.tree import Tree
-from strata_builder.engine import following, selecting
+from strata_builder.engine import selecting
 from strata_builder.entries import Entry, Kind
+from strata_builder.layers import following
 from strata_builder.rootfs import view
 
 __all__ = ["Path", "exported", "inside"]
@@ -25,10 +26,10 @@ def exported(tree: Tree, source: str, where: str, scratch: Path) -> Iterator[Pat
     folder = Path(tempfile.mkdtemp(prefix="bind-", dir=scratch))
     try:
         target = folder / "it"
-        _write(found.tree, found.path, found.entry, target)
+        _write(found.tree, found.path, found.entry, target, target)
         if found.entry.kind == Kind.DIR:
             for below, path, entry in selecting.contents(found, selecting.excludes(())):
-                _write(found.tree, path, entry, target / os.fsdecode(below))
+                _write(found.tree, path, entry, target / os.fsdecode(below), target)
         yield target
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,12 +43,14 @@ def inside(merged: Path, source: str, shown: view.View, place: errors.Place) -> 
     return merged / os.fsdecode(path)
 
 
-def _write(tree: Tree, path: bytes, entry: Entry, target: Path) -> None:
+def _write(tree: Tree, path: bytes, entry: Entry, target: Path, top: Path) -> None:
     if entry.kind == Kind.DIR:
         target.mkdir(mode=0o755)
         target.chmod(entry.mode | 0o700)
     elif entry.kind == Kind.SYMLINK:
         target.symlink_to(os.fsdecode(entry.link))
+    elif entry.kind == Kind.HARDLINK:
+        target.hardlink_to(top / os.fsdecode(entry.link))
     elif entry.kind == Kind.FILE:
         _copy(tree, path, target)
         target.chmod(entry.mode)

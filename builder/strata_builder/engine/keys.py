@@ -58,7 +58,7 @@ def of_layers(layers: Sequence[LayerRef]) -> str:
 
 def run_on(step: steps.Step, lower: str, origins: Sequence[str], options: Options) -> str:
     """A RUN's content key: what it says on the file systems that it sees, whatever steps made them."""
-    return digests.key("run-on", lower, list(origins), _run_parts(step), _output_parts(options))
+    return digests.key("run-on", lower, list(origins), _run_parts(step, options), _output_parts(options))
 
 
 def copy_of(content: str, options: Options) -> str:
@@ -84,9 +84,8 @@ def _step_key(step: steps.Step, parent: str, stages: Mapping[int, str], options:
     if isinstance(instruction, ins.Workdir):
         return digests.key("workdir", *common, instruction.path, step.config.user)
     if isinstance(instruction, ins.Run):
-        return digests.key(
-            "run", *common, _run_parts(step), [_mount_id(m, o, stages, step.place) for m, o in step.mounts]
-        )
+        mounts = [_mount_id(mount, origin, stages, step.place) for mount, origin in step.mounts]
+        return digests.key("run", *common, _run_parts(step, options), mounts)
     assert isinstance(instruction, ins.Copy | ins.Add)
     words = [instruction.dest, instruction.chown, instruction.chmod, instruction.link, list(instruction.exclude)]
     words += [step.workdir, [[h.name, h.content] for h in instruction.heredocs], list(instruction.sources)]
@@ -96,13 +95,14 @@ def _step_key(step: steps.Step, parent: str, stages: Mapping[int, str], options:
     return digests.key(instruction.keyword, *common, words, flags, _sources_id(step, stages, remotes))
 
 
-def _run_parts(step: steps.Step) -> list[Any]:
+def _run_parts(step: steps.Step, options: Options) -> list[Any]:
     run = step.instruction
     assert isinstance(run, ins.Run)
     bodies = [[heredoc.name, heredoc.content] for heredoc in run.heredocs]
-    mounts = [asdict(replace(mount, raw="")) for mount, _ in step.mounts]
+    mounts = [asdict(replace(mount, raw="", from_="")) for mount, _ in step.mounts]
     argv = list(metadata.argv(run, step.config))
-    return [argv, bodies, dict(step.environment), step.workdir, step.config.user, mounts, run.network, run.security]
+    network = step.network(options.network)
+    return [argv, bodies, dict(step.environment), step.workdir, step.config.user, mounts, network, run.security]
 
 
 def _mount_id(
@@ -124,7 +124,8 @@ def _sources_id(step: steps.Step, stages: Mapping[int, str], remotes: Remotes) -
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy | ins.Add)
     found = sources_in(origin, step, remotes)
-    return digests.entries(_walked(found, selecting.excludes(instruction.exclude, step.place)))
+    walked = digests.entries(_walked(found, selecting.excludes(instruction.exclude, step.place)))
+    return digests.key("sources", walked, [source.entry.mtime for source in found if source.dated])
 
 
 def sources_in(origin: steps.FromTree, step: steps.Step, remotes: Remotes) -> list[selecting.Source]:
@@ -150,7 +151,10 @@ def sources_of(step: steps.Step, tree: Tree) -> list[selecting.Source]:
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy)
     where = f"{instruction.from_!r}"
-    return [s for p in instruction.sources for s in selecting.select(tree, p, where=where, parents=instruction.parents)]
+    found = [
+        s for p in instruction.sources for s in selecting.select(tree, p, where=where, parents=instruction.parents)
+    ]
+    return [replace(source, dated=True) for source in found]
 
 
 def tree_id(origin: steps.FromTree, source: str = ".", place: errors.Place | None = None) -> str:

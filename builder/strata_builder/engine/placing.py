@@ -15,10 +15,10 @@ from typing import Protocol
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
-from strata_builder.engine import following, selecting
+from strata_builder.engine import hardlinks, selecting
+from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind, Readable
-
-STEP_TIME = -1  # stands for the step's own time, which is derived from what is placed
+from strata_builder.layers import following, paths
 
 
 class Lookup(Protocol):
@@ -40,16 +40,14 @@ class Manner:
 
     owner: tuple[int, int] | None = None
     mode: Callable[[Entry], int] | None = None
-    keep_times: bool = False
 
     def dress(self, entry: Entry) -> Entry:
         uid, gid = self.owner or (entry.uid, entry.gid)
         mode = entry.mode if self.mode is None or entry.kind == Kind.SYMLINK else self.mode(entry)
-        mtime = entry.mtime if self.keep_times else STEP_TIME
-        return replace(entry, uid=uid, gid=gid, mode=mode, mtime=mtime)
+        return replace(entry, uid=uid, gid=gid, mode=mode)
 
     def new_folder(self, path: bytes) -> Entry:
-        return replace(self.dress(Entry(path, Kind.DIR, 0o755)), mtime=STEP_TIME)
+        return self.dress(Entry(path, Kind.DIR, 0o755, mtime=STEP_TIME))
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Layer:
     lower: Lookup
     manner: Manner
     items: dict[bytes, Item] = field(default_factory=dict)
-    _links: dict[object, bytes] = field(default_factory=dict)
+    _links: hardlinks.HardLinks = field(default_factory=hardlinks.HardLinks)
 
     def lookup(self, path: bytes) -> Entry | None:
         placed = self.items.get(path)
@@ -78,24 +76,26 @@ class Layer:
             elif parent:
                 self.items[parent] = Item(self.manner.new_folder(parent))
 
-    def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None, identity: object = None) -> None:
-        """One entry at `path`, dressed; `identity` is the same for hard links to one file."""
+    def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
+        """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
         self.folder(posixpath.dirname(path))
         below = self.lookup(path)
         if entry.kind == Kind.DIR and below is not None:
             self._require_folder(path, below)
         if entry.kind != Kind.DIR and below is not None and below.kind == Kind.DIR:
             raise errors.LayerError(f"cannot copy a file over the directory /{_show(path)}")
-        dressed = replace(self.manner.dress(entry), path=path)
-        first = self._links.setdefault(identity, path) if identity is not None else path
-        if first != path:
-            self.items[path] = Item(replace(dressed, kind=Kind.HARDLINK, link=first, size=0, digest="", xattrs=()))
-        else:
-            self.items[path] = Item(dressed, opener)
+        self._links.replaced(path)
+        item = Item(replace(self.manner.dress(entry), path=path), opener)
+        if entry.kind == Kind.HARDLINK:
+            self._links.link(path, entry.link)
+            item = hardlinks.whole(item)
+        self.items[path] = item
 
     def finished(self) -> list[Item]:
         """The items by path, parents first; without the root where nothing else was placed."""
-        return [self.items[path] for path in sorted(self.items) if path or len(self.items) > 1]
+        linked = {path: hardlinks.further(self.items[path], to) for path, to in self._links.further(paths.order)}
+        found = {**self.items, **linked}
+        return [found[path] for path in sorted(found) if path or len(found) > 1]
 
     def _require_folder(self, path: bytes, entry: Entry) -> None:
         if entry.kind != Kind.DIR:
@@ -125,6 +125,8 @@ def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: 
     if source.entry.kind == Kind.DIR:
         layer.folder(target)
         for below, path, entry in selecting.contents(source, excluded):
+            if entry.kind == Kind.HARDLINK:
+                entry = replace(entry, link=posixpath.join(target, entry.link))
             _put(layer, posixpath.join(target, below), source, path, entry)
         return
     if excluded.excludes(os.fsdecode(source.name)):
@@ -135,18 +137,12 @@ def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: 
 
 
 def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry) -> None:
-    tree = source.tree
-    real = path
-    if entry.kind == Kind.HARDLINK:
-        real = entry.link
-        entry = tree.lookup(real) or entry
-    identity = getattr(tree, "identity", None)
-    same: object = (id(tree), identity(real)) if identity and entry.kind == Kind.FILE and identity(real) else None
-    if entry.kind == Kind.FILE:
-        entry = replace(entry, digest=tree.digest(real))
-        layer.put(to, entry, lambda: tree.open(real), same)
+    if not source.dated:
+        entry = replace(entry, mtime=STEP_TIME)
+    if entry.kind in (Kind.FILE, Kind.HARDLINK):
+        layer.put(to, replace(entry, digest=source.tree.digest(path)), lambda: source.tree.open(path))
     else:
-        layer.put(to, entry, None)
+        layer.put(to, entry)
 
 
 def _with_parents(path: bytes) -> list[bytes]:

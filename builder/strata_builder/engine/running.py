@@ -86,13 +86,9 @@ class Runner:
             uid=who.uid,
             gid=who.gid,
             groups=who.groups,
-            network=self._network(),
+            network=self.step.network(self.options.network),
             mounts=tuple(mounts),
         )
-
-    def _network(self) -> str:
-        """The step's own choice; `host` is what a build without a network of its own has anyway."""
-        return "none" if "none" in (self.instruction.network, self.options.network) else "default"
 
     def _argv(self) -> tuple[tuple[str, ...], command.MountSpec | None]:
         script = df.script_of(self.instruction) if self.instruction.shell else None

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
-from strata_builder.engine import following
 from strata_builder.entries import Entry, Kind
+from strata_builder.layers import following
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """One match: `name` is how it is called at the destination, `path` where it lies once links are followed.
 
-    `kept` are the parents that --parents keeps, relative to the tree (or to the `/./` in the pattern).
+    `kept` are the parents that --parents keeps, relative to the tree (or to the `/./` in the pattern). `dated` says that
+    the files keep their times, where those of a context get their step's.
     """
 
     tree: Tree
@@ -26,6 +27,7 @@ class Source:
     path: bytes
     entry: Entry
     kept: bytes = b""
+    dated: bool = False
 
 
 def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> list[Source]:
@@ -42,8 +44,17 @@ def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> li
 
 
 def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
-    """What lies below a directory: (relative path, path in the tree, entry), parents first, the directory itself not."""
-    return _below(source.tree, source.path, b"", excluded)
+    """What lies below a directory: (relative path, path in the tree, entry), parents first, the directory itself not.
+
+    Of a file with several names there all but the first are hard links, to the first's relative path.
+    """
+    first: dict[object, bytes] = {}
+    for below, path, entry in _below(source.tree, source.path, b"", excluded):
+        identity = source.tree.identity(path) if entry.kind == Kind.FILE else None
+        if identity is not None and (known := first.setdefault(identity, below)) != below:
+            yield below, path, replace(entry, kind=Kind.HARDLINK, link=known)
+        else:
+            yield below, path, entry
 
 
 def excludes(patterns: Sequence[str], place: errors.Place | None = None) -> df.Patterns:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strata_builder import contract, errors
+from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import archives, copying, keys, records, running, steps
+from strata_builder.engine import archives, copying, keys, records, running, steps, times
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
@@ -74,17 +75,16 @@ class Worker:
         created: str,
         log: Log,
     ) -> None:
-        self.stage = plan.stages[index]
+        self.plan, self.stage = plan, plan.stages[index]
         self.index, self.keyed, self.options, self.edges = index, keyed, options, edges
         self.created, self.log = created, log
         self.single = len(plan.stages) == 1
         self.root: Root | None = None
-        self.fresh: set[str] = set()
 
-    def run(self, image_of: Callable[[int], Image]) -> Image:
-        """The stage's image. `image_of` gives another stage's, waiting for it."""
-        self.image_of = image_of
-        state = State(self._base())
+    def run(self, end_of: Callable[[int], State]) -> State:
+        """The stage's end. `end_of` gives another stage's, waiting for it."""
+        self.end_of = end_of
+        state = self._base()
         try:
             for position, step in enumerate(self.stage.steps):
                 if self.edges.cancel.is_set():
@@ -95,18 +95,18 @@ class Worker:
                 self.root.close()
         return state.finished(self.stage, self.created)
 
-    def _base(self) -> Image:
+    def _base(self) -> State:
         base = self.stage.base
         if isinstance(base, steps.FromStage):
-            return self.image_of(base.index)
+            return self.end_of(base.index)
         if isinstance(base, steps.FromImage):
-            return base.base.image
+            return State.of_image(base.base.image)
         if isinstance(base, steps.FromTree):
             raise errors.NotSupported(
                 f"FROM {base.name}: that named context is a folder, not an image",
                 hint="use COPY --from with it, or give an oci-layout:// or docker-image:// context",
             )
-        return Image.scratch(self.options.platform)
+        return State.of_image(Image.scratch(self.options.platform))
 
     def _step(self, position: int, step: steps.Step, state: State) -> State:
         if not step.touches_files:
@@ -123,8 +123,8 @@ class Worker:
         self.edges.report.ended(label, cached=done.cached, seconds=seconds, size=size)
         row = contract.Step(step.place.line, step.created_by, done.cached, done.reason, round(seconds, 3), size)
         self.log.add((self.index, position), row, {key: records.Record(done.layer) for key in done.keys})
-        if done.layer and isinstance(step.origin, steps.FromTree):
-            self.fresh.add(done.layer.descriptor.digest)
+        if not done.cached:
+            self.edges.made(self.index, position, records.Record(done.layer))
         return state.after(step, done.layer, self.created)
 
     def _label(self, position: int) -> str:
@@ -162,23 +162,27 @@ class Worker:
             unpacked = (
                 archives.Opener(step.instruction, self.edges.scratch) if isinstance(step.instruction, ins.Add) else None
             )
-            return copying.copy(step, found, lower, epoch=epoch, keep_times=False, archives=unpacked)
-        tree = self._tree(step.origin)
-        assert isinstance(step.instruction, ins.Copy)
-        found = keys.sources_of(step, tree)
-        return copying.copy(step, found, lower, epoch=epoch, keep_times=True)
+            return copying.copy(step, found, lower, epoch=epoch, archives=unpacked)
+        found = keys.sources_of(step, self._tree(step.origin))
+        dated = epoch is not None or not self.plan.has_run(step.origin)
+        return copying.copy(step, found, lower, epoch=epoch, dated=dated)
 
-    def _tree(self, origin: steps.Origin | None) -> stage_tree.StageTree:
+    def _tree(self, origin: steps.Origin | None) -> Tree:
         """The file system of another stage or image, read from its layers."""
-        layers = self._layers(origin)
-        return stage_tree.StageTree(
-            self.edges.blobs.view(layers), layers, self.edges.blobs.open, self.edges.scratch / f"tree-{next(_names)}"
-        )
+        blobs, end = self.edges.blobs, self._end(origin)
+        shown = blobs.view(end.layers)
+        tree = stage_tree.StageTree(shown, end.layers, blobs.open, self.edges.scratch / f"tree-{next(_names)}")
+        own = times.of_steps(end.made, blobs.index, self.options.source_date_epoch)
+        return times.Renewed(tree, shown.layer_of, own)
+
+    def _end(self, origin: steps.Origin | None) -> State:
+        if isinstance(origin, steps.FromStage):
+            return self.end_of(origin.index)
+        image = origin.base.image if isinstance(origin, steps.FromImage) else Image.scratch(self.options.platform)
+        return State.of_image(image)
 
     def _layers(self, origin: steps.Origin | None) -> Sequence[LayerRef]:
-        if isinstance(origin, steps.FromStage):
-            return self.image_of(origin.index).layers
-        return origin.base.image.layers if isinstance(origin, steps.FromImage) else ()
+        return self._end(origin).layers
 
     def _run(self, step: steps.Step, state: State, key: str, label: str) -> Done:
         lower = keys.of_layers(state.layers)
@@ -189,7 +193,8 @@ class Worker:
         if self.edges.roots is None:
             raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=step.place)
         self.root = self.root or self.edges.roots.open()
-        self.root.sync(state.layers, fresh=self.fresh)
+        new = times.new_to_a_run(state.made, self.edges.blobs.index, self.options.source_date_epoch)
+        self.root.sync(state.layers, fresh=frozenset(new))
         runner = running.Runner(step, self.options, self.edges, self._layers)
         view_ = self.edges.blobs.view(state.layers)
         runner.run(self.root, view_, label)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from strata_builder.engine import history, steps
+from strata_builder.engine import history, steps, times
 from strata_builder.oci.image import History, Image, LayerRef
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`image` holds layers and history so far; its config is the base's until the stage is finished."""
+    """`image` holds layers and history so far; its config is the base's until the stage is finished. `makers` says of
+    each layer what made it."""
 
     image: Image
+    makers: tuple[times.Maker, ...]
+
+    @classmethod
+    def of_image(cls, image: Image) -> State:
+        return cls(image, (times.Maker.IMAGE,) * len(image.layers))
 
     @property
     def layers(self) -> tuple[LayerRef, ...]:
         return self.image.layers
 
+    @property
+    def made(self) -> times.Made:
+        return tuple(zip(self.layers, self.makers, strict=True))
+
     def after(self, step: steps.Step, layer: LayerRef | None, created: str) -> State:
         entry = History(created=created, created_by=step.created_by, comment=history.COMMENT)
-        return replace(self, image=self.image.append(layer, entry))
+        makers = self.makers if layer is None else (*self.makers, times.Maker.of(step))
+        return State(self.image.append(layer, entry), makers)
 
-    def finished(self, stage: steps.Stage, created: str) -> Image:
-        """The stage's image: its config with the layers and the history that the steps made."""
+    def finished(self, stage: steps.Stage, created: str) -> State:
+        """The stage's end: its config with the layers and the history that the steps made."""
         done = self.image.config
         config = stage.config.with_(history=done.history, diff_ids=done.diff_ids, created=created)
-        return self.image.with_config(config)
+        return State(self.image.with_config(config), self.makers)

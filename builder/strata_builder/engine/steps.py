@@ -69,6 +69,11 @@ class Step:
     origin: Origin | None = None
     mounts: tuple[tuple[ins.Mount, Origin | None], ...] = ()
 
+    def network(self, of_build: str) -> str:
+        """A RUN's own choice; `host` is what a build without a network of its own has anyway."""
+        own = self.instruction.network if isinstance(self.instruction, ins.Run) else ""
+        return "none" if "none" in (own, of_build) else "default"
+
     @property
     def touches_files(self) -> bool:
         return isinstance(self.instruction, ins.Copy | ins.Add | ins.Run | ins.Workdir)
@@ -102,6 +107,20 @@ class Plan:
     stages: Mapping[int, Stage]
     target: int
     bases: tuple[Base, ...]
+
+    def has_run(self, origin: Origin | None) -> bool:
+        """Whether a RUN has its part in what `origin` holds, directly or through what that was made from."""
+        todo, seen = [origin], set[int]()
+        while todo:
+            found = todo.pop()
+            if not isinstance(found, FromStage) or found.index in seen:
+                continue
+            seen.add(found.index)
+            stage = self.stages[found.index]
+            if any(isinstance(step.instruction, ins.Run) for step in stage.steps):
+                return True
+            todo += [stage.base, *(step.origin for step in stage.steps)]
+        return False
 
     @property
     def runs(self) -> tuple[Step, ...]:

@@ -13,16 +13,12 @@ Elsewhere = Callable[[LayerRef], Path]
 
 
 class RoleBlobs(blobs.Blobs):
-    """What this role packs goes to `folder`, readable for the others; all else is where `elsewhere` says.
+    """What this role packs goes to `folder`, readable for the others; all else is where `elsewhere` says."""
 
-    `packed` hears of each layer, in the thread that packed it.
-    """
-
-    def __init__(self, folder: Path, elsewhere: Elsewhere, packed: Callable[[LayerRef], None] = lambda _: None) -> None:
+    def __init__(self, folder: Path, elsewhere: Elsewhere) -> None:
         super().__init__(folder, blobs.Nowhere())
         folder.chmod(0o755)
         self._elsewhere = elsewhere
-        self._packed = packed
 
     def path(self, layer: LayerRef) -> Path:
         own = self.place(layer.descriptor.digest)
@@ -30,6 +26,4 @@ class RoleBlobs(blobs.Blobs):
 
     def add(self, packed: pack.PackedLayer) -> LayerRef:
         packed.blob.chmod(0o644)
-        layer = super().add(packed)
-        self._packed(layer)
-        return layer
+        return super().add(packed)

@@ -70,8 +70,8 @@ class _Build:
         scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume
         scratch.mkdir(mode=0o700)
         push = alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done)
-        stepping = Stepping(self.reporter, plan, keyed, self.paths.told, self.paths.acks, [push])
-        found = blobs.RoleBlobs(self.paths.made, self._bring, stepping.packed)
+        stepping = Stepping(keyed, self.paths.told, self.paths.acks, [push])
+        found = blobs.RoleBlobs(self.paths.made, self._bring)
         cancel = threading.Event()
         watch = _Watch([self.fetch, push], cancel)
         roots = rungs.roots(self.request, found, self.paths)
@@ -81,7 +81,8 @@ class _Build:
             blobs=found,
             remotes=remotes.Remotes(self.paths.remotes),
             known=known,
-            report=stepping,
+            report=self.reporter,
+            made=stepping.made,
             scratch=scratch,
             roots=roots,
             cancel=cancel,

@@ -11,8 +11,8 @@ from typing import Final
 from strata_builder import contract, errors
 from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, places, tree
 from strata_builder.context.credentials import Credentials
-from strata_builder.engine import following
 from strata_builder.entries import Kind
+from strata_builder.layers import following
 from strata_builder.pod import exchange
 from strata_builder.pod.paths import Paths
 

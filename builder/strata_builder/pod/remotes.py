@@ -80,4 +80,4 @@ def _source(place: Path) -> selecting.Source:
     path = b"" if repository.exists() else os.fsencode(next((place / "file").iterdir()).name)
     entry = found.lookup(path)
     assert entry is not None
-    return selecting.Source(found, path, path, entry)
+    return selecting.Source(found, path, path, entry, dated=not repository.exists())

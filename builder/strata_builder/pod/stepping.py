@@ -6,64 +6,35 @@ layer is told at once, and the next RUN waits until push has taken it down: from
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from strata_builder.engine import keys, records, report, roots, steps
+from strata_builder.engine import keys, records, roots
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, exchange, planfile, wire
 
 
 class Stepping:
-    """An `engine.report.Reporter` around another. `told` gets a file a step, `acks` an empty one of the same name."""
+    """build's side: `told` gets a file a step, `acks` an empty one of the same name."""
 
-    def __init__(
-        self,
-        inner: report.Reporter,
-        plan: steps.Plan,
-        keyed: keys.Keyed,
-        told: Path,
-        acks: Path,
-        peers: Sequence[alive.Peer],
-    ) -> None:
-        self._inner, self._told, self._acks, self._peers = inner, told, acks, peers
-        self._keys = _keys_by_label(plan, keyed)
-        self._local = threading.local()
+    def __init__(self, keyed: keys.Keyed, told: Path, acks: Path, peers: Sequence[alive.Peer]) -> None:
+        self._keyed, self._told, self._acks, self._peers = keyed, told, acks, peers
         self._waiting: set[str] = set()
         told.mkdir(mode=0o755)
 
-    def packed(self, layer: LayerRef) -> None:
-        """What the step that this thread works on has made."""
-        self._local.layer = layer
+    def made(self, stage: int, step: int, record: records.Record) -> None:
+        """For `engine.execute.Edges.made`."""
+        key = self._keyed.steps[stage, step]
+        self._waiting.add(key)
+        exchange.publish(self._told / key, planfile.Made.of(key, record).to_bytes())
 
     def wait(self) -> None:
         """Until push has taken down all that was told. Raises PeerLost."""
         for key in sorted(self._waiting):
             exchange.wait(lambda name=key: exchange.there(self._acks / name), self._peers)  # type: ignore[misc]
             self._waiting.discard(key)
-
-    # the Reporter
-
-    def started(self, step: str, text: str) -> None:
-        self._local.layer = None
-        self._inner.started(step, text)
-
-    def output(self, step: str, data: bytes) -> None:
-        self._inner.output(step, data)
-
-    def ended(self, step: str, *, cached: bool, seconds: float, size: int) -> None:
-        self._inner.ended(step, cached=cached, seconds=seconds, size=size)
-        key = self._keys.get(step)
-        if key is not None and not cached:
-            self._waiting.add(key)
-            made = planfile.Made.of(key, records.Record(self._local.layer))
-            exchange.publish(self._told / key, made.to_bytes())
-
-    def note(self, text: str) -> None:
-        self._inner.note(text)
 
 
 class GuardedRoots:
@@ -111,15 +82,3 @@ class Heard:
                 raise wire.WireError("a step was told under another name")
             self.made[name] = made.record()
             (self._acks / name).touch()
-
-
-def _keys_by_label(plan: steps.Plan, keyed: keys.Keyed) -> dict[str, str]:
-    """Labels are the engine's. One that two steps have is left out: such a step is only told at the end."""
-    found: dict[str, list[str]] = {}
-    for index, stage in plan.stages.items():
-        for position in range(len(stage.steps)):
-            name = "" if len(plan.stages) == 1 else f"{stage.name or index} "
-            if (index, position) in keyed.steps:
-                label = f"[{name}{position + 1}/{len(stage.steps)}]"
-                found.setdefault(label, []).append(keyed.steps[index, position])
-    return {label: names[0] for label, names in found.items() if len(names) == 1}

@@ -7,12 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import paths
+from strata_builder.layers import following, paths
 from strata_builder.layers.index import Index
-
-MAX_LINKS: Final = 255
 
 
 class View:
@@ -51,33 +48,9 @@ class View:
             gone |= layer.whiteouts.get(path, _NONE)
         return sorted(names)
 
-    def resolve(self, path: bytes, *, follow_last: bool = True) -> bytes:
-        """`path` with its symlinks followed inside the root; what is missing stands as it is. LayerError for a loop."""
-        done: list[bytes] = []
-        todo = path.split(b"/")[::-1]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                del done[-1:]
-                continue
-            entry = self.lookup(b"/".join([*done, part]))
-            if entry is None or entry.kind != Kind.SYMLINK or not (follow_last or any(todo)):
-                done.append(part)
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                raise errors.LayerError(f"too many symbolic links in /{path.decode('utf-8', 'replace')}")
-            if entry.link.startswith(b"/"):
-                done.clear()
-            todo.extend(entry.link.split(b"/")[::-1])
-        return b"/".join(done)
-
     def text(self, path: bytes) -> bytes | None:
         """The content of a file of which indexes keep it (/etc/passwd, /etc/group); None if it is not there."""
-        real = self.resolve(path)
+        real = following.follow(self.lookup, path)
         number = self.layer_of(real)
         return None if number is None else self._stack[number].texts.get(real)
 

@@ -138,6 +138,7 @@ def test_a_key_changes_with_what_a_step_could_tell(text: str, same: bool) -> Non
         ({"build_args": {"V": "2"}}, False),
         ({"compression": "zstd"}, False),
         ({"source_date_epoch": 0}, False),
+        ({"network": "none"}, False),
         ({"files": FILES | {b"other": b"changed"}}, True),
         ({"files": FILES | {b"f": b"g"}}, False),
         ({"context": memory.MemoryTree(FILES, {b"f": 0o600})}, False),
@@ -154,6 +155,11 @@ def test_what_a_bind_mount_shows_is_in_the_key() -> None:
     assert _key(text, _options(FILES | {b"f": b"y"})) == _key(text)
 
 
+def test_what_a_stage_is_called_is_in_no_key() -> None:
+    text = "FROM scratch AS s\nCOPY f /f\nFROM scratch\nCOPY --from=s /f /g\nRUN --mount=from=s,target=/m make\n"
+    assert _key(text) == _key(text.replace("AS s", "AS t").replace("from=s", "from=t"))
+
+
 def test_arguments_that_read_the_same_when_joined_have_different_keys() -> None:
     text = "FROM scratch\nARG A\nARG B\nRUN make\n"
     given = [{"A": "x-B=z", "B": "y"}, {"A": "x", "B": "z-B=y"}, {"A": ""}, {}]
@@ -165,6 +171,15 @@ def test_a_missing_source_is_told_with_its_line() -> None:
         _key("FROM scratch\n\nCOPY nope /\n")
     assert caught.value.place is not None
     assert caught.value.place.line == 3
+
+
+@pytest.mark.parametrize("line", ["COPY --from=9 /f /f", "RUN --mount=from=9,target=/m true"])
+def test_a_number_without_a_stage_is_pointed_at(line: str) -> None:
+    with pytest.raises(errors.DockerfileError, match="there is no stage 9") as caught:
+        _plan(f"FROM scratch\n\n{line}\n")
+    place = caught.value.place
+    assert place is not None
+    assert (place.line, place.excerpt, line[place.column - 1 :][:1]) == (3, line, "9")
 
 
 def test_a_bad_exclude_pattern_is_an_error() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from strata_builder import errors
 from strata_builder.context import memory
-from strata_builder.engine import digests, following, modes, records, selecting
+from strata_builder.engine import digests, modes, records, selecting
 from strata_builder.entries import Entry, Kind
+from strata_builder.layers import following
 from strata_builder.oci.image import Descriptor, LayerRef
 
 

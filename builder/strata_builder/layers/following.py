@@ -1,4 +1,4 @@
-"""Symbolic links of a tree, followed without ever leaving it. Pure."""
+"""Symbolic links of a tree or a view, followed without ever leaving it. Pure."""
 
 from __future__ import annotations
 
