@@ -94,6 +94,7 @@ CASES = {
     "secret: absent and not required": ("type=secret,id=none", "ls /run/secrets 2>/dev/null | wc -l", "0\n"),
     "secret: source is the id": ("type=secret,source=tok,target=/m", "wc -c < /m", "6\n"),
     "ssh: absent and not required": ("type=ssh", 'echo "${SSH_AUTH_SOCK-none}"', "none\n"),
+    "no target: the working directory": ("type=bind,source=d", "ls $PWD", "deep\nx\n"),
     "two at once, one below the other": (
         "target=/m --mount=type=tmpfs,target=/m/d",
         "ls /m/d; ls /m",
@@ -108,7 +109,6 @@ REFUSED = {
     "bind: an option of another type": ("type=bind,target=/m,size=1m", "size"),
     "secret: required and not given": ("type=secret,id=lost,required", "lost"),
     "ssh: required and not given": ("type=ssh,id=deploy,required=true", "--ssh deploy"),
-    "no target": ("type=bind,source=d", "target"),
     "an unknown type": ("type=volume,target=/m", "volume"),
     "an unknown option": ("type=cache,target=/m,shared=1", "shared"),
 }
