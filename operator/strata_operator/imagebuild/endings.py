@@ -38,7 +38,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         _remember(changed, failure.reason, message=message(failure)),
         status.failed(changed.was, case.seen.generation, failure.reason, message(failure)),
         ended=_ended(changed, "failed", failure.reason) if ran or not current.checks else None,
-        look_again=_next_look(changed),
+        look_again=next_look(changed),
     )
 
 
@@ -65,15 +65,17 @@ def still_failed(case: Case, text: str) -> Decision:
     """Nothing has changed since it failed; `text` is what is to be said of it now."""
     current = _current(case)
     return conclude(
-        case, status.failed(case.was, case.seen.generation, current.result, text), look_again=_next_look(case)
+        case, status.failed(case.was, case.seen.generation, current.result, text), look_again=next_look(case)
     )
 
 
-def _next_look(case: Case) -> float | None:
-    """Seconds until its time has come; a reference that can be looked up without a pod is looked up more often."""
-    current = _current(case)
-    waits = [max(current.next_time - case.now, 0.0)] if current.next_time else []
-    if current.result == "ReferenceNotFound" and not current.job:
+def next_look(case: Case) -> float | None:
+    """Seconds until the source is looked at again, or what failed has its time: sooner if no pod is needed to tell."""
+    current = case.current
+    waits = [] if case.wanted.look_interval is None else [case.wanted.look_interval]
+    if current and current.phase == state.FAILED and current.next_time is not None:
+        waits.append(max(current.next_time - case.now, 0.0))
+    if current and current.phase == state.FAILED and current.result == "ReferenceNotFound" and not current.job:
         waits.append(_REFERENCES)
     return min(waits, default=None)
 
@@ -110,7 +112,7 @@ def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tupl
         _remember(changed.become(done), "Succeeded", digest=digest, commit=result.source.commit),
         status.satisfied("Succeeded", text),
         ended=_ended(changed, "succeeded", "Succeeded", result),
-        look_again=case.wanted.poll_interval,
+        look_again=case.wanted.look_interval,
     )
 
 

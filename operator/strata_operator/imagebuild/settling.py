@@ -28,7 +28,7 @@ def keep(case: Case) -> Decision:
     wanted = status.satisfied(reason, text)
     if last.get("status") == conditions.FALSE and current and current.phase == state.FAILED:
         wanted = status.failed(case.was, case.seen.generation, str(last["reason"]), said(case))
-    return conclude(case, wanted, look_again=next_look(case))
+    return conclude(case, wanted, look_again=endings.next_look(case))
 
 
 def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps[Decision]:
@@ -78,15 +78,6 @@ def said(case: Case) -> str:
     return str(last.get("message") or (case.current.result if case.current else ""))
 
 
-def next_look(case: Case) -> float | None:
-    """Seconds until the source is polled, or what failed is looked at again."""
-    current = case.current
-    waits = [case.wanted.poll_interval] if case.wanted.poll_interval is not None else []
-    if current and current.phase == state.FAILED and current.next_time is not None:
-        waits.append(max(current.next_time - case.now, 0.0))
-    return min(waits, default=None)
-
-
 def _renamed(case: Case, to: target.Target) -> Case:
     """The case with the references that the Registry gives now: node access may have come, gone or changed its port."""
     digest = str(case.was.image.get("digest", ""))
@@ -108,7 +99,7 @@ def _moved_on(case: Case, success: state.Success, wanted: tuple[str, ...]) -> De
         case.become(moved),
         status.satisfied("Unchanged", text),
         ended=Ended("unchanged", "Unchanged"),
-        look_again=case.wanted.poll_interval,
+        look_again=case.wanted.look_interval,
     )
 
 

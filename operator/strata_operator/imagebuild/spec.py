@@ -19,6 +19,8 @@ from strata_operator import cache, kube
 
 #: What a ConfigMap can hold, with room for its keys and the request beside it.
 INLINE_BYTES: Final = 1_000_000
+#: Seconds between two looks into the ConfigMaps that a build is made of: watching all of a cluster's would cost more.
+_CONFIG_MAPS: Final = 60.0
 _TRIMMED: Final = "strata.build/trimmed"  # a key at the top level of a trimmed body; never sent anywhere
 _DURATION: Final = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _QUANTITY: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti|k|M|G|T)?")
@@ -100,6 +102,13 @@ class Spec:
         """Names of the ConfigMaps whose content goes into the image."""
         named = {arg.config_map for arg in self.args if arg.config_map} | ({self.config_map} - {""})
         return tuple(sorted(named))
+
+    @property
+    def look_interval(self) -> float | None:
+        """Seconds until the source is looked at again; None: when the object or its Registry changes, no sooner."""
+        waits = [] if self.poll_interval is None else [self.poll_interval]
+        waits += [_CONFIG_MAPS] if self.config_maps else []
+        return min(waits, default=None)
 
     @property
     def secret_keys(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -340,9 +340,32 @@ def test_a_change_of_a_config_map_is_a_new_build():
     world = World(body=body)
     world.answers[questions.ConfigMaps] = {"site": {"data": {"a": "1"}}}
     world.succeed()
+    assert world.look().look_again == 60
     world.answers[questions.ConfigMaps] = {"site": {"data": {"a": "2"}}}
     world.settle()
     assert (world.current["number"], world.current["reason"]) == (2, "InputsChanged")
+
+
+def test_a_build_that_failed_is_tried_with_what_its_config_map_says_then():
+    body = ib.build(source={"configMap": {"name": "site"}})
+    answers = {questions.ConfigMaps: {"site": {"data": {"a": "1"}}}}
+    world = failed_world(FAILURE("RunFailed", "exit code 1"), body=body, answers=answers)
+    assert world.condition("Stalled") == ("True", "RunFailed")
+    assert world.look().look_again == 60
+    world.answers[questions.ConfigMaps] = {"site": {"data": {"a": "2"}}}
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "InputsChanged")
+
+
+def test_a_source_is_polled_after_a_failure_as_after_a_success():
+    source = {"git": {"url": "https://host.example/a.git", "revision": "main"}}
+    body = ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers={"git": {"pollInterval": "30s"}})
+    world = failed_world(FAILURE("RunFailed", "exit code 1"), body=body)
+    assert world.condition("Stalled") == ("True", "RunFailed")
+    assert world.look().look_again == 30
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
 
 
 @pytest.mark.parametrize(
