@@ -194,7 +194,9 @@ class Answers:
         except kube.Invalid as e:
             if self._may_be_copied(asked.job) and refusals.lacks_image_volumes(e.message):
                 return questions.NoImageVolumes()
-            return contract.Failure("InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod")
+            return refusals.policy(e.message) or contract.Failure(
+                "InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod"
+            )
         return None
 
     def _may_be_copied(self, job: questions.Job) -> bool:

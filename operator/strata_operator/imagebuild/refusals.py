@@ -11,6 +11,9 @@ from strata_operator import kube, names
 
 _POD_SECURITY: Final = re.compile(r'violates PodSecurity "([a-z]+):([^"]*)": (.*)', re.DOTALL)
 _QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
+_POLICY: Final = re.compile(
+    r"""(?:admission webhook "[^"]+"|ValidatingAdmissionPolicy '[^']+').* denied .*""", re.DOTALL
+)
 _MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
@@ -37,7 +40,20 @@ def creation(message: str) -> contract.Failure:
         )
     if found := _ACCOUNT.search(message):
         return missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
-    return contract.Failure("InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True)
+    return policy(message) or contract.Failure(
+        "InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True
+    )
+
+
+def policy(message: str) -> contract.Failure | None:
+    """A rule of the cluster's administrators refuses the pod or its Job, whatever code it answers with."""
+    if not (found := _POLICY.search(message)):
+        return None
+    return contract.Failure(
+        "PodRejected",
+        f"the cluster refuses what the build needs: {found[0]}",
+        hint="ask who runs the cluster for an exception, or meet the rule by spec.pod; it is looked at again by itself",
+    )
 
 
 def pod_security(level: str, violations: str) -> contract.Failure:

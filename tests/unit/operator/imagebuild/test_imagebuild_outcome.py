@@ -384,3 +384,23 @@ def test_an_init_container_of_somebody_else_does_not_count():
 )
 def test_an_api_server_without_image_volumes_is_known_by_its_words(message, lacks):
     assert refusals.lacks_image_volumes(message) is lacks
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'admission webhook "validate.kyverno.svc-fail" denied the request: \n\npolicy Job/team/x for resource violation',
+        "jobs.batch \"x\" is forbidden: ValidatingAdmissionPolicy 'teams' with binding 'all' denied request: no such team",
+    ],
+)
+def test_what_a_rule_of_the_cluster_refuses_is_looked_at_again(message):
+    for failure in (refusals.policy(message), refusals.creation(message)):
+        assert failure is not None
+        assert failure.reason in contract.HEALS_OUTSIDE
+        assert message.partition(" denied")[2] in failure.message
+
+
+def test_a_pod_that_the_schema_refuses_is_no_rule_of_the_cluster():
+    assert (
+        refusals.policy('Job.batch "x" is invalid: spec.template.spec.tolerations[0].operator: Invalid value') is None
+    )
