@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import validate_image
+
 NOTHING: Mapping[str, str] = {}
 BUILDER = Path(__file__).parents[2] / "builder"
 
@@ -144,12 +146,14 @@ def _read(archive: Path, log: str) -> Image:
         blobs = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
     index = json.loads(blobs["index.json"])
     digest = index["manifests"][0]["digest"]
+    contents = {f"sha256:{name[13:]}": content for name, content in blobs.items() if name.startswith("blobs/sha256/")}
+    assert validate_image.problems(contents, digest) == []
     manifest = json.loads(_blob(blobs, digest))
     config = json.loads(_blob(blobs, manifest["config"]["digest"]))
     unpacked = [_unpacked(_blob(blobs, layer["digest"])) for layer in manifest["layers"]]
     layers = [_layer(content) for content in unpacked]
     diff_ids = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in unpacked]
-    sizes = {f"sha256:{name[13:]}": len(content) for name, content in blobs.items() if name.startswith("blobs/sha256/")}
+    sizes = {name: len(content) for name, content in contents.items()}
     return Image(digest, manifest, config, layers, diff_ids, sizes, log)
 
 
