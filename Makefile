@@ -56,7 +56,7 @@ demo: cluster-up images deploy ## Cluster, images, chart, examples/hello: from n
 .PHONY: test
 test: lint typecheck cluster-up lint-chart images deploy ## Everything: lint, types, unit, integration and end-to-end tests
 	@$(BIN)/python -m hack.packages
-	@$(call pytest,tests/unit tests/integration tests/differential/frontend tests/e2e)
+	@$(call pytest,tests/unit tests/integration tests/differential tests/e2e)
 
 .PHONY: fmt
 fmt: dev ## Format the code and fix what can be fixed
@@ -76,7 +76,7 @@ lint-chart: dev ## helm lint (needs the cluster's programs, or helm on PATH)
 
 .PHONY: typecheck
 typecheck: dev ## mypy, strict
-	@$(BIN)/mypy builder operator hack tests/cluster tests/support
+	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds
 
 .PHONY: verify
 verify: ## Are generated files those that would be generated?

@@ -111,14 +111,14 @@ def compile_all(go: toolchain.Go, target: Path) -> None:
     unfinished.rename(target)
 
 
-def compile_one(go: toolchain.Go, build: Build, output: Path) -> None:
-    """Runs one `go build`, and says every half minute that it still runs.
+def compile_one(go: toolchain.Go, build: Build, output: Path, **variables: str) -> None:
+    """Runs one `go build`, and says every half minute that it still runs; `variables` are further ones of its environment.
 
     Raises:
         errors.ClusterError: it failed.
     """
     command = [str(go.program), "build", *build.flags(), "-o", f"{output}/", *build.packages]
-    environment = {**os.environ, **toolchain.fixed(), "CGO_ENABLED": "1" if build.cgo else "0"}
+    environment = {**os.environ, **toolchain.fixed(), "CGO_ENABLED": "1" if build.cgo else "0", **variables}
     started = time.monotonic()
     with subprocess.Popen(
         command, cwd=build.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
