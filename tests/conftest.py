@@ -1,7 +1,8 @@
-"""How the tests of a whole run are spread over its workers (pytest-xdist, `--dist=loadgroup`).
+"""How the tests of a whole run are spread over its workers (pytest-xdist, `--dist=loadfile`).
 
 A worker takes a file at a time, since fixtures belong to files. What mostly waits for the cluster comes first, so that
-what needs the processor fills the waits. Tests that disturb the release are one group, on one worker.
+what needs the processor fills the waits. Tests that disturb the release are on one worker: the others have no use for
+theirs while one has the release alone.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from typing import Any, Final
 import pytest
 
 _HERE: Final = Path(__file__).parent
-_FAULTS: Final = _HERE / "e2e/faults"
+_ALONE: Final = "e2e/alone"
 _DISTURBING: Final = "disturbs"
 _FIRST: Final = ("e2e", _DISTURBING, "integration")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the tests' ids
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if _HERE / _ALONE in item.path.parents:
+        item.add_marker(_DISTURBING)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if _FAULTS in item.path.parents:
-            item.add_marker(_DISTURBING)
-        if item.get_closest_marker(_DISTURBING):
-            item.add_marker(pytest.mark.xdist_group(_DISTURBING))
     items.sort(key=lambda item: (*_FIRST, _kind(item)).index(_kind(item)))
 
 
@@ -35,13 +35,13 @@ def _kind(item: pytest.Item) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from xdist.scheduler import LoadGroupScheduling
+    from xdist.scheduler import LoadFileScheduling
 
-    class ByFile(LoadGroupScheduling):
-        """A test that is in no group belongs to its file."""
+    class OneDisturbs(LoadFileScheduling):
+        """All that disturbs the release counts as one file."""
 
         def _split_scope(self, nodeid: str) -> str:
-            group: str = super()._split_scope(nodeid)
-            return nodeid.partition("::")[0] if group == nodeid else group
+            file: str = super()._split_scope(nodeid)
+            return _ALONE if f"{_ALONE}/" in file else file
 
-    return ByFile(config, log)
+    return OneDisturbs(config, log)

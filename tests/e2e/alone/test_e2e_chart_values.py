@@ -8,8 +8,6 @@ import pytest
 
 from support import e2e, kubectl, release
 
-pytestmark = pytest.mark.disturbs
-pytestmark = pytest.mark.disturbs
 VALUES = {
     "nodeProxy": {"enabled": False},
     "builds": {

@@ -9,8 +9,6 @@ import pytest
 
 from support import e2e, kubectl
 
-pytestmark = pytest.mark.disturbs
-pytestmark = pytest.mark.disturbs
 SYSTEM = ("-n", "strata-system")
 DEPLOYMENT = "deployment/strata-operator"
 SELECTOR = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=strata"

@@ -10,7 +10,6 @@ import pytest
 
 from support import costs, e2e, faults
 
-pytestmark = pytest.mark.disturbs
 MANY = int(os.environ.get("STRATA_E2E_MANY", "50" if faults.LONG else "20"))
 _ACTIVE = ("Pending", "Running")
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from support import e2e, kubectl
 
-pytestmark = pytest.mark.disturbs
 OPERATOR = ("-n", "strata-system", "--selector", "app.kubernetes.io/component=operator")
 
 
