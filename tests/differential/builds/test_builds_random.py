@@ -12,8 +12,7 @@ from differential.builds.cases import Case
 pytestmark = pytest.mark.root
 
 
-def test_random_dockerfiles_are_built_alike(builders: bench.Bench, everything: bool) -> None:
-    seed = int(os.environ.get("STRATA_SEED") or int.from_bytes(os.urandom(3), "big"))
+def test_random_dockerfiles_are_built_alike(builders: bench.Bench, everything: bool, seed: int) -> None:
     count = int(os.environ.get("STRATA_BUILDS") or (100 if everything else 5))
     random = grammar.Grammar(seed)
     refused = 0
