@@ -89,7 +89,9 @@ class _Build:
             deadline=self.deadline,
         )
         try:
-            return execute.execute(plan, keyed, options, edges)
+            built = execute.execute(plan, keyed, options, edges)
+            stepping.wait()  # the last steps, too, are taken down in time only if push does it before it sees the end
+            return built
         except errors.Cancelled as e:
             raise watch.lost or e from None
         finally:
