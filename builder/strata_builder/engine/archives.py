@@ -24,7 +24,7 @@ class Opener:
         assert isinstance(instruction, ins.Add)
         self._unpack = instruction.unpack
         self._remote = frozenset(filter(keys.is_remote, instruction.sources))
-        self._folder = Path(tempfile.mkdtemp(prefix="archive-", dir=scratch))
+        self._scratch = scratch
 
     def __call__(self, source: selecting.Source) -> list[Item] | None:
         """The archive's entries; None for what is no archive, or is to be taken as it is."""
@@ -55,10 +55,11 @@ class Opener:
     def _items(self, stream: Readable) -> list[Item]:
         found: dict[bytes, Item] = {}
         links = hardlinks.HardLinks()
+        folder = Path(tempfile.mkdtemp(prefix="archive-", dir=self._scratch))
         for number, (entry, content) in enumerate(unpack.read_layer(stream)):
             links.replaced(entry.path)
             if entry.kind == Kind.FILE:
-                found[entry.path] = _saved(entry, content, self._folder / str(number))
+                found[entry.path] = _saved(entry, content, folder / str(number))
             elif entry.kind == Kind.HARDLINK:
                 found[entry.path] = _linked(entry, found.get(entry.link))
                 if found[entry.path].entry.kind == Kind.FILE:

@@ -42,9 +42,10 @@ def copy(
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy | ins.Add)
     below: placing.Lookup = placing.Nothing() if instruction.link else lower
-    manner = placing.Manner(_owner(step, lower), _mode(instruction, step))
+    manner = placing.Manner(_owner(step, lower), *_mode(instruction, step))
     layer = placing.Layer(below, manner)
     dest, into = destination(instruction.dest, step.workdir)
+    into = into or (isinstance(instruction, ins.Copy) and instruction.parents)
     plain: list[selecting.Source] = []
     for source in sources:
         found = archives(source) if archives else None
@@ -61,11 +62,10 @@ def copy(
 
 
 def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
-    """The directories that WORKDIR has to make, owned by USER; no items where all are there."""
+    """The directories that WORKDIR has to make, owned by USER as by --chown=USER; no items where all are there."""
     assert isinstance(step.instruction, ins.Workdir)
-    owner = users.identity(lower, step.config.user) if step.config.user else None
-    manner = placing.Manner((owner.uid, owner.gid) if owner else None)
-    layer = placing.Layer(lower, manner)
+    owner = users.owner(lower, step.config.user) if step.config.user else None
+    layer = placing.Layer(lower, placing.Manner(owner))
     path = os.fsencode(step.instruction.path.lstrip("/"))
     layer.folder(following.follow(lower.lookup, path))
     made = [item for item in layer.finished() if lower.lookup(item.entry.path) is None]
@@ -89,9 +89,10 @@ def _owner(step: steps.Step, lower: view.View) -> tuple[int, int] | None:
         raise
 
 
-def _mode(instruction: ins.Copy | ins.Add, step: steps.Step) -> Callable[[Entry], int] | None:
+def _mode(instruction: ins.Copy | ins.Add, step: steps.Step) -> tuple[Callable[[Entry], int] | None, int]:
+    """How --chmod changes a mode, and the mode of directories on the way: of an octal one its permission bits."""
     if not instruction.chmod:
-        return None
+        return None, placing.FOLDER
     try:
         change = modes.parse(instruction.chmod)
     except ValueError as e:
@@ -100,7 +101,8 @@ def _mode(instruction: ins.Copy | ins.Add, step: steps.Step) -> Callable[[Entry]
             place=step.place,
             hint="write octal (0755) or symbolic (u=rwX,go=rX) modes",
         ) from e
-    return lambda entry: change(entry.mode, entry.kind == Kind.DIR)
+    folder = change(placing.FOLDER, True) & 0o777 if instruction.chmod.isdigit() else placing.FOLDER
+    return lambda entry: change(entry.mode, entry.kind == Kind.DIR), folder
 
 
 def _heredocs(instruction: ins.Copy | ins.Add) -> list[selecting.Source]:
@@ -122,6 +124,7 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
         if entry.kind == Kind.HARDLINK:
             entry = replace(entry, link=posixpath.join(target, entry.link))
         if entry.path:
+            layer.folder(posixpath.dirname(posixpath.join(target, entry.path)), placing.Manner())
             layer.put(posixpath.join(target, entry.path), entry, item.open)
 
 

@@ -178,7 +178,9 @@ def context_name(origin: steps.FromTree) -> str:
 
 def _walked(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterator[tuple[bytes, Entry]]:
     for source in found:
-        yield source.kept + b"/" + source.name, _known(source, source.path, source.entry)
+        for below, entry in source.kept:
+            yield b"./" + below, entry
+        yield source.name, _known(source, source.path, source.entry)
         if source.entry.kind == Kind.DIR:
             for below, path, entry in selecting.contents(source, excluded):
                 yield below, _known(source, path, entry)

@@ -11,7 +11,7 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
@@ -19,6 +19,9 @@ from strata_builder.engine import hardlinks, selecting
 from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind, Readable
 from strata_builder.layers import following, paths
+
+FOLDER: Final = 0o755
+"""The mode of directories that nothing describes."""
 
 
 class Lookup(Protocol):
@@ -36,10 +39,12 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How things arrive: `owner` replaces uid and gid, `mode` maps an entry to its new permission bits."""
+    """How things arrive: `owner` replaces uid and gid, `mode` maps an entry to its new permission bits, `folder` is the
+    mode of directories that are made on the way."""
 
     owner: tuple[int, int] | None = None
     mode: Callable[[Entry], int] | None = None
+    folder: int = FOLDER
 
     def dress(self, entry: Entry) -> Entry:
         uid, gid = self.owner or (entry.uid, entry.gid)
@@ -47,7 +52,8 @@ class Manner:
         return replace(entry, uid=uid, gid=gid, mode=mode)
 
     def new_folder(self, path: bytes) -> Entry:
-        return self.dress(Entry(path, Kind.DIR, 0o755, mtime=STEP_TIME))
+        uid, gid = self.owner or (0, 0)
+        return Entry(path, Kind.DIR, self.folder, uid, gid, mtime=STEP_TIME)
 
 
 @dataclass
@@ -63,8 +69,8 @@ class Layer:
         placed = self.items.get(path)
         return placed.entry if placed else self.lower.lookup(path)
 
-    def folder(self, path: bytes) -> None:
-        """`path` as a directory with its parents, made where missing."""
+    def folder(self, path: bytes, manner: Manner | None = None) -> None:
+        """`path` as a directory with its parents, made where missing, in another `manner` than the layer's if given."""
         for parent in _with_parents(path):
             if parent in self.items:
                 self._require_folder(parent, self.items[parent].entry)
@@ -74,7 +80,7 @@ class Layer:
                 self._require_folder(parent, found)
                 self.items[parent] = Item(replace(found, mtime=STEP_TIME))
             elif parent:
-                self.items[parent] = Item(self.manner.new_folder(parent))
+                self.items[parent] = Item((manner or self.manner).new_folder(parent))
 
     def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
         """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
@@ -117,8 +123,19 @@ def place(sources: Sequence[selecting.Source], dest: bytes, *, into: bool, layer
         )
     is_folder = into or (there is not None and there.kind == Kind.DIR)
     for source in sources:
-        at = posixpath.join(target, source.kept) if source.kept else target
+        at = target
+        for below, entry in source.kept:
+            at = posixpath.join(target, below)
+            _keep(at, source, entry, layer)
         _place_one(source, at, is_folder or bool(source.kept), layer, excluded)
+
+
+def _keep(path: bytes, source: selecting.Source, entry: Entry, layer: Layer) -> None:
+    """A directory of --parents: as in its tree where it is new, and as it is where it is there."""
+    if layer.lookup(path) is None:
+        layer.put(path, entry if source.dated else replace(entry, mtime=STEP_TIME))
+    else:
+        layer.folder(path)
 
 
 def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: Layer, excluded: df.Patterns) -> None:

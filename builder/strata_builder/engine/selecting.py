@@ -18,29 +18,36 @@ from strata_builder.layers import following
 class Source:
     """One match: `name` is how it is called at the destination, `path` where it lies once links are followed.
 
-    `kept` are the parents that --parents keeps, relative to the tree (or to the `/./` in the pattern). `dated` says that
-    the files keep their times, where those of a context get their step's.
+    `kept` are the directories that --parents keeps, outermost first, each by its path relative to the tree (or to the `/./`
+    in the pattern); of a directory it is the last. `dated` says that the files keep their times, where those of a context
+    get their step's.
     """
 
     tree: Tree
     name: bytes
     path: bytes
     entry: Entry
-    kept: bytes = b""
+    kept: tuple[tuple[bytes, Entry], ...] = ()
     dated: bool = False
 
 
 def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> list[Source]:
     """The matches of one source, sorted. A wildcard may match nothing; a plain name must be there.
 
-    `where` says in an error what the tree is. Wildcards are Go's filepath.Match: `*` stops at a slash and takes dots.
+    `where` says in an error what the tree is. Wildcards are Go's filepath.Match: `*` stops at a slash and takes dots;
+    with `parents` there is also `**`, any number of directories. A match that is a link to nowhere is an error.
     """
     pivot, wanted = _pivot(pattern)
     cleaned = os.fsencode(posixpath.normpath("/" + pivot + wanted).lstrip("/"))
-    if not df.has_wildcard(pivot + wanted):
-        return [_source(tree, cleaned, _plain_name(wanted), pattern, where, _kept(cleaned, pivot, parents))]
-    found = [path for path in _matches(tree, cleaned) if tree.lookup(following.follow(tree.lookup, path)) is not None]
-    return [_source(tree, p, posixpath.basename(p), pattern, where, _kept(p, pivot, parents)) for p in found]
+    if df.has_wildcard(pivot + wanted):
+        named = [(path, posixpath.basename(path)) for path in _matches(tree, cleaned, deep=parents)]
+    else:
+        named = [(cleaned, _plain_name(wanted))]
+    found = [_source(tree, path, name, pattern, where) for path, name in named]
+    if not parents:
+        return found
+    kept = [_kept(tree, path, pivot, source) for (path, _), source in zip(named, found, strict=True)]
+    return [replace(source, kept=folders) for source, folders in zip(found, kept, strict=True)]
 
 
 def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
@@ -71,19 +78,20 @@ def _pivot(pattern: str) -> tuple[str, str]:
     return (head + pivot, tail) if pivot else ("", pattern)
 
 
-def _kept(path: bytes, pivot: str, parents: bool) -> bytes:
-    if not parents:
-        return b""
+def _kept(tree: Tree, path: bytes, pivot: str, source: Source) -> tuple[tuple[bytes, Entry], ...]:
     base = os.fsencode(posixpath.normpath("/" + pivot).lstrip("/")) if pivot else b""
-    relative = path[len(base) :].lstrip(b"/") if base else path
-    return posixpath.dirname(relative)
+    parts = posixpath.relpath(b"/" + path, b"/" + base).split(b"/") if path != base else []
+    count = len(parts) if source.entry.kind == Kind.DIR else len(parts) - 1
+    relative = [b"/".join(parts[: n + 1]) for n in range(count)]
+    found = [(below, tree.lookup(following.follow(tree.lookup, posixpath.join(base, below)))) for below in relative]
+    return tuple((below, entry) for below, entry in found if entry is not None)
 
 
 def _plain_name(pattern: str) -> bytes:
     return os.fsencode(posixpath.basename(posixpath.normpath("/" + pattern)))
 
 
-def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str, kept: bytes) -> Source:
+def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str) -> Source:
     resolved = following.follow(tree.lookup, path)
     entry = tree.lookup(resolved)
     if entry is None:
@@ -91,14 +99,28 @@ def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str, kept
             f"{pattern!r} is not in {where}",
             hint="check the path and, for the build context, .dockerignore; paths are relative to the context's root",
         )
-    return Source(tree, name, resolved, entry, kept)
+    return Source(tree, name, resolved, entry)
 
 
-def _matches(tree: Tree, pattern: bytes) -> list[bytes]:
+def _matches(tree: Tree, pattern: bytes, *, deep: bool) -> list[bytes]:
     found = [b""]
-    for part in pattern.split(b"/"):
-        found = [posixpath.join(path, name) for path in found for name in _names(tree, path, part)]
-    return found
+    *folders, last = pattern.split(b"/")
+    for part in folders:
+        if deep and part == b"**":
+            found = sorted({folder for path in found for folder in _folders(tree, path)})
+        else:
+            found = [posixpath.join(path, name) for path in found for name in _names(tree, path, part)]
+    return [posixpath.join(path, name) for path in found for name in _names(tree, path, last)]
+
+
+def _folders(tree: Tree, path: bytes) -> Iterator[bytes]:
+    """`path` and every directory below it; links are not followed."""
+    yield path
+    for name in tree.children(path):
+        inner = posixpath.join(path, name)
+        entry = tree.lookup(inner)
+        if entry is not None and entry.kind == Kind.DIR:
+            yield from _folders(tree, inner)
 
 
 def _names(tree: Tree, path: bytes, part: bytes) -> Sequence[bytes]:

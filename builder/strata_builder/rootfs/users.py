@@ -14,7 +14,7 @@ MAX_ID: Final = 2**32 - 2
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a step runs as. `groups` are the supplementary ones."""
+    """Whom a step runs as. `groups` are the supplementary ones, its own group first, as runtimes of containers have it."""
 
     uid: int
     gid: int
@@ -37,7 +37,7 @@ def identity(shown: View, text: str) -> Identity:
     found = user or _User("", _number(name, "user"), 0, "/")
     gid = _group(shown, group) if colon and group else found.gid
     members = () if colon and group else _memberships(shown, found.name)
-    return Identity(found.uid, gid, tuple(g for g in members if g != gid), found.home or "/")
+    return Identity(found.uid, gid, (gid, *(g for g in members if g != gid)), found.home or "/")
 
 
 def owner(shown: View, text: str) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def _locked(lock: int, mount: MountSpec, deadline: float | None, cancel: threadi
 
 def _prepare(place: Path, mount: MountSpec) -> None:
     """A new cache is made under another name: one that was cut short does not count. Of two who make the same shared
-    one the first wins."""
+    one the first wins. One that is filled has the owner and mode of what fills it."""
     data = place / "data"
     if data.exists():
         return
@@ -77,8 +77,8 @@ def _prepare(place: Path, mount: MountSpec) -> None:
         trees.copy(mount.source, new)
     else:
         new.mkdir()
-    os.chown(new, mount.uid, mount.gid)
-    new.chmod(mount.mode)
+        os.chown(new, mount.uid, mount.gid)
+        new.chmod(mount.mode)
     try:
         new.rename(data)
     except OSError:

@@ -64,6 +64,15 @@ class _Mounts:
         kernel.mount(b"tmpfs", self._targets.folder(b"dev"), b"tmpfs", _QUIET, b"mode=755,size=64k")
         devices.fill(self._targets.inside(b"dev"))
         target = self._targets.folder(b"sys")
+        self._sys(target)
+        self._targets.restrict(b"sys", kernel.ATTR_RDONLY)
+
+    def _sys(self, target: bytes) -> None:
+        """Of a network namespace of the step's own, with its interfaces only, or the one that is there."""
+        if self._request.command.network == "none":
+            with suppress(PermissionError):  # where something is mounted below the outer /sys, that is all one may see
+                kernel.mount(b"sysfs", target, b"sysfs", _QUIET)
+                return
         try:
             kernel.mount(b"/sys", target, None, kernel.MS_BIND)
         except OSError as error:
@@ -71,7 +80,6 @@ class _Mounts:
                 raise
             # Another user namespace's mounts below /sys may not be left off.
             kernel.mount(b"/sys", target, None, kernel.MS_BIND | kernel.MS_REC)
-        self._targets.restrict(b"sys", kernel.ATTR_RDONLY)
 
     def _keep_shelf(self) -> None:
         """A file system in memory, in no directory in the end: secrets never touch a disk."""

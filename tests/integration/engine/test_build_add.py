@@ -111,3 +111,15 @@ def test_an_archive_cannot_write_outside_its_destination(builder: Builder, name:
 def test_absolute_and_dotted_names_in_an_archive_lie_below_the_destination(builder: Builder) -> None:
     image = builder.make("FROM testbase\nADD e.tar /t/\n", {"e.tar": OUTSIDE["absolute"]})
     assert (image.read("t/abs/f"), image.read("t/dot/f")) == ("a", "d")
+
+
+def test_several_archives_in_one_step_are_unpacked_each(builder: Builder) -> None:
+    one, two = _tar(("one", tarfile.REGTYPE, 0o644, b"1")), _tar(("two", tarfile.REGTYPE, 0o644, b"22"))
+    image = builder.make("FROM scratch\nADD *.tar /o/\n", {"a.tar": one, "b.tar": two})
+    assert (image.read("o/one"), image.read("o/two")) == ("1", "22")
+
+
+def test_directories_that_an_archive_leaves_out_are_roots(builder: Builder) -> None:
+    archive = _tar(("a/f", tarfile.REGTYPE, 0o600, b"f"))
+    image = builder.make("FROM scratch\nADD --chown=7:8 t.tar /o\n", {"t.tar": archive})
+    assert image.listed() == ["d 0755 7:8 o", "d 0755 0:0 o/a", "f 0600 7:8 o/a/f"]

@@ -235,7 +235,7 @@ def test_workdir_makes_directories_for_the_user_and_is_joined_and_cleaned(builde
 def test_workdir_stops_at_the_root_and_leaves_what_exists_alone(builder: Builder) -> None:
     image = builder.make("FROM testbase\nUSER 5\nWORKDIR /tmp\nWORKDIR /a\nWORKDIR ../../x\n")
     assert image.config["config"]["WorkingDir"] == "/x"
-    assert image.listed() == ["d 0755 5:0 a", "d 0755 5:0 x"]
+    assert image.listed() == ["d 0755 5:5 a", "d 0755 5:5 x"]
 
 
 def test_a_file_with_the_name_of_a_whiteout_is_refused(builder: Builder) -> None:

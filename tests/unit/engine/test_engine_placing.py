@@ -81,6 +81,39 @@ def test_what_cannot_stand_there_is_named(patterns: list[str], dest: str, said: 
 
 
 def test_parents_keep_their_own_mode_and_owner_whatever_the_flags_say() -> None:
-    placed = _place(["f"], "/tmp/new/", placing.Manner(owner=(9, 8), mode=lambda _: 0o600))
+    manner = placing.Manner(owner=(9, 8), mode=lambda _: 0o4600, folder=0o700)
+    placed = _place(["f"], "/tmp/new/", manner)
     shown = {path: (entry.mode, entry.uid, entry.gid) for path, entry in placed.items() if path}
-    assert shown == {"tmp": (0o1777, 3, 4), "tmp/new": (0o600, 9, 8), "tmp/new/f": (0o600, 9, 8)}
+    assert shown == {"tmp": (0o1777, 3, 4), "tmp/new": (0o700, 9, 8), "tmp/new/f": (0o4600, 9, 8)}
+
+
+TREE = memory.MemoryTree({b"a/b/c": b"c", b"a/b/d/e": b"e", b"x": b"x"}, {b"a": 0o700, b"a/b": 0o750})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "modes"),
+    [
+        ("a/b/c", {"o/a": 0o700, "o/a/b": 0o750, "o/a/b/c": 0o644}),
+        ("a/./b/c", {"o/b": 0o750, "o/b/c": 0o644}),
+        ("a/b/d", {"o/a": 0o700, "o/a/b": 0o750, "o/a/b/d": 0o755, "o/a/b/d/e": 0o644}),
+        ("x", {"o/x": 0o644}),
+        ("**/e", {"o/a": 0o700, "o/a/b": 0o750, "o/a/b/d": 0o755, "o/a/b/d/e": 0o644}),
+        ("**/x", {"o/x": 0o644}),
+        ("a/**/c", {"o/a": 0o700, "o/a/b": 0o750, "o/a/b/c": 0o644}),
+    ],
+)
+def test_kept_parents_are_as_in_their_tree(pattern: str, modes: dict[str, int]) -> None:
+    found = selecting.select(TREE, pattern, where="the context", parents=True)
+    layer = placing.Layer(LOWER, placing.Manner())
+    placing.place(found, b"o", into=True, layer=layer, excluded=selecting.excludes(()))
+    placed = {item.entry.path.decode(): item.entry.mode for item in layer.finished() if item.entry.path != b"o"}
+    assert {path: mode for path, mode in placed.items() if path} == modes
+
+
+def test_a_kept_parent_that_is_there_stays_as_it_is() -> None:
+    tree = memory.MemoryTree({b"tmp/f": b"f"}, {b"tmp": 0o700})
+    layer = placing.Layer(LOWER, placing.Manner(owner=(9, 8)))
+    found = selecting.select(tree, "tmp/f", where="the context", parents=True)
+    placing.place(found, b"", into=True, layer=layer, excluded=selecting.excludes(()))
+    placed = layer.items[b"tmp"].entry
+    assert (placed.mode, placed.uid, placed.gid) == (0o1777, 3, 4)

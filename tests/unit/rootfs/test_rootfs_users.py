@@ -30,16 +30,16 @@ def image(passwd: bytes | None = PASSWD, group: bytes | None = GROUP) -> view.Vi
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("app", (1000, 1000, (3333,), "/home/app")),
-        ("bob", (1111, 2222, (3333,), "/srv/bob")),
-        ("1000", (1000, 1000, (3333,), "/home/app")),
-        ("app:extra", (1000, 3333, (), "/home/app")),
-        ("app:0", (1000, 0, (), "/home/app")),
-        ("77", (77, 0, (), "/")),
-        ("77:88", (77, 88, (), "/")),
-        ("", (0, 0, (), "/root")),
-        ("0", (0, 0, (), "/root")),
-        ("root", (0, 0, (), "/root")),
+        ("app", (1000, 1000, (1000, 3333), "/home/app")),
+        ("bob", (1111, 2222, (2222, 3333), "/srv/bob")),
+        ("1000", (1000, 1000, (1000, 3333), "/home/app")),
+        ("app:extra", (1000, 3333, (3333,), "/home/app")),
+        ("app:0", (1000, 0, (0,), "/home/app")),
+        ("77", (77, 0, (0,), "/")),
+        ("77:88", (77, 88, (88,), "/")),
+        ("", (0, 0, (0,), "/root")),
+        ("0", (0, 0, (0,), "/root")),
+        ("root", (0, 0, (0,), "/root")),
     ],
 )
 def test_user_gives_ids_groups_and_home(text: str, expected: tuple):

@@ -187,6 +187,15 @@ def test_shared_caches_are_one_folder_at_once(tmp_path: Path):
         assert first.stat().st_mode & 0o7777 == 0o750
 
 
+def test_a_cache_that_is_filled_has_the_mode_of_its_source(tmp_path: Path):
+    source = tmp_path / "source"
+    source.mkdir(mode=0o710)
+    (source / "seed").touch()
+    with held(tmp_path / "caches", sharing="shared", mode=0o777, source=source) as found:
+        assert found.stat().st_mode & 0o7777 == 0o710
+        assert (found / "seed").exists()
+
+
 def test_private_caches_are_folders_of_their_own_at_once_and_the_same_later(tmp_path: Path):
     with held(tmp_path, sharing="private") as first:
         with held(tmp_path, sharing="private") as second:
