@@ -115,12 +115,12 @@ def _matches(tree: Tree, pattern: bytes, *, deep: bool) -> list[bytes]:
 
 def _folders(tree: Tree, path: bytes) -> Iterator[bytes]:
     """`path` and every directory below it; links are not followed."""
-    yield path
-    for name in tree.children(path):
-        inner = posixpath.join(path, name)
-        entry = tree.lookup(inner)
-        if entry is not None and entry.kind == Kind.DIR:
-            yield from _folders(tree, inner)
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        inner = [posixpath.join(folder, name) for name in tree.children(folder)]
+        waiting += [path for path in inner if (entry := tree.lookup(path)) is not None and entry.kind == Kind.DIR]
 
 
 def _names(tree: Tree, path: bytes, part: bytes) -> Sequence[bytes]:

@@ -117,3 +117,11 @@ def test_a_kept_parent_that_is_there_stays_as_it_is() -> None:
     placing.place(found, b"", into=True, layer=layer, excluded=selecting.excludes(()))
     placed = layer.items[b"tmp"].entry
     assert (placed.mode, placed.uid, placed.gid) == (0o1777, 3, 4)
+
+
+def test_parents_finds_files_however_deep_they_lie():
+    deep = b"/".join([b"d"] * 1500)
+    tree = memory.MemoryTree({deep + b"/f": b""})
+    (found,) = selecting.select(tree, "**/f", where="the context", parents=True)
+    assert found.path == deep + b"/f"
+    assert len(found.kept) == 1500
