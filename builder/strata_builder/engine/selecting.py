@@ -6,12 +6,16 @@ import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import following
+
+_At = tuple[bytes, bytes]  # a path as it is written, and where it lies once links are followed
+_ROOT: Final[_At] = (b"", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,16 @@ def _kept(tree: Tree, path: bytes, pivot: str, source: Source) -> tuple[tuple[by
     base = os.fsencode(posixpath.normpath("/" + pivot).lstrip("/")) if pivot else b""
     parts = posixpath.relpath(b"/" + path, b"/" + base).split(b"/") if path != base else []
     count = len(parts) if source.entry.kind == Kind.DIR else len(parts) - 1
-    relative = [b"/".join(parts[: n + 1]) for n in range(count)]
-    found = [(below, tree.lookup(following.follow(tree.lookup, posixpath.join(base, below)))) for below in relative]
-    return tuple((below, entry) for below, entry in found if entry is not None)
+    found, at = [], following.follow(tree.lookup, base)
+    for number, part in enumerate(parts[:count], start=1):
+        at = posixpath.join(at, part)
+        entry = tree.lookup(at)
+        if entry is not None and entry.kind == Kind.SYMLINK:
+            at = following.follow(tree.lookup, at)
+            entry = tree.lookup(at)
+        if entry is not None:
+            found.append((b"/".join(parts[:number]), entry))
+    return tuple(found)
 
 
 def _plain_name(pattern: str) -> bytes:
@@ -103,44 +114,68 @@ def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str) -> S
 
 
 def _matches(tree: Tree, pattern: bytes, *, deep: bool) -> list[bytes]:
-    found = [b""]
+    found = [_ROOT]
     *folders, last = pattern.split(b"/")
     for part in folders:
         if deep and part == b"**":
-            found = sorted({folder for path in found for folder in _folders(tree, path)})
+            found = sorted({below for at in found for below in _folders(tree, at)})
         else:
-            found = [posixpath.join(path, name) for path in found for name in _names(tree, path, part)]
-    return [posixpath.join(path, name) for path in found for name in _names(tree, path, last)]
+            found = [below for at in found for below in _inside(tree, at, part)]
+    return [path for at in found for path, _ in _inside(tree, at, last)]
 
 
-def _folders(tree: Tree, path: bytes) -> Iterator[bytes]:
-    """`path` and every directory below it; links are not followed."""
-    waiting = [path]
+def _folders(tree: Tree, at: _At) -> Iterator[_At]:
+    """The directory `at` and every directory below it; links are not followed."""
+    waiting = [at]
     while waiting:
-        folder = waiting.pop()
-        yield folder
-        inner = [posixpath.join(folder, name) for name in tree.children(folder)]
-        waiting += [path for path in inner if (entry := tree.lookup(path)) is not None and entry.kind == Kind.DIR]
+        path, lies = waiting.pop()
+        yield path, lies
+        inner = [(posixpath.join(path, name), posixpath.join(lies, name)) for name in tree.children(lies)]
+        waiting += [below for below in inner if _is_folder(tree, below[1])]
 
 
-def _names(tree: Tree, path: bytes, part: bytes) -> Sequence[bytes]:
-    resolved = following.follow(tree.lookup, path)
-    folder = tree.lookup(resolved)
-    if folder is None or folder.kind != Kind.DIR:
-        return []
+def _inside(tree: Tree, at: _At, part: bytes) -> Iterator[_At]:
+    """What matches `part` in the directory `at`."""
+    path, lies = at
+    if not _is_folder(tree, lies):
+        return
+    for name in _names(tree, lies, part):
+        inner = posixpath.join(lies, name)
+        entry = tree.lookup(inner)
+        if entry is not None and entry.kind == Kind.SYMLINK:
+            inner = following.follow(tree.lookup, inner)
+        yield posixpath.join(path, name), inner
+
+
+def _names(tree: Tree, folder: bytes, part: bytes) -> Sequence[bytes]:
     if not df.has_wildcard(os.fsdecode(part)):
-        return [part] if tree.lookup(posixpath.join(resolved, part)) else []
-    return [name for name in tree.children(resolved) if df.go_match(os.fsdecode(part), os.fsdecode(name))]
+        return [part] if tree.lookup(posixpath.join(folder, part)) else []
+    return [name for name in tree.children(folder) if df.go_match(os.fsdecode(part), os.fsdecode(name))]
+
+
+def _is_folder(tree: Tree, path: bytes) -> bool:
+    entry = tree.lookup(path)
+    return entry is not None and entry.kind == Kind.DIR
 
 
 def _below(tree: Tree, path: bytes, relative: bytes, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
-    for name in tree.children(path):
-        inner, below = posixpath.join(path, name), posixpath.join(relative, name)
-        entry = tree.lookup(inner)
-        if entry is None:
+    """Parents before what is in them, in the tree's order; no recursion, for a tree may be as deep as its maker likes."""
+    waiting = [_listed(tree, path, relative)]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
             continue
+        below, inner, entry = found
         out = excluded.excludes(os.fsdecode(below))
         if not out:
             yield below, inner, entry
         if entry.kind == Kind.DIR and (not out or excluded.may_contain(os.fsdecode(below))):
-            yield from _below(tree, inner, below, excluded)
+            waiting.append(_listed(tree, inner, below))
+
+
+def _listed(tree: Tree, path: bytes, relative: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:
+    for name in tree.children(path):
+        inner = posixpath.join(path, name)
+        if (entry := tree.lookup(inner)) is not None:
+            yield posixpath.join(relative, name), inner, entry

@@ -119,9 +119,12 @@ def test_a_kept_parent_that_is_there_stays_as_it_is() -> None:
     assert (placed.mode, placed.uid, placed.gid) == (0o1777, 3, 4)
 
 
-def test_parents_finds_files_however_deep_they_lie():
+def test_files_are_found_however_deep_they_lie() -> None:
     deep = b"/".join([b"d"] * 1500)
     tree = memory.MemoryTree({deep + b"/f": b""})
     (found,) = selecting.select(tree, "**/f", where="the context", parents=True)
     assert found.path == deep + b"/f"
     assert len(found.kept) == 1500
+    (folder,) = selecting.select(tree, "d", where="the context")
+    below = [path for path, _, _ in selecting.contents(folder, selecting.excludes(()))]
+    assert below[-1] == deep.removeprefix(b"d/") + b"/f"
