@@ -22,10 +22,25 @@ def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        k.ask("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=1s")
-        if _ends(k):  # a namespace that goes cannot be made again before it is gone
-            k("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=90s")
-        _helm(k, "rollback", "strata", revision)
+        _bring_back(k, revision)
+
+
+@contextlib.contextmanager
+def removed(k: kubectl.Kubectl) -> Iterator[None]:
+    """No release; afterwards it is as it was."""
+    revision = _revision(k)
+    _helm(k, "uninstall", "strata", "--keep-history")
+    try:
+        yield
+    finally:
+        _bring_back(k, revision)
+
+
+def _bring_back(k: kubectl.Kubectl, revision: str) -> None:
+    k.ask("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=1s")
+    if _ends(k):  # a namespace that goes cannot be made again before it is gone
+        k("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=90s")
+    _helm(k, "rollback", "strata", revision)
 
 
 def _ends(k: kubectl.Kubectl) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from support import costs, e2e, faults
 
-MANY = int(os.environ.get("STRATA_E2E_MANY", "50" if faults.LONG else "20"))
+MANY = int(os.environ.get("STRATA_E2E_MANY", "50"))
 _ACTIVE = ("Pending", "Running")
 
 
