@@ -64,19 +64,33 @@ class Bench:
 
     def compare(self, case: Case) -> list[str]:
         """The differences between both images, or between their refusals; empty where Strata does as BuildKit."""
+        with self._written(case) as (work, made):
+            mine, theirs = folders.flags(case, made)
+            strata = self._strata(made, work / "strata.tar", mine)
+            buildkit = self._buildkit(made, work, theirs)
+            self.said = f"--- strata said\n{strata.said[-1500:]}\n--- buildctl said\n{buildkit.said[-1500:]}"
+            return _judge(case, strata, buildkit)
+
+    @contextlib.contextmanager
+    def archive(self, case: Case, *flags: str) -> Iterator[tuple[Path, images.Image]]:
+        """Strata's image of a case alone, with further flags, as an OCI archive and read back."""
+        with self._written(case) as (work, made):
+            built = self._strata(made, work / "strata.tar", [*folders.flags(case, made)[0], *flags])
+            if built.image is None:
+                raise AssertionError(f"strata build refused {case.name}: {built.said}")
+            yield work / "strata.tar", built.image
+
+    @contextlib.contextmanager
+    def _written(self, case: Case) -> Iterator[tuple[Path, folders.Folders]]:
         work = self.folder / case.name.replace("/", "-")
         try:
             made = folders.write(case, work, self._files.url)
             self._files.answers = dict(folders.served(case))
-            mine, theirs = folders.flags(case, made)
-            strata = self.strata(made, work / "strata.tar", mine)
-            buildkit = self._buildkit(made, work, theirs)
-            self.said = f"--- strata said\n{strata.said[-1500:]}\n--- buildctl said\n{buildkit.said[-1500:]}"
-            return _judge(case, strata, buildkit)
+            yield work, made
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def strata(self, made: folders.Folders, archive: Path, flags: list[str]) -> Built:
+    def _strata(self, made: folders.Folders, archive: Path, flags: list[str]) -> Built:
         """`strata build` as people call it."""
         mirror = ["--registry-mirror", f"http://{self._registry.host}"]
         named = ["-f", str(made.dockerfile), "-o", f"type=oci,dest={archive}"]
