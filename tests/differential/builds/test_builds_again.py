@@ -21,7 +21,7 @@ def _buildable() -> list[cases.Case]:
 
 
 BUILDABLE = _buildable()
-STRIDE = 4 if "STRATA_EFFORT" in os.environ else 40
+STRIDE = 4 if "STRATA_EFFORT" in os.environ else 80
 
 
 @pytest.mark.parametrize("case", BUILDABLE[::STRIDE], ids=lambda case: case.name)
