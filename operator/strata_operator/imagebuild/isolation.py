@@ -103,16 +103,16 @@ def _needed(parsed: stages.Dockerfile, goal: stages.Stage) -> Iterator[stages.St
             continue
         seen.add(stage.index)
         yield stage
-        for name in _named(stage):
-            found = stages.find_stage(parsed, name, before=stage.index)
+        for name, asking in _named(stage):
+            found = stages.find_stage(parsed, name, before=stage.index, asking=asking)
             waiting += [found] if found else []
 
 
-def _named(stage: stages.Stage) -> Iterator[str]:
-    """Stages or images that `stage` takes from; a name with a variable is taken for an image."""
-    yield stage.from_.image
+def _named(stage: stages.Stage) -> Iterator[tuple[str, instructions.Instruction]]:
+    """Stages or images that `stage` takes from, and where it says so; a name with a variable is taken for an image."""
+    yield stage.from_.image, stage.from_
     for instruction in stage.instructions:
         if isinstance(instruction, instructions.Copy) and instruction.from_:
-            yield instruction.from_
+            yield instruction.from_, instruction
         if isinstance(instruction, instructions.Run):
-            yield from (mount.from_ for mount in instruction.mounts if mount.from_)
+            yield from ((mount.from_, instruction) for mount in instruction.mounts if mount.from_)

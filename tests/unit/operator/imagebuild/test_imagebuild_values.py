@@ -342,3 +342,12 @@ def test_one_event_a_transition():
     assert events.transition(building, retry_) is not None
     failed = status_with("Stalled", "True", "RunFailed", number=1, attempt=2)
     assert events.transition(retry_, failed) == events.Event("RunFailed", "m", warning=True)
+
+
+def test_a_stage_that_is_not_there_is_told_with_its_line():
+    found = isolation.runs(b"FROM scratch\nCOPY --from=9 /f /f\n", "")
+    assert isinstance(found, contract.Failure)
+    assert (found.file, found.line) == ("Dockerfile", 2)
+    assert "Dockerfile:2" in found.message
+    assert "2 | COPY --from=9 /f /f" in found.message
+    assert "^" in found.message
