@@ -101,7 +101,7 @@ test-e2e: cluster-up images deploy ## On the cluster
 
 .PHONY: test-faults
 test-faults: cluster-up images deploy ## What breaks on purpose, with long outages (three quarters of an hour)
-	@export STRATA_LONG=1; $(call pytest,tests/e2e/alone)
+	@export STRATA_LONG=1; $(call pytest,tests/e2e/alone tests/e2e/test_e2e_*_lost.py)
 
 .PHONY: test-selfbuild
 test-selfbuild: cluster-up images deploy ## Both images, on the host and in every isolation: the same digests? (10 to 20 minutes)

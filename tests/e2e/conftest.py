@@ -13,7 +13,7 @@ import pytest
 
 import cluster
 from cluster import folders
-from support import costs, e2e, kubectl, turns
+from support import costs, e2e, joblog, kubectl, turns
 
 _TURN = pytest.StashKey[turns.Turn]()
 _TIMES = "seconds from apply to Ready"
@@ -107,9 +107,16 @@ def here(strata: kubectl.Kubectl) -> str:
 
 
 @pytest.fixture(scope="session")
+def own_node(strata: kubectl.Kubectl) -> None:
+    """For tests that meddle with processes and packets of the node."""
+    if strata.where.netns is None:
+        pytest.skip("the node of another cluster is not ours to meddle with")
+
+
+@pytest.fixture(scope="session")
 def ports(strata: kubectl.Kubectl) -> Iterator[int]:
     """Ports at which nodes pull, each one Registry's alone: `next(ports)`."""
-    registries = (strata.get("registries.strata.build", "--all-namespaces") or {}).get("items", [])
+    registries = (strata.get("registries.strata.build") or {}).get("items", [])
     taken = {r["spec"].get("managed", {}).get("nodeAccess", {}).get("port") for r in registries}
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -144,6 +151,13 @@ def home(namespaces: Callable[..., e2e.Namespace], ports: Iterator[int]) -> e2e.
 def baseline(namespaces: Callable[..., e2e.Namespace], ports: Iterator[int]) -> e2e.Namespace:
     """As `home`, where steps of a Dockerfile may run."""
     return _with_registry(namespaces("baseline"), next(ports))
+
+
+@pytest.fixture(scope="module")
+def jobs(home: e2e.Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[joblog.JobLog]:
+    """Every Job that comes in `home`."""
+    with joblog.JobLog(home, tmp_path_factory.mktemp("jobs") / "log") as log:
+        yield log
 
 
 def _with_registry(made: e2e.Namespace, port: int) -> e2e.Namespace:

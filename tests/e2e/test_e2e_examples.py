@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
@@ -62,6 +64,28 @@ def test_the_example_hello_answers_in_a_restricted_namespace(example, times):
     hello("wait", "pod", "hello", "--for=condition=Ready", "--timeout=60s")
     assert hello.answer("hello") == "Hello from an image that Kubernetes built.\n"
     times("examples/hello, warm", hello.rebuild("hello", "1")["metrics"])
+
+
+def test_the_demo_tells_how_it_goes_and_ends_with_image_digest_metrics_and_answer(example):
+    hello = example("hello", "namespace", names=("hello",))
+    told = [demo(), demo()]
+    status = hello.status("hello")
+    assert [b["number"] for b in status["builds"]] == [1], "a second run builds nothing"
+    for text in told:
+        progress, _, end = text.partition("\nimage ")
+        for about in ("Registry hello: Ready=True", "ImageBuild hello: Ready=True", "Pod hello: Ready"):
+            assert about in progress
+        assert [status["image"], "digest", status["digest"], "metrics"] == end.split()[:4]
+        assert "durationSeconds" in end
+        assert end.endswith("\nthe Pod answers:\nHello from an image that Kubernetes built.\n")
+
+
+def demo() -> str:
+    """What `make demo` prints once the release is there."""
+    argv = (sys.executable, "-m", "hack.demo")
+    done = subprocess.run(argv, cwd=kubectl.CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def test_the_example_c_app_compiles_in_both_isolations(example, times):

@@ -55,7 +55,7 @@ DOCKERFILES = [
     ),
     ("no-equals", "FROM busybox:1.36\nENV A=1 B\n", "DockerfileInvalid", ["Dockerfile:2", "ENV A=1 B", "^"]),
     ("no-file", "FROM busybox:1.36\nCOPY nothing /f\n", "SourceNotFound", ["Dockerfile:2", "COPY nothing /f", "^"]),
-    ("no-stage", "FROM busybox:1.36\nCOPY --from=9 /f /f\n", "DockerfileInvalid", ["no stage 9"]),
+    ("no-stage", "FROM busybox:1.36\nCOPY --from=9 /f /f\n", "DockerfileInvalid", ["Dockerfile:2", "no stage 9", "^"]),
     ("no-rung", RUNS, "PodRejected", ["RUN", f"{e2e.POD_SECURITY}", "restricted", "baseline"]),
 ]
 

@@ -70,7 +70,7 @@ def test_promtool_finds_nothing_to_complain_about(text):
 def prometheus(strata) -> Iterator[str]:
     """The address of a Prometheus that reads the operator's Service from within the node."""
     program = programs.ensure("prometheus", "prometheus")
-    service = strata.get("-n", "strata-system", "service", "strata-operator-metrics") or {}
+    service = strata.get("service", "strata-operator-metrics", namespace="strata-system") or {}
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         config = Path(folder, "prometheus.yml")
         config.write_text(CONFIG % f"{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}")

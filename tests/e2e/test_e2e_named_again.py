@@ -25,7 +25,7 @@ def test_a_build_made_anew_under_its_name_while_the_old_pod_still_runs(baseline)
     (old,) = baseline.until("a running pod", running, name="again")
     uid = baseline.get("imagebuild", "again")["metadata"]["uid"]
     baseline("delete", "imagebuild", "again", "--wait=false")
-    baseline.until("that it is gone", lambda: baseline.k.get("-n", baseline.name, "imagebuild", "again") is None)
+    baseline.until("that it is gone", lambda: baseline.k.get("imagebuild", "again", namespace=baseline.name) is None)
     baseline.apply(e2e.image_build("again", SLOW.format("new")))
     status = baseline.wait("again", seconds=120)
     assert baseline.get("imagebuild", "again")["metadata"]["uid"] != uid

@@ -52,7 +52,7 @@ def image(k, main):
 
 
 def child(k, kind: str, name: str = "strata-main") -> dict | None:
-    return k.get(kind, "--namespace", NAMESPACE, name)
+    return k.get(kind, name, namespace=NAMESPACE)
 
 
 def test_it_is_ready_with_conditions_endpoints_and_no_secret_in_its_status(k, main):
@@ -112,7 +112,7 @@ def run_pod(k, namespace: str, digest: str, *, secret: str) -> None:
 @pytest.mark.parametrize("namespace", [NAMESPACE, OTHER])
 def test_a_kubelet_pulls_from_it_through_the_node_proxy(k, image, namespace):
     k("label", "namespace", namespace, "--overwrite", "strata-e2e=friend")
-    kubectl.until(lambda: k.get("secret", "--namespace", namespace, "strata-pull"), what="the pull secret")
+    kubectl.until(lambda: k.get("secret", "strata-pull", namespace=namespace), what="the pull secret")
     run_pod(k, namespace, image, secret="strata-pull")
     k("wait", "--for=jsonpath={.status.phase}=Succeeded", f"--namespace={namespace}", "pod/run", "--timeout=60s")
 
@@ -121,7 +121,7 @@ def test_without_the_pull_secret_a_kubelet_gets_nothing(k, image):
     run_pod(k, NAMESPACE, image, secret="absent")
 
     def refused():
-        pod = k.get("pod", "--namespace", NAMESPACE, "run")
+        pod = k.get("pod", "run", namespace=NAMESPACE)
         states = [s["state"].get("waiting", {}) for s in pod["status"].get("containerStatuses", ())]
         return [s for s in states if s.get("reason") in ("ErrImagePull", "ImagePullBackOff")]
 
@@ -131,10 +131,10 @@ def test_without_the_pull_secret_a_kubelet_gets_nothing(k, image):
 
 def test_a_namespace_that_is_no_longer_a_friend_loses_its_secrets(k, main):
     k("label", "namespace", OTHER, "--overwrite", "strata-e2e=friend")
-    kubectl.until(lambda: k.get("secret", "--namespace", OTHER, "strata-push"), what="the push secret")
+    kubectl.until(lambda: k.get("secret", "strata-push", namespace=OTHER), what="the push secret")
     k("label", "namespace", OTHER, "strata-e2e-")
     for name in ("strata-push", "strata-pull"):
-        kubectl.until(lambda name=name: not k.get("secret", "--namespace", OTHER, name), what=f"{name} going")
+        kubectl.until(lambda name=name: not k.get("secret", name, namespace=OTHER), what=f"{name} going")
 
 
 @pytest.mark.parametrize("kind", ["deployment", "service", "configmap", "networkpolicy"])
@@ -149,7 +149,7 @@ def test_secrets_that_are_deleted_come_back_with_the_same_passwords(k, main):
     before = managed_registries.login(k, NAMESPACE, "strata-push", PUSH_HOST)
     for name in ("strata-push", "strata-pull", "strata-registry-serving"):
         k("delete", "secret", "--namespace", NAMESPACE, name)
-        again = lambda name=name: k.get("secret", "--namespace", NAMESPACE, name)  # noqa: E731
+        again = lambda name=name: k.get("secret", name, namespace=NAMESPACE)  # noqa: E731
         kubectl.until(again, what=f"{name} again", seconds=150)
     assert managed_registries.login(k, NAMESPACE, "strata-push", PUSH_HOST) == before
     managed_registries.wait_ready(k, NAMESPACE, "registry", "main", seconds=150)
@@ -180,11 +180,11 @@ def test_a_second_registry_on_the_same_port_says_so(k, main):
     found = managed_registries.wait_ready(k, NAMESPACE, "registry", "second")
     assert found["status"]["endpoints"]["node"] == "localhost:5051"
     k("delete", "registry", "--namespace", NAMESPACE, "second", "--wait=true")
-    kubectl.until(lambda: "second." not in str(k.get("secret", "--namespace", NAMESPACE, "strata-registry")["data"]))
+    kubectl.until(lambda: "second." not in str(k.get("secret", "strata-registry", namespace=NAMESPACE)["data"]))
 
 
 def reason(k, name: str, namespace: str = NAMESPACE) -> tuple[str, str]:
-    body = k.get("registry", "--namespace", namespace, name)
+    body = k.get("registry", name, namespace=namespace)
     found = {c["type"]: c for c in body.get("status", {}).get("conditions", ())}.get("Ready", {})
     return found.get("status", ""), found.get("reason", "")
 
@@ -203,7 +203,7 @@ def test_an_external_registry_is_probed_with_its_own_credentials(k, main):
     }
     k("apply", "-f", "-", body=registry("there", OTHER, external=there))
     kubectl.until(lambda: reason(k, "there", OTHER)[1] == "CredentialsNotReadable", what="CredentialsNotReadable")
-    k(*command_of(k.get("registry", "--namespace", OTHER, "there")))
+    k(*command_of(k.get("registry", "there", namespace=OTHER)))
     kubectl.until(lambda: reason(k, "there", OTHER) == ("False", "CredentialsRejected"), what="CredentialsRejected")
     k("apply", "-f", "-", body=basic_auth(user, password))
     found = managed_registries.wait_ready(k, OTHER, "registry", "there")
@@ -233,7 +233,7 @@ def test_images_outlive_their_registry(k, main, image):
     for kind in ("deployment", "service", "configmap", "networkpolicy"):
         kubectl.until(lambda kind=kind: not child(k, kind), what=f"the {kind} going")
     gone = ("strata-registry", "strata-registry-serving", "strata-pull", "strata-push")
-    kubectl.until(lambda: not any(k.get("secret", "--namespace", NAMESPACE, n) for n in gone), what="the Secrets going")
+    kubectl.until(lambda: not any(k.get("secret", n, namespace=NAMESPACE) for n in gone), what="the Secrets going")
     k("apply", "-f", "-", body=registry())
     managed_registries.wait_ready(k, NAMESPACE, "registry", "main")
     assert child(k, "pvc")["metadata"]["uid"] == uid
@@ -261,7 +261,7 @@ def test_a_registry_that_does_not_come_up_says_why(k):
     k("apply", "-f", "-", body=registry("broken", managed=spec))
 
     def explained():
-        body = k.get("registry", "--namespace", NAMESPACE, "broken")
+        body = k.get("registry", "broken", namespace=NAMESPACE)
         return "ImagePull" in str(body.get("status", {}).get("conditions"))
 
     kubectl.until(explained, what="the kubelet's words in the status")

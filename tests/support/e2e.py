@@ -84,13 +84,13 @@ class Namespace:
 
     def get(self, kind: str, name: str) -> Body:
         """The object. Fails if there is none."""
-        found = self.k.get("-n", self.name, kind, name)
+        found = self.k.get(kind, name, namespace=self.name)
         assert found is not None, f"{kind} {name} is not in namespace {self.name}"
         return found
 
     def all(self, kind: str, selector: str = "") -> list[Body]:
-        words = ("--selector", selector) if selector else ()
-        found = self.k.get("-n", self.name, kind, *words) or {}
+        query = {"labelSelector": selector} if selector else {}
+        found = self.k.get(kind, namespace=self.name, **query) or {}
         items: list[Body] = found.get("items", [])
         return items
 
@@ -246,7 +246,9 @@ class Namespace:
         """For failures: what the API server shows of builds, events and pods here."""
         parts = [self.ask("get", "imagebuilds,registries,jobs,pods", "-o", "wide").out]
         if name:
-            parts.append(yaml.safe_dump(self.status(name)) if self.k.get("-n", self.name, "imagebuild", name) else "")
+            parts.append(
+                yaml.safe_dump(self.status(name)) if self.k.get("imagebuild", name, namespace=self.name) else ""
+            )
         parts.append(self.ask("get", "events", "--sort-by=.lastTimestamp").out[-4000:])
         return "\n".join(parts)
 
@@ -283,7 +285,7 @@ def _ask_registry(here: Namespace, host: str, program: str, **task: Any) -> Body
     auths = json.loads(base64.b64decode(here.get("secret", "strata-push")["data"][".dockerconfigjson"]))["auths"]
     user, _, password = base64.b64decode(auths[host]["auth"]).decode().partition(":")
     name, namespace = host.partition(".svc")[0].removeprefix("strata-").split(".")
-    registry = here.k.get("-n", namespace, "registry", name) or {}
+    registry = here.k.get("registry", name, namespace=namespace) or {}
     task |= {"host": host, "username": user, "password": password, "ca": registry["status"].get("caBundle", "")}
     argv = kubectl.inside(
         here.k.where, str(kubectl.CHECKOUT / ".venv/bin/python"), str(kubectl.CHECKOUT / "tests/support" / program)

@@ -98,7 +98,7 @@ class Operator:
             self.k(*SYSTEM, "rollout", "status", DEPLOYMENT, "--timeout=90s")
 
     def _running(self) -> e2e.Body | None:
-        pods: list[Any] = (self.k.get(*SYSTEM, "pods", "--selector", _OPERATOR) or {}).get("items", [])
+        pods: list[Any] = (self.k.get("pods", namespace=SYSTEM[1], labelSelector=_OPERATOR) or {}).get("items", [])
         alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and container(pod)]
         return alive[0] if len(alive) == 1 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import subprocess
 import time
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 import cluster
+from support import kubeapi
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +35,7 @@ class Kubectl:
         program = str(where.bin_dir / "kubectl") if where.bin_dir else "kubectl"
         self.where = where
         self._argv = [program, "--kubeconfig", str(where.kubeconfig)]
+        self._reader = functools.cache(lambda: kubeapi.Reader(self._argv))
 
     def command(self, *words: str) -> list[str]:
         """The command line, for who runs it otherwise than `ask` does."""
@@ -53,14 +55,9 @@ class Kubectl:
         assert answer.code == 0, f"kubectl {' '.join(words)}: {answer.err or answer.out}"
         return answer.out
 
-    def get(self, *words: str) -> dict[str, Any] | None:
-        """An object or list, None if there is none."""
-        answer = self.ask("get", *words, "-o", "json")
-        if answer.code and "NotFound" in answer.err:
-            return None
-        assert answer.code == 0, answer.err
-        found: dict[str, Any] = json.loads(answer.out)
-        return found
+    def get(self, kind: str, name: str = "", *, namespace: str = "", **query: str) -> dict[str, Any] | None:
+        """An object, None if there is none; a list without `name`: kubeapi.Reader.get."""
+        return self._reader().get(kind, name, namespace=namespace, **query)
 
     def apply_crd(self, plural: str) -> None:
         """Bring a CRD of this checkout up to date and wait until it is served."""
@@ -70,6 +67,7 @@ class Kubectl:
         self("wait", "--for=condition=Established", f"crd/{plural}.strata.build", "--timeout=30s")
 
 
+@functools.cache
 def current() -> Kubectl:
     """kubectl for the cluster that tests are to use. Raises cluster.ClusterError if there is none."""
     return Kubectl(cluster.current())

@@ -26,7 +26,7 @@ def copy_image(source: dict[str, Any], target: dict[str, Any], tag: str) -> str:
 
 def login(k: kubectl.Kubectl, namespace: str, secret: str, host: str) -> tuple[str, str]:
     """(user, password) for a host in a dockerconfigjson Secret."""
-    body = k.get("secret", "--namespace", namespace, secret)
+    body = k.get("secret", secret, namespace=namespace)
     assert body, f"no Secret {namespace}/{secret}"
     found = json.loads(base64.b64decode(body["data"][".dockerconfigjson"]))["auths"][host]
     return found["username"], found["password"]
@@ -36,7 +36,7 @@ def wait_ready(k: kubectl.Kubectl, namespace: str, kind: str, name: str, *, seco
     """Wait for Ready of the present generation; fails at once with the message if it is Stalled for good."""
 
     def ready() -> dict[str, Any] | None:
-        body = k.get(kind, "--namespace", namespace, name) or {}
+        body = k.get(kind, name, namespace=namespace) or {}
         found = {c["type"]: c for c in body.get("status", {}).get("conditions", ())}
         one = found.get("Ready", {})
         good = one.get("status") == "True" and one.get("observedGeneration") == body["metadata"]["generation"]

@@ -25,12 +25,12 @@ def two(strata) -> Iterator[e2e.Namespace]:
 
 
 def pods(k: kubectl.Kubectl) -> list[str]:
-    found = k.get(*SYSTEM, "pods", "--selector", SELECTOR) or {}
+    found = k.get("pods", namespace=SYSTEM[1], labelSelector=SELECTOR) or {}
     return [pod["metadata"]["name"] for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]]
 
 
 def holder(k: kubectl.Kubectl) -> str:
-    lease = k.get(*SYSTEM, "lease", "strata-operator") or {}
+    lease = k.get("lease", "strata-operator", namespace=SYSTEM[1]) or {}
     return str(lease["spec"].get("holderIdentity", ""))
 
 

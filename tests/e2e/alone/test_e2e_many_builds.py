@@ -26,7 +26,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def limit(strata) -> int:
     """builds.maxConcurrent of the release; 0 is no limit."""
-    found = strata.get("-n", "strata-system", "deployment", "strata-operator")
+    found = strata.get("deployment", "strata-operator", namespace="strata-system")
     container = found["spec"]["template"]["spec"]["containers"][0]
     named = {v["name"]: v.get("value", "") for v in container.get("env", [])}
     assert "STRATA_MAX_BUILDS" in named

@@ -49,7 +49,7 @@ def _until_phase(home: e2e.Namespace, name: str, phase: str) -> None:
 
 def _expire(home: e2e.Namespace, job: str) -> None:
     home("patch", "job", job, "--type=merge", "-p", '{"spec": {"ttlSecondsAfterFinished": 1}}')
-    home.until("the Job's end", lambda: home.k.get("-n", home.name, "job", job) is None)
+    home.until("the Job's end", lambda: home.k.get("job", job, namespace=home.name) is None)
 
 
 @pytest.mark.parametrize("name", ["succeeds", "swept", "expired", "applied"])

@@ -15,7 +15,7 @@ def test_what_goes_while_there_is_no_operator_comes_back(strata, namespaces):
     strata("delete", "pod", *OPERATOR, "--grace-period=0", "--force")
     there("delete", "deployment", "strata-main", "--wait=true")
     kubectl.until(
-        lambda: there.k.get("-n", there.name, "deployment", "strata-main"), what="the Deployment", seconds=120
+        lambda: there.k.get("deployment", "strata-main", namespace=there.name), what="the Deployment", seconds=120
     )
     there.wait(e2e.REGISTRY, kind="registry")
     assert there.get("secret", "strata-registry")["data"] == before

@@ -46,7 +46,7 @@ def home(namespaces) -> e2e.Namespace:
 
 
 @pytest.fixture(scope="module")
-def ended(home, operator, jobs) -> dict[str, e2e.Body]:
+def ended(home, own_node, jobs) -> dict[str, e2e.Body]:
     """Builds of all registries with their outage in the midst: name -> status at the end."""
     pushed = [e2e.image_build(f"push-{way}", waiting.dockerfile(), output={"registry": {"name": way}}) for way in AWAY]
     home.apply(*pushed, *(copies(way, 1) for way in AWAY))

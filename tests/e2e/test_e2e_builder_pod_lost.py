@@ -50,7 +50,16 @@ LOST = {
 
 
 @pytest.fixture(scope="module")
-def lost(home, operator, jobs) -> dict[str, e2e.Body]:
+def home(namespaces) -> e2e.Namespace:
+    """A namespace where steps may run, with a Registry from which no node pulls."""
+    made = namespaces("baseline", "lost")
+    made.apply(e2e.registry(0, managed=e2e.HIDDEN))
+    made.wait(e2e.REGISTRY, kind="registry")
+    return made
+
+
+@pytest.fixture(scope="module")
+def lost(home, own_node, jobs) -> dict[str, e2e.Body]:
     """All that are lost, lost at once: name -> status at the end."""
     names = [*LOST, "evicted"]
     home.apply(
@@ -66,7 +75,7 @@ def lost(home, operator, jobs) -> dict[str, e2e.Body]:
 def events(home: e2e.Namespace, kind: str, name: str) -> list[tuple[str, str]]:
     """(reason, text) of the Events of an object."""
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
-    found: list[Any] = (home.k.get("-n", home.name, "events", "--field-selector", fields) or {})["items"]
+    found: list[Any] = (home.k.get("events", namespace=home.name, fieldSelector=fields) or {})["items"]
     return [(event["reason"], event["message"]) for event in found]
 
 
@@ -101,25 +110,3 @@ def test_a_build_over_its_own_limits_is_told_so_and_not_tried_again(lost, home, 
     assert [(b["number"], b["result"]) for b in status["builds"]] == [(1, reason)]
     assert {key[1:]: len(made) for key, made in jobs.attempts(name).items()} == {(1, 1): 1}
     assert home.tags(name)[name] == {}
-
-
-def test_a_drained_node_gives_the_build_back_when_it_is_there_again(lost, home, jobs, strata):
-    """Only the builder pod is drained: the one node has the registry, too."""
-    home.apply(e2e.image_build("drained", waiting.dockerfile()))
-    waiting.until_running(home, "drained")
-    (node,) = (n["metadata"]["name"] for n in strata.get("nodes")["items"])
-    (job,) = home.jobs("drained")
-    try:
-        drain = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s")
-        strata("drain", node, f"--pod-selector=job-name={job}", *drain)
-        home.until("no node for it", lambda: _waits_for_a_node(home, "drained"), name="drained")
-    finally:
-        strata("uncordon", node)
-    status = waiting.finish(home, "drained")
-    assert (status["current"]["number"], status["current"]["attempt"]) == (1, 1)
-    assert {key[1:]: len(made) for key, made in jobs.attempts("drained").items()} == {(1, 1): 1}
-
-
-def _waits_for_a_node(home: e2e.Namespace, name: str) -> bool:
-    building = home.conditions(name).get("Building", {})
-    return (building.get("status"), building.get("reason")) == ("True", "Unschedulable")
