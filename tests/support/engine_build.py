@@ -13,6 +13,7 @@ from strata_builder import dockerfile as df
 from strata_builder.context.tree import Tree
 from strata_builder.engine import blobs, execute, keys, planner, records, report, steps
 from strata_builder.engine.options import Options
+from strata_builder.engine.roots import Roots
 from strata_builder.entries import Entry, Kind
 from strata_builder.oci.image import Image
 from strata_builder.oci.platform import Platform
@@ -48,10 +49,11 @@ class Built:
 
 @dataclass
 class Engine:
-    """One cache below `folder`: what a build made the next one finds."""
+    """One cache below `folder`: what a build made the next one finds. `roots` are where steps run, if they can."""
 
     folder: Path
     known: records.Records = field(default_factory=records.Records)
+    roots: Roots | None = None
 
     def build(self, dockerfile: str, context: Tree, *, images: planner.Images | None = None, **given: object) -> Built:
         made = Options(context=context, platform=AMD64, build_platform=AMD64, runs=False)
@@ -61,7 +63,7 @@ class Engine:
         scratch = self.folder / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
         store = blobs.Blobs(self.folder / "blobs", blobs.Nowhere())
-        edges = execute.Edges(store, NoRemotes(), self.known, report.Quiet(), scratch)
+        edges = execute.Edges(store, NoRemotes(), self.known, report.Quiet(), scratch, self.roots)
         built = execute.execute(plan, keyed, options, edges)
         self.known = self.known.merged(records.Records(built.used))
         return Built(built.image, built.steps, tuple(tuple(store.index(layer)) for layer in built.image.layers))

@@ -107,11 +107,9 @@ class _Execution:
 
     def _end(self, index: int) -> State:
         """Another stage's end; waits for it. Raises CancelledError where that stage failed, which says why itself."""
-        future = self.done[index]
-        futures.wait([future])
-        if future.cancelled() or future.exception() is not None:
+        if self.done[index].exception() is not None:  # unlike futures.wait(), this ends for a cancelled one, too
             raise futures.CancelledError
-        return future.result()
+        return self.done[index].result()
 
     def _first_failure_or(self, target: int) -> State:
         for index in sorted(self.done):
