@@ -20,7 +20,8 @@ from support import engine_build
 
 WAITING = {
     "a step mounts it, and the last stage is based on that": (
-        "FROM scratch AS mounts\nRUN --mount=from=fails,target=/m ['/x']\nFROM mounts\nRUN --mount=from=fails,target=/m ['/y']\n"
+        "FROM scratch AS mounts\nRUN --mount=from=fails,target=/m ['/x']\n"
+        "FROM mounts\nRUN --mount=from=fails,target=/m ['/y']\n"
     ),
     "a chain of stages": "FROM fails AS a\nFROM a AS b\nFROM b AS c\nFROM c\nRUN ['/x']\n",
     "stages that copy from one another": (
