@@ -18,7 +18,7 @@ from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
 from strata_builder.oci.platform import Platform
 from strata_builder.pod import remotes
-from strata_builder.registry import addresses, config, mirrors, proxies, registries
+from strata_builder.registry import config, mirrors, proxies, registries
 from strata_builder.registry import errors as registry_errors
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -109,20 +109,13 @@ def opened(given: argparse.Namespace) -> Iterator[Session]:
 
 
 def _settings(given: argparse.Namespace) -> registries.Settings:
-    insecure = set(given.insecure_registry) | {host for host in _hosts(given) if addresses.is_loopback(host)}
     return registries.Settings(
         credentials=config.DockerConfig.load(config.default_paths(os.environ), run_helper=config.run_helper),
-        insecure=insecure,
+        insecure=frozenset(given.insecure_registry),
+        loopback_insecure=True,
         mirrors=mirrors.Mirrors.parse(values.mirrors(given.registry_mirror)),
         proxies=proxies.Proxies.from_env(os.environ),
     )
-
-
-def _hosts(given: argparse.Namespace) -> list[str]:
-    """Registries of this machine are plain HTTP, as docker has it."""
-    caches = [values.cache("--cache", text).reference for text in [*given.cache_from, *getattr(given, "cache_to", [])]]
-    named = [*getattr(given, "tag", []), *caches]
-    return ["localhost", "127.0.0.1", *(reference.Reference.parse(name).host for name in named)]
 
 
 def _epoch(text: str) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Self
 
-from strata_builder.registry import connect, mirrors, proxies, retry
+from strata_builder.registry import addresses, connect, mirrors, proxies, retry
 from strata_builder.registry.client import Registry
 from strata_builder.registry.config import DockerConfig
 from strata_builder.registry.counters import Counters, Totals
@@ -15,11 +15,13 @@ from strata_builder.registry.counters import Counters, Totals
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for all hosts, and which hosts (host[:port]) are `insecure`: served by plain HTTP."""
+    """What holds for all hosts, and which hosts (host[:port]) are `insecure`: served by plain HTTP; with
+    `loopback_insecure` those of this machine are, too, as docker has it."""
 
     credentials: DockerConfig = field(default_factory=DockerConfig)
     ca: bytes | None = None
     insecure: Collection[str] = ()
+    loopback_insecure: bool = False
     mirrors: mirrors.Mirrors = field(default_factory=mirrors.Mirrors)
     connect_filter: connect.ConnectFilter | None = None
     proxies: proxies.Proxies = field(default_factory=proxies.Proxies)
@@ -38,14 +40,14 @@ class Registries:
 
     def get(self, host: str) -> Registry:
         """The registry that references of `host` name, itself and not a mirror."""
-        return self._get(host, host in self.settings.insecure)
+        return self._get(host, self._is_insecure(host))
 
     def sources(self, host: str, repository: str) -> tuple[tuple[Registry, str], ...]:
         """Where to ask for `repository` of `host`, in order: (registry, name of the repository there). The upstream
         comes last."""
         found = [
             (
-                self._get(endpoint.host, endpoint.insecure or endpoint.host in self.settings.insecure),
+                self._get(endpoint.host, endpoint.insecure or self._is_insecure(endpoint.host)),
                 endpoint.repository(repository),
             )
             for endpoint in self.settings.mirrors.of(host)
@@ -63,6 +65,9 @@ class Registries:
             self._made.clear()
         for registry in made:
             registry.close()
+
+    def _is_insecure(self, host: str) -> bool:
+        return host in self.settings.insecure or (self.settings.loopback_insecure and addresses.is_loopback(host))
 
     def _get(self, host: str, insecure: bool) -> Registry:
         with self._lock:
