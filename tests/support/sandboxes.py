@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from strata_builder.entries import Entry, Item, Kind
-from strata_builder.layers import index, pack
+from strata_builder.layers import index, pack, unpack
+from strata_builder.oci import mediatypes
 from strata_builder.oci.descriptor import Descriptor
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import view
@@ -45,6 +47,14 @@ class LocalBlobs:
         layer = self.add(items, whiteouts)
         assert layer is not None
         return layer
+
+    def add_tar(self, data: bytes) -> LayerRef:
+        """A layer that is just these bytes."""
+        contents = unpack.scan(io.BytesIO(data))
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        (self.folder / digest).write_bytes(data)
+        self.indexes[digest] = contents
+        return LayerRef(Descriptor(mediatypes.OCI_LAYER, digest, len(data)), digest)
 
     def open(self, layer: LayerRef) -> BinaryIO:
         self.opened.append(layer.descriptor.digest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Self
 
@@ -97,6 +97,14 @@ class Index:
     def has_below(self, folder: bytes) -> bool:
         at = self._first_below(folder)
         return at < len(self._paths) and paths.is_below(self._paths[at], folder)
+
+    def hides(self, path: bytes) -> bool:
+        """Whether nothing that lower layers have at `path` shows through, by a whiteout of it or of what is above it,
+        or by an opaque directory."""
+        above = (b"", *paths.parents(path)) if path else ()
+        return _holds(self.whiteouts, path) or any(
+            _holds(self.opaque, folder) or _holds(self.whiteouts, folder) for folder in above
+        )
 
     def _first_below(self, folder: bytes) -> int:
         if not folder:
@@ -187,6 +195,11 @@ class Builder:
     def finish(self) -> Index:
         """Raises LayerError where an entry stands below one that is no directory."""
         return Index(self._records, self._whiteouts, self._opaque, self._texts).consistent()
+
+
+def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:
+    at = bisect.bisect_left(sorted_paths, paths.order(path), key=paths.order)
+    return at < len(sorted_paths) and sorted_paths[at] == path
 
 
 def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerError:

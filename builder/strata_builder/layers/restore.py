@@ -270,7 +270,7 @@ class Restorer:
         for folder in contents.opaque:
             self._hide_below(folder, contents)
         for path in sorted({*self._implied, *self._times} - set(contents.paths()), key=paths.order, reverse=True):
-            self._settle_unspoken(path)
+            self._settle_unspoken(path, hidden=contents.hides(path))
         for path in reversed(list(contents.paths())):
             entry = contents.lookup(path)
             if entry is not None and entry.kind is Kind.DIR and not self._options.skip(path):
@@ -314,22 +314,43 @@ class Restorer:
     def _mark_opaque(self, folder: bytes) -> None:
         os.setxattr(self._folders.fd(folder), self._options.opaque_xattr, b"y")
 
-    def _settle_unspoken(self, path: bytes) -> None:
-        """Directories that the layer does not hold: the lower layers' metadata if made here, else their old time."""
+    def _settle_unspoken(self, path: bytes, *, hidden: bool) -> None:
+        """Directories that the layer does not hold: the lower layers' metadata if made here, else their old time.
+
+        One that is there only because the layer put something into it after having it `hidden` is new.
+        """
         lower = self._implied.get(path)
         with suppress(FileNotFoundError, NotADirectoryError):
-            if path not in self._implied:
+            if not hidden and path not in self._implied:
                 os.utime(self._folders.fd(path), ns=(self._times[path], self._times[path]))
-            elif lower is not None and lower.kind is Kind.DIR:
+            elif not hidden and lower is not None and lower.kind is Kind.DIR:
                 self._settle(lower)
             else:
                 self._settle(Entry(path=path, kind=Kind.DIR, mode=0o755))
 
     def _settle(self, entry: Entry) -> None:
         fd = self._folders.fd(entry.path)
+        self._drop_attributes(entry, fd)
         self._metadata(entry, fd)
         os.utime(fd, ns=_times(entry))
         self._tell(entry, os.fstat(fd))
+
+    def _drop_attributes(self, entry: Entry, fd: int) -> None:
+        """Those that a lower layer gave the directory: a layer's word on a directory is all of it."""
+        if self._options.overlay:
+            return
+        for name in set(map(os.fsencode, _attributes_of(fd))) - {key for key, _ in entry.xattrs}:
+            if not paths.is_foreign_xattr(name):
+                self._attribute(entry.path, name, functools.partial(os.removexattr, fd, name))
+
+
+def _attributes_of(fd: int) -> list[str]:
+    try:
+        return os.listxattr(fd)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def digest_of(

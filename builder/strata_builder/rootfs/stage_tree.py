@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,17 +39,22 @@ class StageTree:
         return self._file(path).digest
 
     def identity(self, path: bytes) -> object:
-        """The same for all names of one file within one layer; None for a file with one name."""
+        """The same for all names of one file within one layer.
+
+        A layer may put another file in the place of one that has further names: those keep what they were made of.
+        """
         number = self._view.layer_of(path)
         if number is None:
             return None
         index = self._view.index(number)
-        entry = index.lookup(path)
+        entry = named = index.lookup(path)
         for _ in range(40):
             if entry is None or entry.kind != Kind.HARDLINK:
                 break
             entry = index.lookup(entry.link)
-        return None if entry is None else (number, entry.path)
+        if entry is None or named is None:
+            return None
+        return number, entry.path, replace(named, path=b"", kind=Kind.FILE, link=b"")
 
     def open(self, path: bytes) -> Readable:
         with self._lock:

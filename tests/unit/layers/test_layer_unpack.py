@@ -186,6 +186,37 @@ def test_parents_that_a_layer_does_not_hold_are_those_of_the_layers_below(tmp_pa
     assert (srv.st_mode & 0o7777, srv.st_mtime, inner.st_mode & 0o7777) == (0o1777, 77, 0o755)
 
 
+@pytest.mark.parametrize("mark", [b"srv/.wh.d", b"srv/.wh..wh..opq", b".wh.srv"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("overlay", [True, False])
+def test_parents_that_a_layer_hides_and_uses_again_are_new(
+    tmp_path: Path, mark: bytes, first: bool, overlay: bool
+) -> None:
+    root = tmp_path / "root"
+    lower = [folder("srv", 0o700), folder("srv/d", 0o700, mtime=77), file("srv/d/old")]
+    if overlay:
+        root.mkdir()
+    else:
+        unpacked(packed(tmp_path / "1", lower), root)
+    entries = [tars.member(mark), tars.member(b"srv/d/new")]
+    data = b"".join(entries if first else reversed(entries)) + tars.END
+    below = {item.entry.path: item.entry for item in lower}
+    unpack_bytes(data, root, lower=below.get, overlay=overlay)
+    assert sorted(path.name for path in (root / "srv/d").iterdir()) == ["new"]
+    assert (root / "srv/d").stat().st_mode & 0o7777 == 0o755
+
+
+def test_attributes_of_a_directory_are_those_of_the_layer_that_spoke_of_it_last(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    one = [folder("d", xattrs=((b"user.a", b"1"), (b"user.b", b"2"))), folder("e", xattrs=((b"user.a", b"1"),))]
+    unpacked(packed(tmp_path / "1", one), root)
+    if not os.listxattr(root / "d"):
+        pytest.skip("no user attributes on this file system")
+    unpacked(packed(tmp_path / "2", [folder("d", xattrs=((b"user.b", b"3"),)), file("e/f")]), root)
+    assert {name: os.getxattr(root / "d", name) for name in os.listxattr(root / "d")} == {"user.b": b"3"}
+    assert os.listxattr(root / "e") == ["user.a"]
+
+
 @pytest.mark.parametrize("umask", [0o077, 0o000])
 def test_the_umask_plays_no_part(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)

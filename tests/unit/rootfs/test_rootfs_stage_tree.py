@@ -10,6 +10,7 @@ import pytest
 
 from strata_builder import errors
 from strata_builder.rootfs import inplace, overlay, points, stage_tree, trash
+from support import tars
 from support.layertrees import file, folder, hard, link
 from support.sandboxes import LocalBlobs
 
@@ -55,6 +56,13 @@ def test_hard_links_are_one_file_within_a_layer(blobs: LocalBlobs, tmp_path: Pat
     assert tree.identity(b"a") == tree.identity(b"b") == tree.identity(b"c") != tree.identity(b"d")
     assert content(tree, b"c") == b"same"
     assert tree.digest(b"b") == tree.digest(b"d")
+
+
+def test_a_name_whose_file_was_replaced_is_another_file(blobs: LocalBlobs, tmp_path: Path):
+    data = tars.member(b"x", b"old") + tars.member(b"h", b"", b"1", link=b"x") + tars.member(b"x", b"new") + tars.END
+    tree = tree_over(blobs, tmp_path / "scratch", blobs.add_tar(data))
+    assert tree.identity(b"x") != tree.identity(b"h")
+    assert (content(tree, b"x"), content(tree, b"h")) == (b"new", b"old")
 
 
 def test_what_is_no_file_has_no_content(blobs: LocalBlobs, tmp_path: Path):
