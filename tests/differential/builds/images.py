@@ -18,6 +18,7 @@ XATTR = "SCHILY.xattr."
 KINDS = {
     tarfile.REGTYPE: "file",
     tarfile.AREGTYPE: "file",
+    tarfile.CONTTYPE: "file",
     tarfile.DIRTYPE: "directory",
     tarfile.SYMTYPE: "symlink",
     tarfile.LNKTYPE: "hard link",
@@ -110,6 +111,8 @@ def _unpacked(content: bytes) -> bytes:
 def parse(content: bytes, faults: list[str]) -> Layer:
     """The entries of a layer's tar; names that are there twice are added to `faults`."""
     layer: Layer = {}
+    if not content:
+        return layer
     with tarfile.open(fileobj=io.BytesIO(content), errors="surrogateescape") as tar:
         for member in tar:
             path = os.path.normpath("/" + member.name).lstrip("/")
