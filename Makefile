@@ -76,7 +76,7 @@ lint-chart: dev ## helm lint (needs the cluster's programs, or helm on PATH)
 
 .PHONY: typecheck
 typecheck: dev ## mypy, strict
-	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds
+	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds tests/bench
 
 .PHONY: verify
 verify: ## Are generated files those that would be generated?
@@ -102,6 +102,10 @@ test-e2e: cluster-up images deploy ## On the cluster
 .PHONY: test-faults
 test-faults: cluster-up images deploy ## What breaks on purpose, with long outages (three quarters of an hour)
 	@export STRATA_LONG=1; $(call pytest,tests/e2e/alone tests/e2e/test_e2e_*_lost.py)
+
+.PHONY: bench
+bench: dev ## Strata beside BuildKit and buildah: BENCH_ARGS="--scenarios c,d --rounds 3"; without, all of it (hours)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: test-selfbuild
 test-selfbuild: cluster-up images deploy ## Both images, on the host and in every isolation: the same digests? (10 to 20 minutes)

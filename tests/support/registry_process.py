@@ -94,6 +94,12 @@ class RegistryProcess:
         self._config["storage"]["maintenance"]["readonly"]["enabled"] = readonly
 
     @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
+    @property
     def storage(self) -> Path:
         return self.folder / "storage/docker/registry/v2"
 

@@ -46,6 +46,13 @@ def push_all(host: str, folder: Path) -> None:
         _push_bases(registry, folder)
 
 
+def push_testbase(host: str, folder: Path) -> None:
+    """Pushes library/testbase:latest alone."""
+    layer = _testbase_layer(folder)
+    with contextlib.closing(Registry(host, insecure=True)) as registry:
+        _push(registry, "testbase", [(f"{OCI}.layer.v1.tar", layer, layer)])
+
+
 def _push_bases(registry: Registry, folder: Path) -> None:
     layer = _testbase_layer(folder)
     zipped = gzip.compress(layer, mtime=0)

@@ -46,8 +46,8 @@ class Oracle:
         self.folder = Path(tempfile.mkdtemp(prefix="buildkit-", dir="/dev/shm"))
         self.programs = programs.ensure()
         self._runc = runc
-        self._cgroup = f"strata-oracle-{secrets.token_hex(4)}"
-        names = {"folder": self.folder, "registry": registry, "runc": runc, "cgroup": self._cgroup}
+        self.cgroup = f"strata-oracle-{secrets.token_hex(4)}"
+        names = {"folder": self.folder, "registry": registry, "runc": runc, "cgroup": self.cgroup}
         (self.folder / "buildkitd.toml").write_text(CONFIG.format_map(names))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,7 +69,7 @@ class Oracle:
             os.kill(process.pid, signal.SIGKILL)  # of unshare: its child, the first process of the namespace, goes too
             process.wait(timeout=20)
         for hierarchy in cgroups.hierarchies():
-            _remove_cgroup(hierarchy / self._cgroup)
+            _remove_cgroup(hierarchy / self.cgroup)
         shutil.rmtree(self.folder)
 
     def build(self, dockerfile: Path, context: Path, archive: Path, flags: Sequence[str]) -> str:
@@ -86,10 +86,18 @@ class Oracle:
             raise Refused(ended.stderr)
         return ended.stderr
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children the daemon and all that it starts are."""
+        assert self._process is not None, "it runs within `with` only"
+        return self._process.pid
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of its client."""
+        return [str(self.programs / "buildctl"), "--addr", f"unix://{self.folder}/socket", *arguments]
+
     def _buildctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        address = f"unix://{self.folder}/socket"
-        command = [str(self.programs / "buildctl"), "--addr", address, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, errors="replace", check=False)
 
     def _start(self) -> None:
         daemon = [str(self.programs / "buildkitd"), "--config", str(self.folder / "buildkitd.toml")]
