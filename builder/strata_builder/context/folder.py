@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import stable, tree
+from strata_builder.context import descriptors, stable, tree
 from strata_builder.dockerfile.ignore import IgnoreRules
 from strata_builder.entries import Entry, Kind
 
@@ -24,7 +23,6 @@ _KINDS: Final = {
     stat.S_IFBLK: Kind.BLOCK,
     stat.S_IFIFO: Kind.FIFO,
 }
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A fifo that took a file's place must not make the open wait for a writer.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What describes this machine rather than the file; a label of SELinux would make equal contexts differ.
@@ -50,6 +48,7 @@ class FolderTree:
     def __init__(self, root: Path, ignore: IgnoreRules | None = None) -> None:
         self._root = root
         self._ignore = ignore
+        self._folders = descriptors.Descriptors(root)
         self._nodes: dict[bytes, dict[bytes, _Node]] = {}
         self._kept: dict[bytes, bool] = {}
         self._digests: dict[bytes, str] = {}
@@ -82,11 +81,8 @@ class FolderTree:
             raise errors.LayerError(f"the context has no file {tree.show(path)}")
         folder, _, name = path.rpartition(b"/")
         try:
-            parent = self._open_folder(folder)
-            try:
+            with self._folders.folder(folder) as parent:
                 descriptor = os.open(name, _FILE_FLAGS, dir_fd=parent)
-            finally:
-                os.close(parent)
         except OSError as e:
             raise _unreadable(path, e) from e
         return stable.StableFile(descriptor, node.stamp, path)
@@ -94,7 +90,7 @@ class FolderTree:
     def digest(self, path: bytes) -> str:
         if path not in self._digests:
             with self.open(path) as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._digests[path] = file.sha256()
         return self._digests[path]
 
     def identity(self, path: bytes) -> object:
@@ -143,18 +139,12 @@ class FolderTree:
 
     def _scan(self, folder: bytes) -> dict[bytes, _Node]:
         try:
-            descriptor = self._open_folder(folder)
+            with self._folders.folder(folder) as descriptor:
+                return _read_all(descriptor, folder)
         except OSError as e:
             if e.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENOENT, errno.ENAMETOOLONG):
                 return self._vanished(folder)
             raise _unreadable(folder, e) from e
-        try:
-            nodes = (_read(descriptor, name, tree.join(folder, name)) for name in sorted(_names(descriptor)))
-            return {node.entry.path.rpartition(b"/")[2]: node for node in nodes if node is not None}
-        except OSError as e:
-            raise _unreadable(folder, e) from e
-        finally:
-            os.close(descriptor)
 
     def _vanished(self, folder: bytes) -> dict[bytes, _Node]:
         """Nothing lies below what is no directory, unless it was one a moment ago."""
@@ -164,18 +154,11 @@ class FolderTree:
             raise stable.changed(folder)
         return {}
 
-    def _open_folder(self, folder: bytes) -> int:
-        """A descriptor of `folder`, each component opened below its parent; the root alone may be a link."""
-        descriptor = os.open(self._root, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
-        for part in tree.parts(folder):
-            try:
-                if part in (b"", b".", b".."):
-                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-                inner = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = inner
-        return descriptor
+
+def _read_all(descriptor: int, folder: bytes) -> dict[bytes, _Node]:
+    """What is in a directory, by name."""
+    nodes = ((name, _read(descriptor, name, tree.join(folder, name))) for name in sorted(_names(descriptor)))
+    return {name: node for name, node in nodes if node is not None}
 
 
 def _names(descriptor: int) -> list[bytes]:

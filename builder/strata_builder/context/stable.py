@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strata_builder import errors
 from strata_builder.context import tree
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+_BUFFER: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class StableFile(io.RawIOBase):
         if self._position == self._stamp.size:
             self._check()
         return count
+
+    def sha256(self) -> str:
+        """Hex over the whole content; the file must not have been read from yet."""
+        hasher = hashlib.sha256()
+        buffer = memoryview(bytearray(min(self._stamp.size, _BUFFER)))
+        while self._position < self._stamp.size:
+            hasher.update(buffer[: self.readinto(buffer)])
+        return hasher.hexdigest()
 
     def close(self) -> None:
         if not self.closed:

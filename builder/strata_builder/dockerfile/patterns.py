@@ -44,7 +44,7 @@ class Patterns:
 
     def excludes(self, path: str) -> bool:
         """Whether the path is excluded; the root, "" or ".", never is."""
-        return path not in ("", ".") and self._excluded(self._walk(path).matched)
+        return bool(self._size) and path not in ("", ".") and self._excluded(self._walk(path).matched)
 
     def may_contain(self, folder: str) -> bool:
         """Whether something below the directory may not be excluded. False only where the walk can be pruned."""

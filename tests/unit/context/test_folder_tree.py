@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import os
 import socket
@@ -226,3 +227,23 @@ def test_a_deep_tree_needs_no_recursion(deep: tuple[Path, int]) -> None:
     root, depth = deep
     assert folder.FolderTree(root, IgnoreRules.parse(b"d\n!**/absent\n")).lookup(b"d") is None
     assert folder.FolderTree(root).lookup(b"/".join([b"d"] * depth)) is not None
+
+
+def test_a_tree_of_many_folders_has_few_of_them_open(tmp_path: Path) -> None:
+    make(tmp_path, " ".join(f"d{n}/e/f" for n in range(100)))
+    before = len(os.listdir("/proc/self/fd"))
+    tree = folder.FolderTree(tmp_path)
+    digests = {tree.digest(b"d%d/e/f" % n) for n in range(100)}
+    assert len(digests) == 100
+    assert before < len(os.listdir("/proc/self/fd")) <= before + 33
+    del tree
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_files_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
+    paths = [b"d%d/f" % n for n in range(200)]
+    make(tmp_path, " ".join(os.fsdecode(path) for path in paths))
+    tree = folder.FolderTree(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(tree.digest, paths * 3))
+    assert found == [hashlib.sha256(path).hexdigest() for path in paths] * 3
