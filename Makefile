@@ -10,6 +10,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 INSTALLED_FROM := requirements/dev.txt builder/pyproject.toml operator/pyproject.toml
 export PYTHONPATH := tests
+# Containers often set it; then each of the thousands of programs that tests start would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 CLUSTER := $(BIN)/python -m cluster
 CHECKED := builder operator hack tests
 

@@ -75,7 +75,9 @@ class Strata(Builder):
         argv = [sys.executable, "-m", "strata_builder.cli", "build", "--insecure-registry", self._host]
         argv += ["--cache-from", cache, "--cache-to", cache, "--compression", self._compression]
         argv += ["--tag", job.image, "--push", str(job.context)]
-        environment = {"PYTHONPATH": str(_BUILDER), "STRATA_CACHE_DIR": str(self._state / "cache")}
+        # As in the builder image, where everything is compiled.
+        environment = {"PYTHONPATH": str(_BUILDER), "PYTHONDONTWRITEBYTECODE": ""}
+        environment["STRATA_CACHE_DIR"] = str(self._state / "cache")
         _checked(self.group, argv, TMPDIR=str(self._state), **environment)
 
     def close(self) -> None:
