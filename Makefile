@@ -58,7 +58,7 @@ demo: cluster-up images deploy ## Cluster, images, chart, examples/hello: from n
 .PHONY: test
 test: lint typecheck cluster-up lint-chart images deploy ## Everything: lint, types, unit, integration and end-to-end tests
 	@$(BIN)/python -m hack.packages
-	@$(call pytest,tests/unit tests/integration tests/differential tests/e2e)
+	@$(call pytest,tests/unit tests/fuzz tests/integration tests/differential tests/e2e)
 
 .PHONY: fmt
 fmt: dev ## Format the code and fix what can be fixed
@@ -78,7 +78,7 @@ lint-chart: dev ## helm lint (needs the cluster's programs, or helm on PATH)
 
 .PHONY: typecheck
 typecheck: dev ## mypy, strict
-	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds tests/bench
+	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds tests/bench tests/fuzz
 
 .PHONY: verify
 verify: ## Are generated files those that would be generated?
@@ -92,6 +92,11 @@ test-unit: dev ## A minute; needs no root, network or cluster
 test-integration: dev ## Real namespaces, mounts, git servers and registries; needs root on Linux
 	@$(BIN)/python -m hack.packages
 	@$(call pytest,tests/integration)
+
+.PHONY: test-fuzz
+test-fuzz: dev ## Hostile input, guided by the code that it reaches (STRATA_EFFORT=10: ten times as much; STRATA_SEED=N repeats a run)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@export STRATA_EFFORT=$${STRATA_EFFORT:-5}; $(call pytest,tests/fuzz)
 
 .PHONY: test-differential
 test-differential: dev ## Beside BuildKit, with far more random cases than `make test` has; needs Go (STRATA_SEED=N repeats a run)

@@ -302,7 +302,8 @@ def _load(text: str) -> Any:
 
 def _decoded(kind: type[Any], data: Any, what: str) -> Any:
     if isinstance(data, dict) and data.get("v") != VERSION:
-        raise ContractError(f"{what}.v: this side speaks version {VERSION}, the other said {data.get('v')!r:.20}")
+        said = data.get("v") if isinstance(data.get("v"), int | str) else "something else"
+        raise ContractError(f"{what}.v: this side speaks version {VERSION}, the other said {said!r:.20}")
     try:
         return typed.decode(kind, data, what, whole=False)
     except typed.Mismatch as e:

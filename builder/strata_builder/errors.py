@@ -30,7 +30,10 @@ A reason is one of `strata_builder.contract.REASONS`; the operator copies it to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+#: Characters of a message or a hint. Both may quote what a stranger wrote.
+MAX_TEXT: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,10 @@ class BuildError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(shortened(message))
+        self.message = shortened(message)
         self.place = place
-        self.hint = hint
+        self.hint = shortened(hint)
 
     def __str__(self) -> str:
         head = f"{self.place}: {self.message}" if self.place else self.message
@@ -77,6 +80,12 @@ class BuildError(Exception):
         if self.place.column:
             shown.insert(1, f"  {'':>{width}} | {' ' * (self.place.column - 1)}^")
         return "\n".join(shown)
+
+
+def shortened(text: str) -> str:
+    """`text`, its middle left out where it is longer than MAX_TEXT."""
+    half = MAX_TEXT // 2
+    return text if len(text) <= MAX_TEXT else f"{text[:half]}[...]{text[-half:]}"
 
 
 class InvalidSpec(BuildError):

@@ -26,11 +26,20 @@ def decode(kind: Any, data: Any, path: str, *, whole: bool) -> Any:
     if origin is not None:  # X | None
         some = next(each for each in args if each is not type(None))
         return None if data is None else decode(some, data, path, whole=whole)
-    if kind is float and type(data) is int:
-        data = float(data)
-    if type(data) is not kind or (kind is float and not math.isfinite(data)):
+    if type(data) is not kind and not (kind is float and type(data) is int):
         raise Mismatch(f"{path}: expected {kind.__name__}, got {type(data).__name__}")
-    return data
+    if not _fits(data):
+        raise Mismatch(f"{path}: expected {kind.__name__}, got one that cannot be written down again")
+    return float(data) if kind is float else data
+
+
+def _fits(value: Any) -> bool:
+    """Numbers of 64 bits, text that is valid Unicode: nothing else can be stored, in Kubernetes least of all."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    return math.isfinite(value)
 
 
 def _tuple(args: tuple[Any, ...], data: Any, path: str, whole: bool) -> tuple[Any, ...]:

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-import os
+from support.effort import effort, seed
 
-import pytest
-
-
-@pytest.fixture(scope="session")
-def effort() -> int:
-    """How many times the number of random cases of `make test`: STRATA_EFFORT, which `make test-differential` sets."""
-    return int(os.environ.get("STRATA_EFFORT") or 1)
-
-
-@pytest.fixture(scope="session")
-def seed(effort: int) -> int:
-    """STRATA_SEED. Without it `make test` has the same cases each time, so that what it says is of the change it tests;
-    `make test-differential` looks for what nobody thought of. Printed with every result."""
-    given = os.environ.get("STRATA_SEED")
-    return int(given) if given else 1 if effort == 1 else int.from_bytes(os.urandom(3), "big")
+__all__ = ["effort", "seed"]

@@ -44,7 +44,7 @@ def parse_url(text: str, *, local: bool = False) -> GitUrl:
     if (
         not text
         or text.startswith("-")
-        or any(ord(char) <= 32 or ord(char) == 127 for char in text)
+        or any(char == " " or not char.isprintable() for char in text)
         or _HELPER.match(text)
     ):
         raise errors.InvalidSpec(

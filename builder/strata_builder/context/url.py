@@ -131,17 +131,20 @@ def _disposition_name(header: str) -> str:
     """RFC 6266, filename* before filename."""
     message = Message()
     message["content-disposition"] = header[:4096].replace("\r", "").replace("\n", "")
-    params: list[tuple[str, Any]] = message.get_params([], "content-disposition")  # RFC 2231 values are tuples
-    found = [value for name, value in params if name == "filename"]
-    extended = [collapse_rfc2231_value(value) for value in found if isinstance(value, tuple)]
+    try:
+        params: list[tuple[str, Any]] = message.get_params([], "content-disposition")  # RFC 2231 values are tuples
+        found = [value for name, value in params if name == "filename"]
+        extended = [collapse_rfc2231_value(value) for value in found if isinstance(value, tuple)]
+    except (ValueError, TypeError):  # of parts without a number, of character sets that are none
+        return ""
     name = next(iter([*extended, *(value for value in found if isinstance(value, str))]), "")
     return _usable(name.replace("\\", "/").rpartition("/")[2])
 
 
 def _usable(name: str) -> str:
     """`name` if it can be a file's, else nothing."""
-    bad = name in ("", ".", "..") or "/" in name or any(ord(char) < 32 for char in name)
-    return "" if bad or len(name.encode("utf-8", "surrogateescape")) > 255 else name
+    bad = name in ("", ".", "..") or "/" in name or any(ord(char) < 32 or "\ud800" <= char <= "\udfff" for char in name)
+    return "" if bad or len(name.encode()) > 255 else name
 
 
 def parse_time(header: str) -> int:

@@ -79,6 +79,8 @@ def members(file: BinaryIO, name: str) -> Iterator[Member]:
 def data_start(file: BinaryIO, member: Member, where: str) -> int:
     """Where the content of `member` begins. Raises LayerError if its own header says something else than the
     directory."""
+    if member.header >= file.seek(0, os.SEEK_END):
+        raise _damaged(where, "the directory says that it lies outside of the archive")
     file.seek(member.header)
     fixed = _exactly(file, _LOCAL.size, where)
     if fixed[:4] != b"PK\x03\x04":

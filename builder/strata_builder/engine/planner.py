@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
@@ -173,13 +174,15 @@ class _Planner:
         """
         found: dict[str, str] = {}
         missed: set[str] = set()
-        for number, (name, default) in enumerate(arg.pairs):
+        before: set[str] = set()
+        for name, default in arg.pairs:
             given = self.options.build_args.get(name, outer.get(name) if default is None else None)
             one = replace(arg, pairs=((name, default),))
-            seen = watching.Noting({**visible, **found})
+            seen = watching.Noting(ChainMap(found, dict(visible)))
             made = df.resolve_arg(one, seen, {} if given is None else {name: given}, **self.language)
             found |= {name: value for name, value in made.pairs if value is not None}
-            missed |= seen.missed - {before for before, _ in arg.pairs[:number]}
+            missed |= seen.missed - before
+            before.add(name)
         return found, frozenset(missed)
 
     @property

@@ -30,6 +30,8 @@ _KINDS: Final = {
 }
 _MAX_ID: Final = 2**32 - 2
 _MAX_TIME: Final = 2**63 - 1
+_MAX_MAJOR: Final = 2**12 - 1  # Linux, include/linux/kdev_t.h
+_MAX_MINOR: Final = 2**20 - 1
 
 
 class Content(io.RawIOBase):
@@ -298,8 +300,8 @@ class _Header:
             self._time(),
             size,
             self._link(kind),
-            tarfields.number(self.block[329:337], "major", self.where) if device else 0,
-            tarfields.number(self.block[337:345], "minor", self.where) if device else 0,
+            self._device("major", slice(329, 337), _MAX_MAJOR) if device else 0,
+            self._device("minor", slice(337, 345), _MAX_MINOR) if device else 0,
             self._xattrs(),
         )
 
@@ -314,6 +316,12 @@ class _Header:
         if not 0 <= owner <= _MAX_ID:
             raise errors.LayerError(f"{self.where} has the impossible {name} {owner}")
         return owner
+
+    def _device(self, name: str, place: slice, most: int) -> int:
+        value = tarfields.number(self.block[place], name, self.where)
+        if not 0 <= value <= most:
+            raise errors.LayerError(f"{self.where} has the device number {name} {value}, which Linux does not have")
+        return value
 
     def _time(self) -> int:
         value = self.pax.get(b"mtime")

@@ -34,7 +34,7 @@ class History:
             "author": self.author,
             "empty_layer": self.empty_layer,
         }
-        return {key: value for key, value in values.items() if value}
+        return {key: strictjson.writable(value) for key, value in values.items() if value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], path: str) -> History:
@@ -185,7 +185,7 @@ class ImageConfig:
     def with_(self, **changes: Any) -> ImageConfig:
         """A config with these fields set: env cmd entrypoint user workdir labels exposed_ports volumes onbuild shell
         stop_signal healthcheck os architecture variant created author history diff_ids. None removes a field; so does
-        an empty value, save for cmd and entrypoint."""
+        an empty value, save for cmd and entrypoint. Bytes that are no UTF-8 become U+FFFD, for JSON has no others."""
         data = copy.deepcopy(self._data)
         runtime = data.get("config") or {}
         for name, value in changes.items():
@@ -249,7 +249,7 @@ def _put(target: dict[str, Any], key: str, value: Any, keep_empty: bool) -> None
     if value is None or (not value and not keep_empty):
         target.pop(key, None)
     else:
-        target[key] = copy.deepcopy(value)
+        target[key] = strictjson.writable(copy.deepcopy(value))
 
 
 def _history_json(item: History | Mapping[str, Any]) -> dict[str, Any]:

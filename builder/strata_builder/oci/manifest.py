@@ -77,8 +77,9 @@ class Index:
         found = platform.best(wanted, (child.platform for child in images if child.platform))
         if found is not None:
             return next(child for child in images if child.platform == found)
-        offered = ", ".join(sorted({str(p) for p in self.platforms()})) or "no platform at all"
-        raise errors.PlatformMissing(f"{name} has no image for {wanted}; it offers {offered}")
+        names = sorted({str(p) for p in self.platforms()})
+        offered = ", ".join(name if name.isprintable() else repr(name) for name in names) or "no platform at all"
+        raise errors.PlatformMissing(f"{name} has no image for {wanted}; it offers {offered[:1000]}")
 
 
 def parse(data: bytes, media_type: str = "", *, name: str = "manifest") -> Manifest | Index:

@@ -103,7 +103,7 @@ def check_repository(repository: str) -> str:
 
 def _invalid(text: str, why: str, hint: str = "") -> errors.ReferenceInvalid:
     shown = text if len(text) <= 100 else text[:97] + "..."
-    return errors.ReferenceInvalid(f"{shown!r} is not an image reference: {why}", hint=hint)
+    return errors.ReferenceInvalid(f"{shown!r} is not an image reference: {why[:500]}", hint=hint[:500])
 
 
 def _split_tag(named: str) -> tuple[str, str | None]:
@@ -114,7 +114,8 @@ def _split_tag(named: str) -> tuple[str, str | None]:
 def _split_host(name: str, default_host: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
-        host, repository = first.lower(), rest
+        # Where only capitals tell that it is a host, it keeps them: else its text would mean another image.
+        host, repository = first.lower() if set(first) & set(".:") or first.lower() == "localhost" else first, rest
     else:
         host, repository = default_host.lower(), name
     if host in _DOCKER_ALIASES:

@@ -7,6 +7,7 @@ refused: a key given twice, NaN, a lone surrogate, bytes that are not UTF-8. Dep
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -14,7 +15,9 @@ from strata_builder.oci import errors
 
 MAX_DEPTH: Final = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# A string that does not end takes all that is left: it is looked through once, not once for each quote in it.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
 def loads(data: bytes, *, limit: int, what: str) -> dict[str, Any]:
@@ -23,7 +26,9 @@ def loads(data: bytes, *, limit: int, what: str) -> dict[str, Any]:
         raise errors.ImageInvalid(f"{what} has {len(data)} bytes, more than {limit}")
     _check_depth(data, what)
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
         if _SURROGATE.search(data):
             dumps(value)
     except (ValueError, RecursionError) as e:
@@ -36,6 +41,15 @@ def loads(data: bytes, *, limit: int, what: str) -> dict[str, Any]:
 def dumps(value: Any) -> bytes:
     """Canonical bytes: sorted keys, no white space, UTF-8. Raises ValueError for what has no such form."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def writable(value: Any) -> Any:
+    """`value` as `dumps` takes it: in its text each byte that was no UTF-8 (surrogateescape) is U+FFFD."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {writable(key): writable(item) for key, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list) else value
 
 
 def kind(value: Any) -> str:
@@ -67,6 +81,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice[:64]!r} is given twice")
     return result
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text[:64])
 
 
 def _no_constant(name: str) -> Any:

@@ -125,7 +125,7 @@ def _scan(fd: int, name: str) -> Iterator[Member]:
         if block.count(0) == BLOCK:
             return
         _check(block, name, offset)
-        size = int(extra.pop("size", "") or _number(block[124:136], name))
+        size = _stated(extra.pop("size"), name) if "size" in extra else _number(block[124:136], name)
         kind, at = block[156:157], offset + BLOCK
         offset = at + size + len(padding(size))
         if kind in b"xgLK":
@@ -170,16 +170,19 @@ def _extension(kind: bytes, data: bytes, name: str) -> dict[str, str]:
         if not count or not equals:
             raise errors.ImageInvalid(f"{name}: an extended header is damaged")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
-    kept: dict[str, str] = {key: found[key] for key in ("path", "linkpath", "size") if key in found}
-    if not kept.get("size", "0").isdecimal():
+    return {key: found[key] for key in ("path", "linkpath", "size") if key in found}
+
+
+def _stated(size: str, name: str) -> int:
+    if not (size.isascii() and size.isdigit() and len(size) < 19):
         raise errors.ImageInvalid(f"{name}: an extended header is damaged")
-    return kept
+    return int(size)
 
 
 def _check(block: bytes, name: str, offset: int) -> None:
     stated = block[148:156].strip(b" \0")
     actual = sum(block) - sum(block[148:156]) + 8 * 32
-    if len(block) != BLOCK or not stated.isdigit() or int(stated, 8) != actual:
+    if len(block) != BLOCK or not stated or stated.strip(b"01234567") or int(stated, 8) != actual:
         hint = "decompress it first" if offset == 0 and block[:4] in (b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd") else ""
         raise errors.ImageInvalid(f"{name} is not a tar archive, or damaged at byte {offset}", hint=hint)
 

@@ -30,6 +30,7 @@ from strata_builder.registry.messages import Request
 
 MAX_TOKEN_BODY: Final = 1 << 20
 _DEFAULT_LIFE: Final = 60.0  # seconds, where the server does not say (distribution, docs/spec/auth/token.md)
+_LONGEST_LIFE: Final = 86_400.0
 _RENEW_AT: Final = 0.8
 _CLIENT: Final = "strata"
 
@@ -186,10 +187,9 @@ class Authenticator:
                 f"the token server {realm} of {self._host} gave no token", host=self._host, url=realm
             )
         life = document.get("expires_in")
-        seconds = (
-            float(life) if isinstance(life, int | float) and not isinstance(life, bool) and life > 0 else _DEFAULT_LIFE
-        )
-        return _Token(value, self._clock() + seconds * _RENEW_AT)
+        if not isinstance(life, int | float) or isinstance(life, bool) or not life > 0:
+            life = _DEFAULT_LIFE
+        return _Token(value, self._clock() + min(life, _LONGEST_LIFE) * _RENEW_AT)
 
 
 def basic(credential: Credential) -> str:

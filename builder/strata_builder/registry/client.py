@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from strata_builder.oci import manifest as manifests
 from strata_builder.oci import mediatypes
 from strata_builder.oci import reference as references
 from strata_builder.oci.descriptor import Descriptor
-from strata_builder.registry import addresses, challenges, connect, download, errors, proxies, retry, upload
+from strata_builder.registry import addresses, challenges, connect, download, errors, links, proxies, retry, upload
 from strata_builder.registry.config import Credential, DockerConfig
 from strata_builder.registry.counters import Counters, Totals
 from strata_builder.registry.session import Call, Session, scope, warnings_of
@@ -22,7 +21,6 @@ from strata_builder.registry.transport import Response, Transport
 
 MAX_LIST: Final = 4 << 20  # bytes of one page
 MAX_PAGES: Final = 1000
-_NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel\s*=\s*\"?next\"?", re.IGNORECASE)
 _TAG_FIXED: Final = frozenset({400, 403, 409, 412})
 
 
@@ -259,7 +257,7 @@ class Registry:
         """All tags, page by page, in the registry's order. Raises NotFound for an unknown repository."""
         path = f"/v2/{repository}/tags/list?n=1000"
         for document in self._pages(path, f"list the tags of {repository}", repository):
-            yield from (tag for tag in document.get("tags") or () if isinstance(tag, str))
+            yield from (tag for tag in _listed(document, "tags") if isinstance(tag, str))
 
     def referrers(self, repository: str, digest: digests.Digest, *, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Manifests whose subject is `digest`; from the fallback tag where the registry has no referrers API."""
@@ -272,7 +270,7 @@ class Registry:
         found = [
             Descriptor.from_json(item, f"referrers of {digest}: manifests[{n}]")
             for document in documents
-            for n, item in enumerate(document.get("manifests") or ())
+            for n, item in enumerate(_listed(document, "manifests"))
             if isinstance(item, dict)
         ]
         return tuple(item for item in found if not artifact_type or item.artifact_type == artifact_type)
@@ -290,7 +288,7 @@ class Registry:
         while path and path not in seen and len(seen) < MAX_PAGES:
             seen.add(path)
             response = self._session.call(Call("GET", path, doing, repository, (scope(repository, "pull"),)))
-            link = _NEXT.search(", ".join(response.headers_of("link")))
+            link = links.following(response.headers_of("link"))
             data = self._limited(response, MAX_LIST, doing)
             try:
                 document = json.loads(data)
@@ -301,7 +299,7 @@ class Registry:
                     f"{doing}: {self.host} answered no JSON object", host=self.host, repository=repository
                 )
             yield document
-            path = self._next(response.url, link[1]) if link else ""
+            path = self._next(response.url, link) if link else ""
 
     def _next(self, url: str, link: str) -> str:
         following = addresses.resolve(url, link)
@@ -356,6 +354,12 @@ class Registry:
 def referrers_tag(digest: digests.Digest) -> str:
     """The tag that stands in for the referrers API (distribution-spec, "Referrers Tag Schema")."""
     return digest.replace(":", "-")
+
+
+def _listed(document: dict[str, Any], key: str) -> list[Any]:
+    """Registries say null for an empty list."""
+    found = document.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _connector(

@@ -24,6 +24,7 @@ _HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"}
 _HUB_KEY: Final = "https://index.docker.io/v1/"
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HELPER_TIMEOUT: Final = 30.0
+_MAX_HOST: Final = 253 + len(":65535")  # RFC 1035 §2.3.4
 
 Helper = Callable[[str, str], "Credential | None"]
 
@@ -206,6 +207,8 @@ def _text(document: Mapping[str, Any], key: str, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise errors.CredentialsInvalid(f"{where}: {key} must be a string")
+    if not _encodable(value):
+        raise errors.CredentialsInvalid(f"{where}: {key} is no valid Unicode")
     return _checked_helper(value, where) if key == "credsStore" and value else value
 
 
@@ -218,6 +221,11 @@ def _checked_helper(name: str, where: str) -> str:
     if not _HELPER_NAME.fullmatch(name):
         raise errors.CredentialsInvalid(f"{where}: {name[:64]!r} is no name of a credential helper")
     return name
+
+
+def _encodable(text: str) -> bool:
+    """JSON can spell halves of surrogate pairs, which no request can carry."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _split_key(key: str) -> tuple[str, str]:
@@ -233,7 +241,7 @@ def _canonical(host: str) -> str:
 
 
 def _globbed(pattern: str, host: str) -> bool:
-    if "*" not in pattern:
+    if "*" not in pattern or len(pattern) > _MAX_HOST:
         return False
     wanted, given = pattern.split("."), host.split(".")
     return len(wanted) == len(given) and all(fnmatch.fnmatchcase(g, w) for w, g in zip(wanted, given, strict=True))

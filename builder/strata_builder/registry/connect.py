@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strata_builder.registry import addresses, errors
 from strata_builder.registry.proxies import Proxies, Proxy
@@ -69,7 +69,7 @@ class Connector:
         """The filter sees each address and the socket goes to that address, so a second look-up cannot answer
         otherwise."""
         failure: OSError = OSError("the name resolves to no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in _resolved(host, port):
             if self.connect_filter is not None:
                 self.connect_filter(host, str(address[0]))
             sock = socket.socket(family, kind, protocol)
@@ -142,6 +142,13 @@ class Connector:
             except (ssl.SSLError, ValueError) as e:
                 raise errors.TlsFailed(f"the CA bundle holds no PEM certificate that can be read: {e}") from e
         return context
+
+
+def _resolved(host: str, port: int) -> list[tuple[Any, ...]]:
+    try:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except UnicodeError:  # a label that is empty or longer than the 63 characters of RFC 1035
+        raise OSError("the name is no host name") from None
 
 
 def proxy_headers(proxy: Proxy) -> list[str]:

@@ -31,6 +31,7 @@ import json
 from typing import Any, ClassVar, Final
 
 from strata_builder import errors
+from strata_builder.oci import digest as digests
 from strata_builder.oci import errors as oci_errors
 
 MAX_BODY: Final = 64 << 10  # bytes of an error body that are looked at
@@ -195,7 +196,7 @@ def of_answer(
     said = "; ".join(filter(None, (text for _, text, _ in entries))) or _plain_text(body)
     where = f"{host}/{repository}" if repository else host
     message = f"{doing}: {where} answered {status}{f' {code}' if code else ''}{f': {said}' if said else ''}"
-    digests = tuple(d for _, _, detail in entries for d in _digests(detail)) if kind is BlobsUnknown else ()
+    lost = tuple(d for _, _, detail in entries for d in _digests(detail)) if kind is BlobsUnknown else ()
     return kind(
         message,
         status=status,
@@ -206,7 +207,7 @@ def of_answer(
         url=url,
         hint=hint_for(kind, host),
         retry_after=retry_after,
-        digests=digests,
+        digests=lost,
     )
 
 
@@ -233,10 +234,15 @@ def entries_of(body: bytes) -> list[tuple[str, str, Any]]:
         return []
     items = items if isinstance(items, list) else []
     return [
-        (str(e.get("code") or "")[:64].upper(), clean(str(e.get("message") or "")), e.get("detail"))
+        (clean(_said(e, "code"))[:64].upper(), clean(_said(e, "message")), e.get("detail"))
         for e in items[:100]
         if isinstance(e, dict)
     ]
+
+
+def _said(entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def clean(text: str) -> str:
@@ -261,9 +267,10 @@ def _plain_text(body: bytes) -> str:
 
 
 def _digests(detail: Any) -> list[str]:
-    """distribution: `{"digest": "sha256:..."}`; others give the digest itself or a list."""
-    if isinstance(detail, dict):
-        detail = detail.get("digest") or detail.get("Digest") or ""
-    if isinstance(detail, list):
-        return [d for item in detail for d in _digests(item)]
-    return [detail] if isinstance(detail, str) and detail.startswith("sha256:") else []
+    """distribution: `{"digest": "sha256:..."}`; others give the digest itself or a list of either."""
+    found = [item.get("digest") or item.get("Digest") if isinstance(item, dict) else item for item in _list(detail)]
+    return [item for item in found if isinstance(item, str) and digests.is_digest(item)]
+
+
+def _list(detail: Any) -> list[Any]:
+    return detail if isinstance(detail, list) else [detail]

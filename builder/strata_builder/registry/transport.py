@@ -53,7 +53,8 @@ class Response(io.RawIOBase):
         self.status = raw.status
         self.url = url
         self._left = raw.length
-        if raw.length == 0:  # http.client frees the connection only when even nothing was read
+        # http.client frees the connection only when even nothing was read; what comes in chunks may be anything.
+        if raw.length == 0 and not raw.chunked:
             raw.read()
         if raw.isclosed():
             self._finish(whole=True)

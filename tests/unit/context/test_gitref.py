@@ -31,7 +31,7 @@ def test_a_url_is_taken_apart(text: str, address: str, origin: str, user: str, p
     [
         "", "-oProxyCommand=x", "ext::sh -c x", "file:///etc", "/srv/app.git", "git://host/a", "https://host", "https://",
         "ssh://-oProxyCommand=x/a", "https://host/a b", "https://host/a\nb", "https://host:99999/a", "fd::1", "../app",
-        "ssh://-l@host/a", "https://ho%20st/a", "javascript:alert(1)",
+        "ssh://-l@host/a", "https://ho%20st/a", "javascript:alert(1)", "ssh://\udcff@host/a", "https://host/\ud800", "https://h/a\u2028b",
     ],
 )  # fmt: skip
 def test_what_is_no_url_of_a_repository_is_refused(text: str) -> None:

@@ -238,6 +238,12 @@ def test_a_damaged_archive_is_told_and_never_half_a_success(tmp_path, data):
     refused(data, tmp_path, r".")
 
 
+@pytest.mark.parametrize("place", [2**63, 2**64 - 1, 2**40])
+def test_a_place_beyond_every_file_is_told(tmp_path, place):
+    wide = info("f", extra=struct.pack("<2HQ", 1, 8, place))
+    refused(patched(zipped((wide, b"x")), 42, "<L", 0xFFFFFFFF), tmp_path, "outside of the archive")
+
+
 def test_one_part_of_several_is_refused_by_name(tmp_path):
     at = PLAIN.rindex(b"PK\x05\x06")
     refused(PLAIN[: at + 4] + b"\1\0" + PLAIN[at + 6 :], tmp_path, "split", errors.NotSupported)

@@ -17,6 +17,11 @@ NAMES = [
     ("https://h/", 'attachment; filename="C:\\\\x\\\\y.exe"', "", "y.exe"),
     ("https://h/", "attachment; filename=..", "https://cdn/real.bin", "real.bin"),
     ("https://h/a/..", "", "https://cdn/x", "x"),
+    ("https://h/", "attachment; filename*; filename*0", "https://cdn/x", "x"),
+    ("https://h/", "attachment; filename*=\0''y", "https://cdn/x", "x"),
+    ("https://h/", "attachment; filename*=idna''a..b", "https://cdn/x", "x"),
+    ("https://h/", "attachment; filename*=unicode_escape''%5Cud800", "https://cdn/x", "x"),
+    ("https://h/", "attachment; filename*=no-such-set''y", "https://cdn/x", "y"),
     ("https://h/a%2Fb", "", "", "b"),
 ]
 

@@ -84,7 +84,22 @@ def test_a_request_that_is_not_one_is_refused(text: str) -> None:
         contract.decode_request(text)
 
 
-@pytest.mark.parametrize("text", ["", "killed", "[]", '{"v":1}', '{"v":1,"platforms":{}}', "[" * 100_000], ids=range(6))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "killed",
+        "[]",
+        '{"v":1}',
+        '{"v":1,"platforms":{}}',
+        "[" * 100_000,
+        '{"v":' + "[" * 900 + "]" * 900 + "}",
+        '{"v":1,"platforms":[],"started":1' + "0" * 400 + "}",
+        '{"v":1,"reason":"RunFailed","message":"\\ud800"}',
+        '{"v":1,"reason":"RunFailed","message":"","line":9223372036854775808}',
+    ],
+    ids=range(10),
+)
 def test_an_answer_that_is_not_one_is_refused(text: str) -> None:
     with pytest.raises(contract.ContractError):
         contract.decode_result(text)

@@ -120,3 +120,18 @@ def test_a_long_chain_of_stages_is_no_recursion(line: str) -> None:
     chain = "".join(line.format(before=n - 1, n=n) for n in range(1, 600))
     made = dockerfile_plans.built(f"FROM scratch AS s0\nLABEL a=b\n{chain}".encode(), images={})
     assert "image" in made
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"CMD caf\xe9", b"ENV A=caf\xe9", b"LABEL a=caf\xe9", b"MAINTAINER Jos\xe9", b"ONBUILD RUN caf\xe9", b"VOLUME /\xe9",
+        b"USER \xe9", b"WORKDIR /\xe9", b'ENTRYPOINT ["\xe9"]', b"HEALTHCHECK CMD \xe9", b"RUN \xe9", b"COPY f \xe9",
+    ],
+)  # fmt: skip
+def test_a_dockerfile_in_another_encoding_makes_a_config_with_replacement_characters(line: bytes) -> None:
+    source = b"FROM scratch\n" + line + b"\n"
+    made = dockerfile_plans.built(source, images={})
+    assert "error" not in made
+    shown = json.dumps(made, ensure_ascii=False)
+    assert ("\ufffd" in shown) == (not line.startswith((b"RUN", b"COPY")))

@@ -388,3 +388,25 @@ def test_the_first_bytes_name_the_compression() -> None:
         "",
         "",
     ]
+
+
+@pytest.mark.parametrize("kind", [b"3", b"4"])
+@pytest.mark.parametrize(
+    ("major", "minor"),
+    [
+        (b"0010000", b"0"),
+        (b"0", b"4000000"),
+        (b"\x80" + b"\1" * 7, b"0"),
+        (b"0", b"\x80" + b"\xff" * 7),
+        (b"\xff" * 8, b"0"),
+    ],
+)
+def test_a_device_that_linux_does_not_have_is_refused(kind: bytes, major: bytes, minor: bytes) -> None:
+    data = tars.member(b"dev/x", b"", kind, major=major, minor=minor) + tars.END
+    with pytest.raises(errors.LayerError, match=r"'dev/x' has the device number m.* which Linux does not have"):
+        unpack.scan(io.BytesIO(data))
+
+
+def test_the_largest_device_of_linux_is_read() -> None:
+    ((entry, _),) = read(tars.member(b"c", b"", b"3", major=b"0007777", minor=b"3777777") + tars.END)
+    assert (entry.major, entry.minor) == (4095, 1048575)

@@ -141,3 +141,39 @@ def test_wrong_types_are_refused_naming_the_field(change, problem):
 def test_a_huge_config_is_refused():
     with pytest.raises(errors.ImageInvalid, match="more than 8388608"):
         ImageConfig.from_bytes(b'{"a":"' + b"x" * (8 << 20) + b'"}')
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'{"x":1e999}', "1e999 is not a JSON number"),
+        (b'{"x":NaN}', "NaN is not a JSON number"),
+        (b'{"x":-1e400}', "-1e400 is not a JSON number"),
+        (b'{"x":"\\ud800"}', "surrogates"),
+        (b'{"x":' + b"9" * 5000 + b"}", "4300 digits"),
+        (b'{"x":"' + b'\\"' * 500_000, "Unterminated string"),
+        (b'"' + b'\\"' * 500_000, "Unterminated string"),
+    ],
+    ids=range(7),
+)
+def test_json_that_could_not_be_written_again_or_has_no_end_is_refused_at_once(data, problem):
+    with pytest.raises(errors.ImageInvalid, match=problem):
+        ImageConfig.from_bytes(data)
+
+
+def test_text_that_is_no_utf8_becomes_the_replacement_character_wherever_it_stands():
+    odd, shown = "caf\udce9", "caf\ufffd"
+    made = ImageConfig.scratch(Platform.parse("linux/amd64")).with_(
+        env=[f"A={odd}"], cmd=[odd], labels={odd: odd}, author=odd, volumes=[f"/{odd}"], onbuild=[f"RUN {odd}"],
+        healthcheck={"Test": ["CMD", odd]},
+    )  # fmt: skip
+    made = made.append_history(History(created_by=f"RUN {odd}"))
+    read = ImageConfig.from_bytes(made.to_bytes())
+    assert read == made
+    assert (read.env, read.cmd, read.labels, read.author) == ((f"A={shown}",), (shown,), {shown: shown}, shown)
+    assert (read.volumes, read.onbuild, read.history[0].created_by) == (
+        (f"/{shown}",),
+        (f"RUN {shown}",),
+        f"RUN {shown}",
+    )
+    assert read.healthcheck == {"Test": ["CMD", shown]}

@@ -15,6 +15,7 @@ from strata_builder.oci import archive, digest, errors, image, layout, mediatype
 from strata_builder.oci.image import Descriptor, History, Image, LayerRef
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
+from support import tars
 
 AMD64 = Platform.parse("linux/amd64")
 PLAIN = b"a layer's tar" * 1000
@@ -226,6 +227,26 @@ def test_a_broken_archive_is_refused_naming_the_file(tmp_path, members, problem)
 def test_what_is_no_tar_is_refused(tmp_path, data):
     (tmp_path / "x.tar").write_bytes(data)
     with pytest.raises(errors.ImageInvalid, match="not a tar archive"):
+        archive.Archive(tmp_path / "x.tar")
+
+
+def checksummed(header: bytes) -> bytes:
+    return header[:148] + b"%06o\0 " % (sum(header[:148]) + 256 + sum(header[156:512])) + header[156:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(tars.block(b"f", checksum=b"0999999\0"), id="a checksum that is no octal number"),
+        pytest.param(tars.pax(size=b"9" * 5000) + tars.member(b"f"), id="a size of thousands of digits"),
+        pytest.param(tars.pax(size=b"9" * 19) + tars.member(b"f"), id="a size beyond 64 bits"),
+        pytest.param(tars.pax(size="٣".encode()) + tars.member(b"f"), id="a size in other digits"),
+        pytest.param(checksummed(tars.block(b"f", size=b"\xff" * 12)), id="a size of ones"),
+    ],
+)
+def test_numbers_that_no_tar_has_are_refused(tmp_path, data):
+    (tmp_path / "x.tar").write_bytes(data + tars.END)
+    with pytest.raises(errors.ImageInvalid, match=r"x\.tar"):
         archive.Archive(tmp_path / "x.tar")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -129,3 +130,12 @@ def test_media_types_convert_between_families_and_back():
 def test_digest_of_a_manifest_is_that_of_its_bytes():
     found = manifest.parse_manifest(encode())
     assert manifest.digest_of(found) == digest.of(found.to_bytes())
+
+
+def test_the_platforms_of_an_index_are_told_on_one_short_line():
+    odd = Platform("linux", "\n\x1b[2J" + "a" * 5000)
+    index = Index((dataclasses.replace(Descriptor(mediatypes.OCI_MANIFEST, D, 2), platform=odd),))
+    with pytest.raises(errors.PlatformMissing) as caught:
+        index.select(Platform.parse("linux/amd64"))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1200

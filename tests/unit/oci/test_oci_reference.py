@@ -21,6 +21,8 @@ D = "sha256:" + "a" * 64
         ("localhost:5000/x/y:t", "localhost:5000", "x/y", "t", None),
         ("reg.example:5000/x", "reg.example:5000", "x", None, None),
         ("REG.example/x", "reg.example", "x", None, None),
+        ("LOCALHOST/x", "localhost", "x", None, None),
+        ("Registry/x", "Registry", "x", None, None),
         ("[::1]:5000/x:t", "[::1]:5000", "x", "t", None),
         (f"quay.io/a/b:t@{D}", "quay.io", "a/b", "t", D),
         ("a/b_c/d__e/f-g--h/i.j", "docker.io", "a/b_c/d__e/f-g--h/i.j", None, None),
@@ -64,6 +66,8 @@ def test_a_wrong_reference_says_which_part_is_wrong(text, part):
         ("user/app", "user/app", "user/app", "docker.io/user/app"),
         ("library/a/b", "library/a/b", "library/a/b", "docker.io/library/a/b"),
         (f"quay.io/a@{D}", "quay.io/a", f"quay.io/a@{D}", f"quay.io/a@{D}"),
+        ("Registry/x", "Registry/x", "Registry/x", "Registry/x"),
+        ("HOST.example/x", "host.example/x", "host.example/x", "host.example/x"),
     ],
 )
 def test_a_reference_is_shown_short_and_in_full(text, name, familiar, full):

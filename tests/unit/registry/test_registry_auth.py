@@ -129,6 +129,22 @@ def test_a_token_without_expires_in_lives_a_minute():
     assert len(drive(auth, [token(), Answer(200)], ("repository:a:pull",))) == 2
 
 
+@pytest.mark.parametrize("life", [10**400, float("inf"), 2**63])
+def test_a_token_lives_no_longer_than_a_day_whatever_its_server_says(life):
+    clock = Clock()
+    auth = make(clock=clock)
+    drive(auth, [Answer(401, BEARER), token(expires_in=life), Answer(200)], ("repository:a:pull",))
+    clock.now += 86_400
+    assert len(drive(auth, [token(), Answer(200)], ("repository:a:pull",))) == 2
+
+
+@pytest.mark.parametrize("life", [0, -1, float("nan"), True, "60", None, []])
+def test_a_life_that_is_none_counts_as_not_told(life):
+    auth = make()
+    drive(auth, [Answer(401, BEARER), token(expires_in=life), Answer(200)], ("repository:a:pull",))
+    assert len(drive(auth, [Answer(200)], ("repository:a:pull",))) == 1
+
+
 def test_another_scope_needs_another_token_before_the_body_is_sent():
     auth = make()
     drive(auth, [Answer(401, BEARER), token(), Answer(200)], ("repository:a:pull",))

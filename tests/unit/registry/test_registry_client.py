@@ -25,6 +25,7 @@ from strata_builder.registry.mirrors import Mirrors
 from strata_builder.registry.proxies import Proxies
 from strata_builder.registry.registries import Registries, Settings
 from support.fake_registry import Answer, CloseAfter, Corrupt, FakeRegistry, Lose, Seen, Truncate
+from support.liar import Liar
 from support.token_server import SERVICE, TokenServer
 
 AMD64 = Platform.parse("linux/amd64")
@@ -612,6 +613,31 @@ def test_a_list_that_goes_on_at_another_host_is_refused(fake, registry):
     fake.fault("GET", "/tags/", Answer(200, b'{"tags":["a"]}', {"Link": '<http://evil.example/v2/x>; rel="next"'}))
     with pytest.raises(errors.ProtocolError, match="another host"):
         list(registry.tags(REPO))
+
+
+@pytest.mark.parametrize("listed", [b"5", b"true", b'"ab"', b'{"a": 1}', b"null", b"[1, null, {}]"])
+def test_a_list_of_something_else_is_an_empty_one(fake, registry, listed):
+    body = b'{"tags": %b, "manifests": %b}' % (listed, listed.replace(b", {}", b""))
+    for pattern in ("/tags/", "/referrers/"):
+        fake.fault("GET", pattern, Answer(200, body))
+    assert list(registry.tags(REPO)) == []
+    assert registry.referrers(REPO, digest.of(DATA)) == ()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".invalid", ".", "-" * 300])
+def test_a_redirect_to_what_is_no_host_name_is_an_error_of_the_registry(fake, client, host):
+    fake.fault("GET", "/blobs/", Answer(307, headers={"Location": f"http://{host}/x"}))
+    with pytest.raises(errors.Unavailable, match="cannot connect to"):
+        client(fake.host, policy=retry.Policy(attempts=1)).blob(REPO, digest.of(DATA), len(DATA))
+
+
+@pytest.mark.parametrize("chunks", [b"5;" + b"x" * 70_000, b"-5\r\nabc", b"zz\r\n", b"3\r\nabcdef", b""])
+@pytest.mark.parametrize("status", [b"204 x", b"304 x", b"200 x"])
+def test_chunks_of_nonsense_are_an_error_of_the_registry_whatever_the_status(client, status, chunks):
+    with Liar() as liar:
+        liar.begin(lambda _: (b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, False))
+        with pytest.raises(errors.RegistryError):
+            client(liar.host, policy=retry.Policy(attempts=1)).manifest(REPO, "1")
 
 
 def test_a_manifest_is_deleted_once(fake, registry):

@@ -104,6 +104,19 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file_and_no_secret(tmp_p
     assert "c2VjcmV0" not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["username", "password", "identitytoken"])
+def test_a_login_that_no_request_can_carry_is_refused_where_it_is_read(field):
+    data = json.dumps({"auths": {"h": {"username": "a", "password": "s3cret", field: "s3cret\ud800"}}})
+    with pytest.raises(errors.CredentialsInvalid, match=rf"auths\['h'\]: {field} is no valid Unicode") as caught:
+        DockerConfig.load([data.encode()])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_key_that_is_longer_than_any_host_is_no_pattern():
+    pattern = "*." + "[" * 200_000
+    assert DockerConfig.load([json.dumps({"auths": {pattern: {"username": "a"}}}).encode()]).lookup("a.b") is None
+
+
 def test_a_missing_file_is_an_error_and_not_anonymity(tmp_path):
     with pytest.raises(errors.CredentialsInvalid, match=f"{tmp_path}/gone: No such file"):
         DockerConfig.load([tmp_path / "gone"])

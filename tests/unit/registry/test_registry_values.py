@@ -9,7 +9,7 @@ import pytest
 
 from strata_builder import errors as build_errors
 from strata_builder.oci.errors import ReferenceInvalid
-from strata_builder.registry import addresses, errors, retry
+from strata_builder.registry import addresses, errors, links, retry
 from strata_builder.registry.mirrors import Endpoint, Mirrors
 from strata_builder.registry.proxies import Proxies, Proxy
 
@@ -238,3 +238,41 @@ def test_only_what_may_heal_is_tried_again_and_not_forever():
             policy.run(functools.partial(call, error))
         assert len(calls) == times
     assert len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "target"),
+    [
+        ([], ""),
+        (['</v2/a/tags/list?last=x>; rel="next"'], "/v2/a/tags/list?last=x"),
+        (["<x>; rel=next"], "x"),
+        (['<a>; rel=prev, <b>; REL = "Next"'], "b"),
+        (["<a>; rel=prev", "<b>; rel=next"], "b"),
+        (["<a>; rel=nextish"], ""),
+        (["<a; rel=next"], ""),
+        (["<" * 60_000] * 100, ""),
+        (["<>;rel" + " " * 60_000] * 100, ""),
+    ],
+    ids=range(9),
+)
+def test_the_next_page_of_a_list_is_found_in_one_pass(headers, target):
+    assert links.following(headers) == target
+
+
+@pytest.mark.parametrize(
+    "detail",
+    ["[" * 900 + "]" * 900, '{"digest":["x"]}', '{"digest":"sha256:x"}', '"sha256:' + "0" * 5000 + '"', "[[]]", "7"],
+    ids=range(6),
+)
+def test_details_that_name_no_digest_are_passed_over(detail):
+    body = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"m","detail":%b}]}' % detail.encode()
+    error = errors.of_answer("PUT", 400, body, host="h", repository="r", url="u", doing="push")
+    assert error.digests == ()
+
+
+@pytest.mark.parametrize("value", ["\\u0000\\u001b[2J", "[1]", "{}"])
+def test_codes_of_a_registry_are_printable_text_or_nothing(value):
+    shown = value if value[0] in "[{" else f'"{value}"'
+    body = b'{"errors":[{"code":%b,"message":%b}]}' % (shown.encode(), shown.encode())
+    error = errors.of_answer("PUT", 400, body, host="h", repository="r", url="u", doing="push")
+    assert str(error).isprintable()

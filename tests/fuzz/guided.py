@@ -1,0 +1,32 @@
+"""One target under libFuzzer, which keeps the inputs that reach new code: `python -m fuzz.guided NAME [-runs=N ...]`.
+
+Needs atheris (requirements/fuzz.txt). A fault ends the process; its input is written where `-artifact_prefix` says.
+"""
+
+from __future__ import annotations
+
+import sys
+from random import Random
+
+import atheris
+
+with atheris.instrument_imports(include=["strata_builder"]):
+    from fuzz import targets
+
+
+def main() -> None:
+    target = targets.named(sys.argv.pop(1))
+
+    def mutate(data: bytes, size: int, seed: int) -> bytes:
+        """Half of the changes are those that know the form of the input."""
+        rng = Random(seed)
+        if rng.random() < 0.5:
+            return target.change(rng, data, target.pieces)[:size]
+        return bytes(atheris.Mutate(data, size))
+
+    atheris.Setup(sys.argv, target.run, custom_mutator=mutate)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
