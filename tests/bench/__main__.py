@@ -23,11 +23,13 @@ def main() -> None:
             tempfile.TemporaryDirectory(prefix="strata-bench-", dir=builders.SCRATCH) as folder,
             lab.Lab(Path(folder), binaries.ensure(), _say) as bench,
         ):
-            results[key] = bench.run(key, asked.builders, asked.rounds)
+            _say(f"{key}: {scenarios.SCENARIOS[key].title}")
+            results[key] = bench.run(scenarios.SCENARIOS[key], asked.builders, asked.rounds)
     if asked.json:
         kept = {k: {b: [asdict(c) for c in found] for b, found in by.items()} for k, by in results.items()}
         asked.json.write_text(json.dumps(kept, indent=1))
-    print(f"{report.machine()}\n\n{report.table(results)}")
+    titles = {key: one.title for key, one in scenarios.SCENARIOS.items()}
+    print(f"{report.machine()}\n\n{report.table(results, titles)}")
 
 
 def _arguments() -> argparse.Namespace:

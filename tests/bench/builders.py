@@ -34,9 +34,11 @@ class Job:
 
 
 class Builder(abc.ABC):
-    """One way to build; what it starts runs in `group`. `keeps`: what it has learnt is there in the next build."""
+    """One way to build; what it starts runs in `group`. `keeps`: what it has learnt is there in the next build;
+    `links`: it is quicker with `COPY --link`."""
 
     keeps = True
+    links = False
 
     def __init__(self, name: str, group: costs.Group) -> None:
         self.name = name
@@ -86,6 +88,8 @@ class Strata(Builder):
 
 class BuildKit(Builder):
     """A daemon that is there, with all that it has learnt."""
+
+    links = True
 
     def __init__(self, name: str, group: costs.Group, host: str, runc: Path, *, compression: str = "gzip") -> None:
         super().__init__(name, group)

@@ -19,10 +19,14 @@ from support.registry_process import RegistryProcess
 
 _REQUEST = re.compile(r'"(?:GET|HEAD|POST|PUT|PATCH|DELETE) /v2/')
 
+Costs = dict[str, list[costs.Cost]]
+"""What each round took, by builder."""
+
 
 @dataclass
 class Lab:
-    """`folder` is scratch on tmpfs, `node` holds the programs `registry` and `runc`; `say` tells how it goes."""
+    """A registry and what is counted of it. `folder` is scratch on tmpfs, `node` holds the programs `registry` and
+    `runc`; `say` tells how it goes."""
 
     folder: Path
     node: Path
@@ -41,65 +45,19 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, key: str, names: list[str], rounds: int) -> dict[str, list[costs.Cost]]:
-        """Costs of each round by builder."""
-        wanted = scenarios.SCENARIOS[key]
-        context = self.folder / key
-        context.mkdir()
-        wanted.write(context)
-        try:
-            with builders.all_of(self.host, self.node / "runc", names) as made:
-                return self._rounds(key, wanted, context, made, rounds)
-        finally:
-            shutil.rmtree(context)
+    def run(self, wanted: scenarios.Scenario, names: list[str], rounds: int) -> Costs:
+        """Builds it `rounds` times with each of the builders."""
+        with (
+            self._folder("context") as context,
+            builders.all_of(self.host, self.node / "runc", names) as made,
+        ):
+            wanted.write(context)
+            if wanted.base not in self._bases:
+                self.push_base(wanted.base)
+            return _Course(self, wanted, context, made).run(rounds)
 
-    def _rounds(
-        self, key: str, wanted: scenarios.Scenario, context: Path, made: list[builders.Builder], rounds: int
-    ) -> dict[str, list[costs.Cost]]:
-        self._base(wanted.base)
-        found: dict[str, list[costs.Cost]] = {builder.name: [] for builder in made}
-        if wanted.primed:
-            for builder in made:
-                self._write(wanted, context, builder, 0)
-                builder.between(cold=True)
-                builder.build(self._job(key, context, builder, 0, wanted))
-        for number in range(1, rounds + 1):
-            if wanted.new_base:
-                self._push_base(wanted.base, f"LABEL round={number}\n")
-            if wanted.changes:
-                (context / wanted.changes).write_text(f"round {number}\n")
-            for builder in made[number % len(made) :] + made[: number % len(made)]:
-                self._write(wanted, context, builder, number)
-                self._before(wanted, builder)
-                cost = self._measured(builder, self._job(key, context, builder, number, wanted))
-                found[builder.name].append(cost)
-                self.say(f"{key} round {number} {builder.name:<15} {cost.wall:7.2f} s {cost.cpu:7.2f} cpu-s")
-        return found
-
-    def _before(self, wanted: scenarios.Scenario, builder: builders.Builder) -> None:
-        """What a builder has that is there all the time: the base, where it keeps any."""
-        builder.between(cold=not wanted.primed)
-        if builder.keeps and not wanted.primed and wanted.base != "1 GB":
-            warm = self.folder / "warm"
-            warm.mkdir(exist_ok=True)
-            (warm / "Dockerfile").write_text(f"FROM {self._name(wanted.base)}\nRUN true\n")
-            builder.build(builders.Job(warm, f"{self.host}/warm/{builder.name}", f"{self.host}/warm/{builder.name}:c"))
-
-    def _write(self, wanted: scenarios.Scenario, context: Path, builder: builders.Builder, number: int) -> None:
-        nonce = "primed" if wanted.primed else f"{builder.name} {number}"
-        text = wanted.dockerfile.format(base=self._name(wanted.base), nonce=nonce)
-        if wanted.linked and builder.name.startswith("buildkit"):
-            text = text.replace("COPY ", "COPY --link ")
-        (context / "Dockerfile").write_text(text)
-
-    def _job(
-        self, key: str, context: Path, builder: builders.Builder, number: int, wanted: scenarios.Scenario
-    ) -> builders.Job:
-        """In a primed scenario all rounds are one project with one cache; else each is a project of its own."""
-        project = f"{self.host}/bench-{key}/{builder.name}" + ("" if wanted.primed else f"-{number}")
-        return builders.Job(context, f"{project}:{number}", f"{project}:cache")
-
-    def _measured(self, builder: builders.Builder, job: builders.Job) -> costs.Cost:
+    def measured(self, builder: builders.Builder, job: builders.Job) -> costs.Cost:
+        """What one build takes."""
         before = self._counted(builder)
         with builder.group.watched():
             start = costs.now()
@@ -107,9 +65,8 @@ class Lab:
             wall = costs.now() - start
         after = self._counted(builder)
         cpu, up, down, requests, registry = (b - a for a, b in zip(before, after, strict=True))
-        return costs.Cost(
-            wall, cpu, builder.group.peak, int(up), int(down), int(requests), registry, self._stored(job.image)
-        )
+        stored = self._stored(job.image)
+        return costs.Cost(wall, cpu, builder.group.peak, int(up), int(down), int(requests), registry, stored)
 
     def _counted(self, builder: builders.Builder) -> tuple[float, ...]:
         up, down = self._traffic.bytes("up"), self._traffic.bytes("down")
@@ -126,25 +83,75 @@ class Lab:
                 found = registry.manifest(repository, body["manifests"][0]["digest"])
             return sum(layer.size for layer in manifest.parse_manifest(found.data, found.media_type).layers)
 
-    def _name(self, base: str) -> str:
-        return f"{self.host}/bases/{base.replace(' ', '-').lower()}:latest"
+    def base(self, name: str) -> str:
+        """The reference of a base."""
+        return f"{self.host}/bases/{name.replace(' ', '-').lower()}:latest"
 
-    def _base(self, name: str) -> None:
-        if name not in self._bases:
-            self._push_base(name)
-            self._bases.add(name)
-
-    def _push_base(self, name: str, more: str = "") -> None:
-        with self._context(name) as context, builders.all_of(self.host, self.node / "runc", ["strata"]) as (strata,):
+    def push_base(self, name: str, more: str = "") -> None:
+        """Its files come from `scenarios`; `more` are further lines of its Dockerfile."""
+        with self._folder("base") as context, builders.all_of(self.host, self.node / "runc", ["strata"]) as (strata,):
+            scenarios.write_base(name, context)
             (context / "Dockerfile").write_text(scenarios.base_dockerfile(name).format(host=self.host) + more)
-            strata.build(builders.Job(context, self._name(name), f"{self.host}/bases/cache:latest"))
+            strata.build(builders.Job(context, self.base(name), f"{self.host}/bases/cache:latest"))
+        self._bases.add(name)
 
     @contextlib.contextmanager
-    def _context(self, base: str) -> Iterator[Path]:
-        context = self.folder / "base"
-        context.mkdir()
+    def _folder(self, name: str) -> Iterator[Path]:
+        made = self.folder / name
+        made.mkdir()
         try:
-            scenarios.write_base(base, context)
-            yield context
+            yield made
         finally:
-            shutil.rmtree(context)
+            shutil.rmtree(made)
+
+
+@dataclass
+class _Course:
+    """One scenario's builds."""
+
+    lab: Lab
+    wanted: scenarios.Scenario
+    context: Path
+    made: list[builders.Builder]
+
+    def run(self, rounds: int) -> Costs:
+        found: Costs = {builder.name: [] for builder in self.made}
+        if self.wanted.primed:
+            for builder in self.made:
+                builder.between(cold=True)
+                builder.build(self._job(builder, 0))
+        for number in range(1, rounds + 1):
+            self._change(number)
+            first = number % len(self.made)
+            for builder in self.made[first:] + self.made[:first]:
+                self._before(builder)
+                cost = self.lab.measured(builder, self._job(builder, number))
+                found[builder.name].append(cost)
+                self.lab.say(f"round {number}  {builder.name:<15} {cost.wall:7.2f} s {cost.cpu:7.2f} cpu-s")
+        return found
+
+    def _change(self, number: int) -> None:
+        if self.wanted.new_base:
+            self.lab.push_base(self.wanted.base, f"LABEL round={number}\n")
+        if self.wanted.changes:
+            (self.context / self.wanted.changes).write_text(f"round {number}\n")
+
+    def _before(self, builder: builders.Builder) -> None:
+        """A builder that keeps what it has learnt has the base, unless that is what the scenario is about."""
+        builder.between(cold=not self.wanted.primed)
+        if builder.keeps and not self.wanted.primed and not self.wanted.unseen:
+            warm = self.lab.folder / "warm"
+            warm.mkdir(exist_ok=True)
+            (warm / "Dockerfile").write_text(f"FROM {self.lab.base(self.wanted.base)}\nRUN true\n")
+            image = f"{self.lab.host}/warm/{builder.name}"
+            builder.build(builders.Job(warm, f"{image}:1", f"{image}:cache"))
+
+    def _job(self, builder: builders.Builder, number: int) -> builders.Job:
+        """In a primed scenario all rounds are one project with one cache; else each is a project of its own."""
+        nonce = "primed" if self.wanted.primed else f"{builder.name} {number}"
+        text = self.wanted.dockerfile.format(base=self.lab.base(self.wanted.base), nonce=nonce)
+        if self.wanted.linked and builder.links:
+            text = text.replace("COPY ", "COPY --link ")
+        (self.context / "Dockerfile").write_text(text)
+        project = f"{self.lab.host}/bench/{builder.name}" + ("" if self.wanted.primed else f"-{number}")
+        return builders.Job(self.context, f"{project}:{number}", f"{project}:cache")

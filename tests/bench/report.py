@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import costs, scenarios
+from bench import costs
 
 Results = Mapping[str, Mapping[str, Sequence[costs.Cost]]]
 """Scenario -> builder -> the cost of each round."""
@@ -17,23 +17,21 @@ _HEAD = ("scenario", "builder", "wall / ours", "CPU / ours", "wall s", "CPU s", 
 _TAIL = ("requests", "registry CPU s", "layers MB")
 
 
-def table(results: Results) -> str:
+def table(results: Results, titles: Mapping[str, str]) -> str:
     """Medians of the rounds in Markdown; a builder's ratio says how many times what Strata takes it took."""
     lines = [_row((*_HEAD, *_TAIL)), _row(["---", "---", *["--:"] * (len(_HEAD) + len(_TAIL) - 2)])]
     for key, builders in results.items():
         ours = median(builders[_OURS], lambda cost: cost.wall), median(builders[_OURS], lambda cost: cost.cpu)
         for name, found in builders.items():
-            lines.append(_row(_cells(key, name, found, ours)))
+            title = f"**{key}** {titles[key]}" if name == _OURS else ""
+            lines.append(_row([title, name, *_cells(found, ours)]))
     return "\n".join(lines) + "\n"
 
 
-def _cells(key: str, name: str, found: Sequence[costs.Cost], ours: tuple[float, float]) -> list[str]:
+def _cells(found: Sequence[costs.Cost], ours: tuple[float, float]) -> list[str]:
     wall, cpu = median(found, lambda cost: cost.wall), median(found, lambda cost: cost.cpu)
-    title = f"**{key}** {scenarios.SCENARIOS[key].title}" if name == _OURS else ""
     megabytes = [median(found, pick) / 1e6 for pick in (_memory, _up, _down)]
     return [
-        title,
-        name,
         f"{wall / ours[0]:.2f}",
         f"{cpu / ours[1]:.2f}",
         f"{wall:.2f}",

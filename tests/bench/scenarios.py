@@ -35,7 +35,8 @@ _SLEEPS += "FROM {base}\n" + "".join(f"COPY --from=s{n} /made /made-{n}\n" for n
 class Scenario:
     """`write(context)` makes its files; `dockerfile` is formatted with `base` and, where it is to be new in every
     round, `nonce`; `changes` is the file that each round writes anew. `primed`: built before, so that builders have
-    what they keep. `base` is a key of BASES. `linked`: BuildKit gets `COPY --link`."""
+    what they keep. `base` is a name that `write_base` knows; `unseen`: no builder has it. `new_base`: each round has
+    another under its name. `linked`: who is quicker with `COPY --link` gets it."""
 
     title: str
     dockerfile: str
@@ -45,6 +46,7 @@ class Scenario:
     primed: bool = False
     new_base: bool = False
     linked: bool = False
+    unseen: bool = False
 
 
 def _mixed(context: Path) -> None:
@@ -67,7 +69,8 @@ def _sources(context: Path) -> None:
         (context / "src" / name).write_text(f"{name}\n")
 
 
-def _file(context: Path) -> None:
+def write_file(context: Path) -> None:
+    """One small file."""
     (context / "file").write_text("first\n")
 
 
@@ -82,10 +85,10 @@ SCENARIOS = {
     "e": Scenario("two stages, eleven RUNs, cold", _STEPS, "120 MB", _sources),
     "f": Scenario("e with its last source changed", _STEPS, "120 MB", _sources, "src/last", primed=True),
     "g": Scenario("20 stages that sleep a second", _SLEEPS),
-    "h1": Scenario("one file on a base of 1 GB, never seen", _ONE_FILE, "1 GB", _file, "file"),
-    "h2": Scenario("the same, the base seen before", _ONE_FILE, "1 GB", _file, "file", primed=True, linked=True),
+    "h1": Scenario("one file on a base of 1 GB, never seen", _ONE_FILE, "1 GB", write_file, "file", unseen=True),
+    "h2": Scenario("the same, the base seen before", _ONE_FILE, "1 GB", write_file, "file", primed=True, linked=True),
     "i": Scenario("a new base below unchanged COPYs", _LAYERED, "120 MB", _layered, primed=True, new_base=True),
-    "k": Scenario("one file on a base of 100 layers", _ONE_FILE, "100 layers", _file, "file"),
+    "k": Scenario("one file on a base of 100 layers", _ONE_FILE, "100 layers", write_file, "file", unseen=True),
 }
 
 
