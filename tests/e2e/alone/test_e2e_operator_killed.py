@@ -62,7 +62,9 @@ STAGES = {
         edited_before=True,
     ),
     "before-the-tag": Stage(lambda b: b.phases == ("Succeeded",) and not b.tags, registry=HELD),
-    "before-the-status": Stage(lambda b: b.phase in ("Starting", "Running") and len(b.tags) == 2, (STATUS, "PHASE == 'Succeeded'")),
+    "before-the-status": Stage(
+        lambda b: b.phase in ("Starting", "Running") and len(b.tags) == 2, (STATUS, "PHASE == 'Succeeded'")
+    ),
     "after-the-status": Stage(
         lambda b: b.phase == "Succeeded",
         ("jobs", "request.operation == 'UPDATE' && has(object.spec.ttlSecondsAfterFinished)"),
