@@ -71,13 +71,15 @@ def diff_walk(
     clamp_mtime: int | None = None,
     known: Mapping[tuple[int, int], str] | None = None,
     unset: Iterable[recorded.Skipped] = (),
+    on_linked: Callable[[bytes], None] = lambda _: None,
 ) -> Changes:
     """The change set of a whole tree over `lower`, by walking it.
 
     `known` maps (inode, ctime in ns) to the sha256 that a file's content had then: such files are not read again.
-    The rest is as for `diff_upper`.
+    `on_linked` hears each path of a regular file that has several names. The rest is as for `diff_upper`.
     """
-    return _Differ(root, lower, skip, clamp_mtime, known or {}, frozenset(), recorded.by_path(unset)).run(complete=True)
+    differ = _Differ(root, lower, skip, clamp_mtime, known or {}, frozenset(), recorded.by_path(unset), on_linked)
+    return differ.run(complete=True)
 
 
 @dataclass(slots=True)
@@ -102,6 +104,7 @@ class _Differ:
         known: Mapping[tuple[int, int], str],
         opaque: frozenset[str],
         unset: Mapping[bytes, Collection[str]],
+        on_linked: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._tree = folders.Folders(root)
         self._lower = lower
@@ -110,6 +113,7 @@ class _Differ:
         self._known = known
         self._opaque = opaque
         self._unset = unset
+        self._on_linked = on_linked
         self._overlay = bool(opaque)
         self._items: list[Item] = []
         self._whiteouts: list[bytes] = []
@@ -183,6 +187,8 @@ class _Differ:
         found = self._tree.stat(path)
         if stat.S_ISDIR(found.st_mode):
             return self._enter(path, found, complete=folder.complete)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            self._on_linked(path)
         is_whiteout = self._overlay and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
         lower = self._lower.lookup(path)
         entry = None if is_whiteout else self._entry(path, found, lower)

@@ -17,7 +17,7 @@ from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import diff, folders, index, paths, recorded, unpack
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import placed
+from strata_builder.rootfs import hardlinks, placed
 from strata_builder.rootfs.overlay import Blobs, LazyView
 from strata_builder.rootfs.view import View
 
@@ -74,6 +74,7 @@ class Stage:
         self._times: dict[int, int] = {}
         self._known: dict[tuple[int, int], str] = {}
         self._unset: list[recorded.Skipped] = []
+        self._linked: list[bytes] = []
         self._empty = False
 
     def sync(self, layers: Sequence[LayerRef], fresh: Collection[str] = ()) -> None:
@@ -101,7 +102,7 @@ class Stage:
                 os.fchown(tree.fd(folder), 0, 0)
                 os.fchmod(tree.fd(folder), 0o755)
         self._layers, self._empty = [], True
-        for memory in (self._times, self._known, self._unset):
+        for memory in (self._times, self._known, self._unset, self._linked):
             memory.clear()
 
     def _emptied(self, tree: folders.Folders) -> list[bytes]:
@@ -127,6 +128,7 @@ class Stage:
 
     def changes(self, lower: View, *, clamp: int | None) -> diff.Changes:
         """What differs from `lower`, the view of the layers. The items open the files of the root. Raises LayerError."""
+        self._linked.clear()
         items, gone = diff.diff_walk(
             self.root,
             placed.Dated(lower, self._times),
@@ -134,14 +136,17 @@ class Stage:
             clamp_mtime=clamp,
             known=self._known,
             unset=self._unset,
+            on_linked=self._linked.append,
         )
         return self._without_stubs(items, lower), gone
 
     def commit(self, layer: LayerRef | None) -> None:
-        """The changes are `layer` now; None: there were none."""
-        if layer is not None:
-            self._layers.append(layer)
-            with folders.Folders(self.root) as tree:
+        """The changes are `layer` now; None: there were none. What the step linked is apart from here on."""
+        with folders.Folders(self.root) as tree:
+            for path in self._linked:
+                hardlinks.part(tree, path)
+            if layer is not None:
+                self._layers.append(layer)
                 for entry in self._blobs.view([layer]).index(0):
                     self._remember(tree, entry)
 

@@ -15,7 +15,7 @@ from strata_builder.sandbox import command, roots
 from support.layertrees import file
 from support.sandboxes import LocalBlobs, Steps, busybox_items
 
-SCRATCH = Path("/strata-scratch")
+SCRATCH = Path("/.strata/scratch")
 
 
 def told(entries: dict[str, Entry]) -> dict[str, list[Any]]:
@@ -60,8 +60,8 @@ def play(steps: Steps, script: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     script = json.loads(sys.stdin.read())
     blobs = LocalBlobs(SCRATCH / "blobs")
-    base = blobs.must_add(busybox_items(Path("/.strata/bin/busybox")))
-    programs = [i for i in busybox_items(Path("/.strata/bin/busybox")) if i.entry.path.startswith(b"bin")]
+    base = blobs.must_add(busybox_items(Path("/.strata/machine/bin/busybox")))
+    programs = [i for i in busybox_items(Path("/.strata/machine/bin/busybox")) if i.entry.path.startswith(b"bin")]
     lean = blobs.must_add([*programs, file("lean", b"x")])
     places = roots.InPlaceRoots(SCRATCH / "roots", blobs, SCRATCH / "caches")
     found: dict[str, Any] = {"first": play(Steps(places.open(), blobs, [base]), script)}

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from support import unprivileged
 from support.sandboxes import BUSYBOX
+from support.unprivileged import USER
 
 pytestmark = [
     pytest.mark.root,
@@ -21,38 +23,19 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).parents[3]
-USER = 12345
 
 
 def as_user(scratch: Path, subordinate: str) -> subprocess.CompletedProcess[str]:
-    """Runs rootless_build.py as a user who exists in this test's mount namespace alone, and so do their id ranges."""
-    files = {"passwd": f"\nstrata-test:x:{USER}:{USER}::/:/bin/sh\n", "subuid": subordinate, "subgid": subordinate}
-    for name, more in files.items():
-        known = Path("/etc", name).read_text() if name == "passwd" else ""
-        (scratch / name).write_text(known + more)
-    interpreter = Path(sys.base_prefix).resolve()
-    script = f"""
-        set -e
-        for f in passwd subuid subgid; do [ -e /etc/$f ] || continue; mount --bind {scratch}/$f /etc/$f; done
-        mkdir {scratch}/python && mount --bind {interpreter} {scratch}/python
-        case {interpreter} in /root/*) mount -t tmpfs -o mode=755 t /root; mkdir -p {interpreter}
-            mount --bind {scratch}/python {interpreter};; esac
-        exec setpriv --reuid {USER} --regid {USER} --clear-groups \\
-            {sys.executable} {Path(__file__).with_name("rootless_build.py")} {scratch}/work
-    """
+    """Runs rootless_build.py."""
     (scratch / "work").mkdir()
     os.chown(scratch / "work", USER, USER)
-    for above in (scratch, *scratch.parents):
-        if above.is_relative_to(Path("/dev/shm")) and above != Path("/dev/shm"):
-            above.chmod(above.stat().st_mode | 0o055)
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPOSITORY / 'builder'}:{REPOSITORY / 'tests'}"}
-    return subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], check=False, capture_output=True, text=True, env=env, timeout=120
-    )
+    argv = [sys.executable, str(Path(__file__).with_name("rootless_build.py")), str(scratch / "work")]
+    path = f"{REPOSITORY / 'builder'}:{REPOSITORY / 'tests'}"
+    return unprivileged.run(argv, scratch, subordinate, {"PYTHONPATH": path})
 
 
 def test_a_user_with_subordinate_ids_runs_steps_as_root_would(tmp_path: Path):
-    done = as_user(tmp_path, "strata-test:300000:65536\n")
+    done = as_user(tmp_path, unprivileged.SUBORDINATE)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["entries"] == {"bin": [0, 0], "p": [0, 0], "tmp": [1000, 33], "var": [0, 0]}
