@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,9 @@ from strata_builder.engine import blobs, execute
 from strata_builder.entries import Item, Kind
 from strata_builder.layers import pack, unpack
 from strata_builder.oci import archive, digest, layout, mediatypes
-from strata_builder.oci.image import Descriptor, LayerRef, index_of
+from strata_builder.oci.descriptor import Descriptor, describe
+from strata_builder.oci.image import LayerRef, index_of
+from strata_builder.oci.manifest import Index
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
 from strata_builder.pod import publish
@@ -108,37 +110,41 @@ def _docker(output: values.Output, made: list[Made], opened: session.Session) ->
 
 
 def _oci(output: values.Output, made: list[Made], opened: session.Session) -> None:
-    small: dict[str, bytes] = {}
-    found: list[Descriptor] = []
-    for one in made:
-        image = one.built.image
-        small |= {image.config_descriptor.digest: image.config_bytes(), image.digest: image.manifest_bytes()}
-        found += [image.config_descriptor, image.descriptor, *(layer.descriptor for layer in image.layers)]
+    documents = _documents(made)
+    top = next(reversed(documents))
+    small = {descriptor.digest: data for descriptor, data in documents.items()}
+    found = [*documents, *(layer.descriptor for one in made for layer in one.built.image.layers)]
     names = [str(name) for name in _names(opened)] or [""]
-    entries = tuple(_named(one.built.image.descriptor, name) for one in made for name in names)
     layers = _opener(made)
 
     def open_blob(wanted: Descriptor) -> BinaryIO:
         return io.BytesIO(small[wanted.digest]) if wanted.digest in small else layers(wanted)
 
     if output.tar:
-        from strata_builder.oci.manifest import Index
-
         with _out(output.dest) as out:
-            layout.write_tar(out, Index(entries), found, open_blob)
+            layout.write_tar(out, Index(tuple(_named(top, name) for name in names)), found, open_blob)
         return
     folder = layout.LayoutFolder.create(Path(output.dest))
     for descriptor in found:
         with open_blob(descriptor) as reader:
             folder.put(descriptor, reader)
+    for name in names:
+        folder.add(top, ref_name=name)
+
+
+def _documents(made: list[Made]) -> dict[Descriptor, bytes]:
+    """Configs and manifests; last what stands for all: the one manifest, or the index over those of several platforms."""
+    found: dict[Descriptor, bytes] = {}
     for one in made:
-        for name in names:
-            folder.add(one.built.image.descriptor, ref_name=name)
+        image = one.built.image
+        found |= {image.config_descriptor: image.config_bytes(), image.descriptor: image.manifest_bytes()}
+    if len(made) > 1:
+        data = index_of(one.built.image for one in made).to_bytes()
+        found[describe(data, mediatypes.OCI_INDEX)] = data
+    return found
 
 
 def _named(descriptor: Descriptor, name: str) -> Descriptor:
-    from dataclasses import replace
-
     if not name:
         return descriptor
     tag = name.rpartition(":")[2]

@@ -1,4 +1,4 @@
-"""One BuildKit, one registry and one cache for all builds of a run."""
+"""One registry, one cache and one BuildKit for all builds of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from differential.builds import bench, programs
+from differential.builds.site import Site
+from differential.builds.strata import Strata
 from support import registry_process, testbase
 
 
@@ -18,15 +20,23 @@ def everything() -> bool:
 
 
 @pytest.fixture(scope="session")
-def builders(tmp_path_factory: pytest.TempPathFactory, everything: bool) -> Iterator[bench.Bench]:
+def strata(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strata]:
+    """Strata alone."""
     if os.getuid() != 0:
-        pytest.skip("needs root: steps run in both builders")
-    if not everything and programs.cached() is None:
-        pytest.skip("BuildKit is not compiled yet, which takes minutes: `make test-differential` does it")
+        pytest.skip("needs root: steps run")
     registry = registry_process.find_binary()
     if registry is None or testbase.busybox() is None:
         pytest.fail(
             "needs the cluster's programs (make cluster-up) and busybox (apt-get install busybox-static)", pytrace=False
         )
-    with bench.Bench(tmp_path_factory.mktemp("builds"), registry.parent) as running:
+    with Site(tmp_path_factory.mktemp("builds"), registry.parent) as site:
+        yield Strata(site)
+
+
+@pytest.fixture(scope="session")
+def builders(strata: Strata, everything: bool) -> Iterator[bench.Bench]:
+    """Strata and BuildKit."""
+    if not everything and programs.BUILDKIT.cached() is None:
+        pytest.skip("BuildKit is not compiled yet, which takes minutes: `make test-differential` does it")
+    with bench.Bench(strata) as running:
         yield running

@@ -10,7 +10,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from differential.builds.cases import Case, Entry
@@ -29,8 +29,9 @@ class Folders:
     secrets: dict[str, Path]
 
 
-def write(case: Case, folder: Path, url: str) -> Folders:
-    """Makes the case's folders below `folder`; `url` is the address of the server of its files."""
+def write(case: Case, folder: Path, url: str, owner: tuple[int, int] | None = None) -> Folders:
+    """Makes the case's folders below `folder`; `url` is the address of the server of its files. With `owner` all of it
+    belongs to that user, whatever the case says."""
     named: dict[str, Path] = {}
     (folder / "context").mkdir(parents=True)
     for entry in disk_entries(case):
@@ -39,7 +40,7 @@ def write(case: Case, folder: Path, url: str) -> Folders:
             context, _, name = name[1:].partition("/")
             root = named.setdefault(context, folder / f"@{context}")
             root.mkdir(exist_ok=True)
-        _write(root, name, entry, content(case, entry))
+        _write(root, name, entry if owner is None else replace(entry, owner=owner), content(case, entry))
     dockerfile = folder / "context" / case.dockerfile
     _replace(dockerfile, url)
     return Folders(folder / "context", dockerfile, named, _secrets(case, folder))

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,19 +63,24 @@ def read(archive: Path, known: dict[str, Layer]) -> Image:
     """The one image of an archive. `known` keeps layers by diffID between calls: bases are read once."""
     with tarfile.open(archive) as tar:
         blobs = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
-    manifests = json.loads(blobs["index.json"])["manifests"]
-    manifest = json.loads(_blob(blobs, manifests[0]["digest"]))
+    digest = json.loads(blobs["index.json"])["manifests"][0]["digest"]
+    return of(digest, lambda wanted: blobs["blobs/" + wanted.replace(":", "/")], known)
+
+
+def of(digest: str, blob: Callable[[str], bytes], known: dict[str, Layer]) -> Image:
+    """The image of a manifest, or the first one of an index, from blobs by digest."""
+    manifest = json.loads(_checked(blob, digest))
     while "manifests" in manifest:
-        manifest = json.loads(_blob(blobs, manifest["manifests"][0]["digest"]))
-    config = json.loads(_blob(blobs, manifest["config"]["digest"]))
+        manifest = json.loads(_checked(blob, manifest["manifests"][0]["digest"]))
+    config = json.loads(_checked(blob, manifest["config"]["digest"]))
     faults: list[str] = []
-    layers = [_layer(_blob(blobs, item["digest"]), known, faults) for item in manifest["layers"] or []]
+    layers = [_layer(_checked(blob, item["digest"]), known, faults) for item in manifest["layers"] or []]
     faults += _counts(config, layers)
-    return Image(manifests[0]["digest"], manifest, config, [layer for _, layer in layers], faults)
+    return Image(digest, manifest, config, [layer for _, layer in layers], faults)
 
 
-def _blob(blobs: Mapping[str, bytes], digest: str) -> bytes:
-    content = blobs["blobs/" + digest.replace(":", "/")]
+def _checked(blob: Callable[[str], bytes], digest: str) -> bytes:
+    content = blob(digest)
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         raise AssertionError(f"the blob {digest} has another digest")
     return content

@@ -44,7 +44,7 @@ class Oracle:
 
     def __init__(self, registry: str, runc: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="buildkit-", dir="/dev/shm"))
-        self.programs = programs.ensure()
+        self.programs = programs.BUILDKIT.ensure()
         self._runc = runc
         self.cgroup = f"strata-oracle-{secrets.token_hex(4)}"
         names = {"folder": self.folder, "registry": registry, "runc": runc, "cgroup": self.cgroup}

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from differential.builds import bench, cases, explained
+from differential.builds import cases, explained
+from differential.builds.strata import Strata
 from differential.builds.test_builds_corpus import CORPUS, NAMES
 
 pytestmark = pytest.mark.root
@@ -25,9 +26,9 @@ STRIDE = 4 if "STRATA_EFFORT" in os.environ else 80
 
 
 @pytest.mark.parametrize("case", BUILDABLE[::STRIDE], ids=lambda case: case.name)
-def test_a_cached_image_is_the_one_that_is_made_anew(case: cases.Case, builders: bench.Bench) -> None:
+def test_a_cached_image_is_the_one_that_is_made_anew(case: cases.Case, strata: Strata) -> None:
     digests = []
     for flags in ((), (), ("--no-cache",)):
-        with builders.archive(case, *flags) as (_, image):
+        with strata.archive(case, *flags) as (_, image):
             digests.append(image.digest)
     assert digests == digests[:1] * 3
