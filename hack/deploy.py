@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import cluster
 from hack import images, tools
@@ -21,18 +22,19 @@ def main() -> None:
     tools.say(f"Strata runs in {tools.NAMESPACE}")
 
 
-def values(where: cluster.Cluster) -> dict[str, object]:
+def values(where: cluster.Cluster) -> dict[str, Any]:
     """The chart's values for this cluster; our own one has a stand-in for docker.io, few cores, and tests that wait."""
-    chosen: dict[str, object] = {
+    chosen: dict[str, Any] = {
         "operator": {"image": {"repository": images.OPERATOR.repository, "tag": images.OPERATOR.tag}},
         "builder": {"image": {"repository": images.BUILDER.repository, "tag": images.BUILDER.tag}},
     }
+    if mirror := images.docker_mirror(where):
+        chosen["mirrors"] = {"docker.io": mirror}
     if where.registry:
         chosen["builds"] = {"maxConcurrent": 8}
         chosen["registries"] = {"recheckSeconds": 5}
         # Tests serve git from the host, and use another namespace's Service as an external registry.
         chosen["pollAllowedCidrs"] = ["10.0.0.0/8"]
-        chosen["mirrors"] = {"docker.io": f"http://{where.registry}"}
     return chosen
 
 
