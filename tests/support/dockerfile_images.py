@@ -8,7 +8,7 @@ from typing import Any
 
 def _image(config: dict[str, Any], **more: Any) -> str:
     rootfs = {"type": "layers", "diff_ids": []}
-    return json.dumps({"os": "linux", "architecture": "amd64", "config": config, "rootfs": rootfs, **more})
+    return json.dumps({"os": "linux", "architecture": "amd64", "config": config, "rootfs": rootfs} | more)
 
 
 TESTBASE = _image(
@@ -34,8 +34,10 @@ ONBUILDER = _image(
         "WorkingDir": "/o",
     }
 )
+ELSEWHERE = _image({"Env": ["PATH=/bin"]}, architecture="arm64", history=[{"created_by": "a layer"}])
 ALL = {
     "docker.io/library/testbase:latest": TESTBASE,
     "docker.io/library/testbase:1": PLAIN,
     "docker.io/library/onbuilder:latest": ONBUILDER,
+    "docker.io/library/elsewhere:latest": ELSEWHERE,
 }

@@ -263,7 +263,9 @@ class _StagePlanner:
         if stage is not None:
             self.planner.stage(stage)
             return steps.FromStage(stage.index)
-        return steps.FromImage(self.planner.base_image(name, wanted, place))
+        base = self.planner.base_image(name, wanted, place)
+        self.planner.watch.pulls(asking, base, wanted)
+        return steps.FromImage(base)
 
     def _stage(self, name: str, asking: ins.Instruction, numbers: bool) -> df.Stage | None:
         """Only COPY --from and mounts count stages; the base image of a FROM may well be called 1."""

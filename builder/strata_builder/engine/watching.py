@@ -9,6 +9,7 @@ from strata_builder import dockerfile as df
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import steps
 from strata_builder.oci.image import ImageConfig
+from strata_builder.oci.platform import Platform
 
 
 class Noting(Mapping[str, str]):
@@ -56,6 +57,9 @@ class Seen:
 
 class Watch:
     """One that looks away."""
+
+    def pulls(self, asking: ins.Instruction, base: steps.Base, wanted: Platform) -> None:
+        """An instruction names an image, which was looked for by the platform `wanted`."""
 
     def begins(self, stage: df.Stage, base: steps.Origin) -> None:
         """A stage begins on its base; those that it needs have been told of."""

@@ -14,6 +14,7 @@ from strata_builder.engine import steps, watching
 from strata_builder.engine.watching import Seen
 from strata_builder.lint import names, texts
 from strata_builder.lint.findings import Findings
+from strata_builder.oci.platform import Platform
 
 _ROOTS = (".", "/")
 _EVERYTHING = ("*", "**", "**/*")
@@ -38,6 +39,16 @@ class Checker(watching.Watch):
         self._ignore = ignore
         self._unknown = unknown
         self._stages: dict[int, _State] = {}
+
+    def pulls(self, asking: ins.Instruction, base: steps.Base, wanted: Platform) -> None:
+        """An image of nothing but a config is for every platform."""
+        config = base.image.config
+        found = config.platform
+        filled = bool(config.diff_ids) or any(not step.empty_layer for step in config.history)
+        other = (found.os, found.architecture) != (wanted.os, wanted.architecture)
+        if filled and other and base.name not in self._unknown:
+            pulled = f'was pulled with platform "{found}", expected "{wanted}" for current build'
+            self._add("InvalidBaseImagePlatform", f"Base image {base.name} {pulled}", asking)
 
     def begins(self, stage: df.Stage, base: steps.Origin) -> None:
         state = _State()
