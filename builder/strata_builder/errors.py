@@ -18,6 +18,7 @@
      +- PushDenied
      +- RegistryUnavailable        retried
      +- LayerError                 a layer, archive or tree that cannot be read or written faithfully
+     |   +- LayerInvalid           a layer of an image; who knows the image names it
      +- NotSupported               asked for something that this program or this rung of isolation does not do
      |   +- NoUserNamespace        a pod of isolation UserNS that was given none
      +- NeedsSandbox               a step must run, and the rung chosen runs none
@@ -160,6 +161,14 @@ class RegistryUnavailable(BuildError):
 
 class LayerError(BuildError):
     reason = "InvalidSpec"
+
+
+class LayerInvalid(LayerError):
+    """`digest` is that of the layer's blob."""
+
+    def __init__(self, message: str, *, digest: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.digest = digest
 
 
 class NotSupported(BuildError):

@@ -26,8 +26,7 @@ class Images(images.RegistryImages):
         store = layout.LayoutFolder(Path(path)) if Path(path).is_dir() else layout.LayoutTar(Path(path))
         descriptor, manifest = layout.find(store, platform, ref_name=tag)
         config = ImageConfig.from_bytes(
-            layout.read_bytes(store, manifest.config, limit=MAX_CONFIG), name=f"config of {name}"
+            layout.read_bytes(store, manifest.config, limit=MAX_CONFIG), name=f"{name}: config"
         )
         image = Image.of(manifest, config, name=name)
-        self.knows(image.layers, store.open)
-        return steps.Base(name, descriptor.digest, image, name)
+        return self.remember(steps.Base(name, descriptor.digest, image, name), store.open)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from strata_builder import errors
-from strata_builder.layers import pack, unpack
+from strata_builder.layers import blame, pack, unpack
 from strata_builder.layers.index import Index
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.rootfs import view
@@ -64,7 +64,7 @@ class Blobs:
         """The layer's table of contents; its bytes are read through once if nobody has yet."""
         digest = layer.descriptor.digest
         if digest not in self._indexes:
-            with self.open(layer) as blob:
+            with self.open(layer) as blob, blame.layer(digest):
                 self._indexes[digest] = unpack.scan(blob, layer.descriptor.media_type, layer.diff_id)
         return self._indexes[digest]
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from strata_builder import errors
 from strata_builder.engine import steps
+from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import reference
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
@@ -26,20 +27,30 @@ class RegistryImages:
     def __init__(self, found: registries.Registries) -> None:
         self._registries = found
         self._openers: dict[str, Opener] = {}
+        self._bases: list[steps.Base] = []
         self._lock = threading.Lock()
 
     def resolve(self, name: str, platform: Platform) -> steps.Base:
-        """Raises BaseImageNotFound, RegistryUnavailable and DockerfileError (for what is no reference)."""
+        """Raises BaseImageNotFound, RegistryUnavailable, ImageInvalid and InvalidSpec (for what is no reference)."""
         try:
             resolved = pull.resolve_image(reference.Reference.parse(name), platform, self._registries)
+            image = resolved.image
         except registry_errors.Unavailable as e:
             raise errors.RegistryUnavailable(f"base image {name}: {e.message}", hint=e.hint) from e
         except registry_errors.RegistryError as e:
             raise errors.BaseImageNotFound(f"base image {name}: {e.message}", hint=e.hint or _HINT) from e
-        self.knows(resolved.image.layers, resolved.open)
-        return steps.Base(
-            name, resolved.manifest_digest, resolved.image, f"{resolved.registry.host}/{resolved.repository}"
-        )
+        except oci_errors.ImageInvalid as e:
+            e.message, e.hint = f"base image {e.message}", e.hint or DAMAGED
+            raise
+        origin = f"{resolved.registry.host}/{resolved.repository}"
+        return self.remember(steps.Base(name, resolved.manifest_digest, image, origin), resolved.open)
+
+    def remember(self, base: steps.Base, opener: Opener) -> steps.Base:
+        """`base`, whose layers can be read with `opener` from now on."""
+        self.knows(base.image.layers, opener)
+        with self._lock:
+            self._bases.append(base)
+        return base
 
     def knows(self, layers: tuple[LayerRef, ...], opener: Opener) -> None:
         """These layers can be read with `opener`."""
@@ -47,13 +58,39 @@ class RegistryImages:
             self._openers.update({layer.descriptor.digest: opener for layer in layers})
 
     def bring(self, layer: LayerRef, to: Path) -> None:
-        opener = self._openers.get(layer.descriptor.digest)
+        """Raises BaseImageNotFound or LayerError for a base's layer that its registry lacks, or has damaged."""
+        digest = layer.descriptor.digest
+        opener = self._openers.get(digest)
         if opener is None:
-            raise errors.InfrastructureFailed(f"nothing tells where layer {layer.descriptor.digest} is")
-        save(lambda: opener(layer.descriptor), layer.descriptor, to)
+            raise errors.InfrastructureFailed(f"nothing tells where layer {digest} is")
+        label = next(filter(None, (base.layer(digest) for base in self._bases)), "")
+        try:
+            _save_checked(lambda: opener(layer.descriptor), layer.descriptor, to)
+        except registry_errors.NotFound as e:
+            if not label:
+                raise
+            hint = f"the image is incomplete: push all of it to {e.host} again, or use another one"
+            raise errors.BaseImageNotFound(f"{label}: {e.message}", hint=hint) from e
+        except errors.BuildError as e:
+            e.message = f"{label}: {e.message}" if label else e.message
+            raise
 
 
 _HINT = "check the name and tag in FROM; for a private image give credentials (docker login, or spec.pullSecrets)"
+DAMAGED = "use another tag or digest of the image, or build and push it again"
+
+
+def _save_checked(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> None:
+    """Reads once more where the bytes are wrong: if they are so in the same way, no repetition helps."""
+    try:
+        save(opener, descriptor, to)
+    except oci_errors.DigestMismatch as first:
+        try:
+            save(opener, descriptor, to)
+        except oci_errors.DigestMismatch as again:
+            if again.message != first.message:
+                raise
+            raise errors.LayerError(again.message, hint=again.hint) from again
 
 
 def save(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> None:

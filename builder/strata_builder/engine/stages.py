@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from strata_builder import contract, errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import archives, copying, keys, records, running, steps, times
+from strata_builder.engine import archives, copying, images, keys, records, running, steps, times
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
@@ -116,6 +116,10 @@ class Worker:
         self.edges.report.started(label, step.created_by)
         try:
             done = self._from_record(position, step) or self._do(position, step, state, label)
+        except errors.LayerInvalid as e:
+            base = self.plan.layer(e.digest)
+            message, hint = f"{base or f'layer {e.digest}'}: {e.message}", images.DAMAGED if base else e.hint
+            raise errors.LayerError(message, place=step.place, hint=hint) from e
         except errors.BuildError as e:
             e.place = e.place or step.place
             raise

@@ -24,6 +24,13 @@ class Base:
     image: Image
     origin: str = ""
 
+    def layer(self, digest: str) -> str:
+        """For people: which of its layers has the blob `digest`; empty if none has."""
+        digests = [layer.descriptor.digest for layer in self.image.layers]
+        if digest not in digests:
+            return ""
+        return f"base image {self.name}: layer {digests.index(digest) + 1} of {len(digests)} ({digest})"
+
 
 @dataclass(frozen=True, slots=True)
 class FromStage:
@@ -121,6 +128,10 @@ class Plan:
                 return True
             todo += [stage.base, *(step.origin for step in stage.steps)]
         return False
+
+    def layer(self, digest: str) -> str:
+        """For people: the layer whose blob has `digest`, by the base image that it comes from; empty for another."""
+        return next(filter(None, (base.layer(digest) for base in self.bases)), "")
 
     @property
     def runs(self) -> tuple[Step, ...]:

@@ -180,7 +180,8 @@ class Builder:
         if target is None or target.kind is Kind.DIR or entry.link == entry.path:
             raise errors.LayerError(
                 f"entry {paths.show(entry.path)} is a hard link to {paths.show(entry.link)}, which is no file that "
-                "stands before it in the same layer"
+                "stands before it in the same layer",
+                hint="no unpacker can write it; the tool that made this layer or archive has to be asked",
             )
         if target.kind is Kind.FILE:
             return replace(target, path=entry.path, kind=Kind.HARDLINK, link=entry.link)

@@ -72,8 +72,8 @@ class Image:
             raise errors.ImageInvalid(
                 f"{name}: the manifest has {len(source.layers)} layers, but the config {len(config.diff_ids)} diffIDs"
             )
-        for layer in source.layers:
-            mediatypes.compression_of(layer.media_type)
+        for number, layer in enumerate(source.layers, 1):
+            _check_layer(layer, f"{name}: layer {number} of {len(source.layers)} ({layer.digest})")
         refs = tuple(
             LayerRef(_in_family(layer, mediatypes.Family.OCI), diff_id)
             for layer, diff_id in zip(source.layers, config.diff_ids, strict=True)
@@ -129,6 +129,26 @@ def index_of(images: Iterable[Image], annotations: Iterable[tuple[str, str]] = (
     matter."""
     children = sorted((image.descriptor for image in images), key=lambda child: str(child.platform))
     return Index(tuple(children), annotations=tuple(sorted(annotations)))
+
+
+def _check_layer(layer: Descriptor, where: str) -> None:
+    """Raises ImageInvalid unless it is a file system's layer that its registry is there to give to anybody."""
+    if mediatypes.is_foreign(layer.media_type):
+        at = f", but at {layer.urls[0][:200]}" if layer.urls else ""
+        raise errors.ImageInvalid(
+            f"{where} is foreign ({layer.media_type}): it may not be given away, and need not be in the registry{at}",
+            hint="use a base image without such layers; those of Windows have them, and are not built here",
+        )
+    if layer.media_type.endswith("+encrypted"):
+        raise errors.ImageInvalid(
+            f"{where} is encrypted ({layer.media_type})",
+            hint="put a copy without encryption into your registry (skopeo copy --decryption-key ...), and use that",
+        )
+    if not mediatypes.is_layer(layer.media_type):
+        raise errors.ImageInvalid(
+            f"{where} has the media type {layer.media_type[:100]!r}, which is none of a file system's layer",
+            hint="the reference names an artifact (a chart, a signature, ...): name an image",
+        )
 
 
 def _in_family(layer: Descriptor, family: mediatypes.Family) -> Descriptor:

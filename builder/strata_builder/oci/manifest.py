@@ -3,6 +3,7 @@ read alike). Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,14 +73,24 @@ class Index:
         return tuple(child.platform for child in self.manifests if child.platform and child.platform.os != "unknown")
 
     def select(self, wanted: platform.Platform, *, name: str = "the index") -> Descriptor:
-        """The child for `wanted`; of equals the first. Raises PlatformMissing that lists what there is."""
-        images = [child for child in self.manifests if child.media_type in mediatypes.MANIFESTS]
+        """The child for `wanted`, perhaps a further index; of equals the first. One without a platform comes last: its
+        config says what it is for. Raises PlatformMissing that lists what there is."""
+        images = [child for child in self.manifests if child.media_type in mediatypes.MANIFESTS | mediatypes.INDEXES]
         found = platform.best(wanted, (child.platform for child in images if child.platform))
-        if found is not None:
-            return next(child for child in images if child.platform == found)
-        names = sorted({str(p) for p in self.platforms()})
-        offered = ", ".join(name if name.isprintable() else repr(name) for name in names) or "no platform at all"
-        raise errors.PlatformMissing(f"{name} has no image for {wanted}; it offers {offered[:1000]}")
+        for child in images:
+            if child.platform == found:
+                return child
+        raise missing(wanted, self.platforms(), name)
+
+
+def missing(
+    wanted: platform.Platform, offered: Iterable[platform.Platform], name: str = "the index"
+) -> errors.PlatformMissing:
+    """The error of an image that is for other platforms."""
+    there = [shown if shown.isprintable() else repr(shown) for shown in sorted({str(each) for each in offered})]
+    hint = f"use an image for {wanted}" + (f", or build for another platform: --platform={there[0][:100]}" if there else "")
+    listed = ", ".join(there)[:1000] or "no platform at all"
+    return errors.PlatformMissing(f"{name} has no image for {wanted}; it offers {listed}", hint=hint)
 
 
 def parse(data: bytes, media_type: str = "", *, name: str = "manifest") -> Manifest | Index:
@@ -87,6 +98,11 @@ def parse(data: bytes, media_type: str = "", *, name: str = "manifest") -> Manif
 
     Raises ImageInvalid naming `name`.
     """
+    if media_type.startswith("text/"):
+        raise errors.ImageInvalid(
+            f"{name}: {media_type[:100]} was answered where a manifest is expected",
+            hint="check that the host in the name is a registry, and that no page (a login, a proxy's) stands before it",
+        )
     document = strictjson.loads(data, limit=MAX_MANIFEST, what=name)
     kind = _kind(document, media_type, name)
     if kind in mediatypes.INDEXES:
@@ -127,7 +143,10 @@ def _kind(document: dict[str, Any], declared: str, name: str) -> str:
         raise errors.ImageInvalid(f"{name} was announced as {declared} but says it is {inside[:100]}")
     found = inside or (declared if declared in known else _guess(document))
     if found not in known:
-        raise errors.ImageInvalid(f"{name} has the unknown media type {found[:100]!r}")
+        raise errors.ImageInvalid(
+            f"{name} has the unknown media type {found[:100]!r}",
+            hint="name an image: its manifest is one of OCI's, or of Docker's schema 2",
+        )
     if (found in mediatypes.INDEXES) != ("manifests" in document):
         raise errors.ImageInvalid(f"{name} says it is {found} but does not have its fields")
     return found

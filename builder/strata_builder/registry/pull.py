@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from strata_builder import errors as build_errors
 from strata_builder.oci import digest as digests
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _ASK_NEXT = (errors.RegistryError, oci_errors.PlatformMissing, oci_errors.ImageInvalid)
 #: What a mirror says that was reached and does not have what is asked for.
 _LACKS = (errors.NotFound, oci_errors.PlatformMissing)
+#: How many indexes may name one another before a manifest comes.
+_DEPTH: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +99,24 @@ def _unconfirmed(reference: Reference, lacking: Sequence[str], said: str) -> err
 
 def _resolve(reference: Reference, platform: platforms.Platform, registry: Registry, repository: str) -> ResolvedImage:
     name = reference.familiar
-    found = registry.manifest(repository, reference.version)
+    top = found = registry.manifest(repository, reference.version)
     document = manifests.parse(found.data, found.media_type, name=name)
-    index_digest = None
-    if isinstance(document, manifests.Index):
-        index_digest = found.digest
-        child = document.select(platform, name=name)
-        found = registry.manifest(repository, child.digest)
-        document = manifests.parse_manifest(found.data, child.media_type, name=f"{name} for {platform}")
-    config = _config(document, found, registry, repository, name)
+    child = None
+    with _parts():
+        for _ in range(_DEPTH):
+            if isinstance(document, manifests.Manifest):
+                break
+            child = document.select(platform, name=name)
+            found = registry.manifest(repository, child.digest)
+            document = manifests.parse(found.data, child.media_type, name=f"{name} for {platform}")
+        if isinstance(document, manifests.Index):
+            raise oci_errors.ImageInvalid(f"{name}: its indexes are nested more than {_DEPTH} levels deep")
+        config = _config(document, found, registry, repository, name)
+    if child is not None and child.platform is None and config.os and not config.platform.matches(platform):
+        raise manifests.missing(platform, [config.platform], name)
     return ResolvedImage(
         reference,
-        index_digest,
+        None if child is None else top.digest,
         found.digest,
         document,
         config,
@@ -118,15 +127,26 @@ def _resolve(reference: Reference, platform: platforms.Platform, registry: Regis
     )
 
 
+@contextlib.contextmanager
+def _parts() -> Iterator[None]:
+    """What an image names and its registry does not have is no misspelt name."""
+    try:
+        yield
+    except errors.NotFound as e:
+        e.message = f"the image is incomplete: {e.message}"
+        e.hint = f"push all of it to {e.host} again, or use another one"
+        raise
+
+
 def _config(
     document: manifests.Manifest, found: ManifestBytes, registry: Registry, repository: str, name: str
 ) -> images.ImageConfig:
     if not document.is_image:
         raise oci_errors.ImageInvalid(
             f"{name} is not an image but an artifact of type {document.artifact_type or document.config.media_type}",
-            hint="name an image",
+            hint="name an image in its place",
         )
     if document.media_type == mediatypes.OCI_MANIFEST and not document.config.size:
         raise oci_errors.ImageInvalid(f"{name} ({found.digest}) has an empty config")
     data = registry.blob_bytes(repository, document.config, limit=images.MAX_CONFIG)
-    return images.ImageConfig.from_bytes(data, name=f"config of {name}")
+    return images.ImageConfig.from_bytes(data, name=f"{name}: config")

@@ -15,7 +15,7 @@ from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind
-from strata_builder.layers import diff, folders, index, paths, recorded, unpack
+from strata_builder.layers import blame, diff, folders, index, paths, recorded, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import hardlinks, placed
 from strata_builder.rootfs.overlay import Blobs, LazyView
@@ -151,7 +151,7 @@ class Stage:
                     self._remember(tree, entry)
 
     def _add(self, layer: LayerRef, *, now: bool) -> None:
-        with self._blobs.open(layer) as blob:
+        with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
             contents = unpack.unpack_to(
                 blob,
                 layer.descriptor.media_type,

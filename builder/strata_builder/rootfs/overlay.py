@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import diff, index, recorded, unpack
+from strata_builder.layers import blame, diff, index, recorded, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import kernel, placed, points, stack
 from strata_builder.rootfs.trash import Trash
@@ -98,7 +98,7 @@ class Lowers:
         skipped: list[recorded.Skipped] = []
         path.mkdir(mode=0o755)
         try:
-            with self._blobs.open(layer) as blob:
+            with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
                 contents = unpack.unpack_to(
                     blob,
                     layer.descriptor.media_type,

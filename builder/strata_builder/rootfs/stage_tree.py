@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind, Readable
-from strata_builder.layers import unpack
+from strata_builder.layers import blame, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs.view import View
 
@@ -76,6 +76,6 @@ class StageTree:
         together = [p for p in self._wanted | {path} if p not in self._places and self._view.layer_of(p) == number]
         places = {p: self._scratch / str(len(self._places) + n) for n, p in enumerate(together)}
         layer = self._layers[number]
-        with self._open(layer) as blob:
+        with self._open(layer) as blob, blame.layer(layer.descriptor.digest):
             unpack.extract(blob, layer.descriptor.media_type, places)
         self._places.update(places)
