@@ -115,6 +115,7 @@ def put(
     repository: str,
     layers: Sequence[Layer],
     document: Mapping[str, Any] | bytes | None = None,
+    /,
     *,
     docker: bool = False,
     tag: str = "latest",

@@ -36,5 +36,5 @@ class State:
     def finished(self, stage: steps.Stage, created: str) -> State:
         """The stage's end: its config with the layers and the history that the steps made."""
         done = self.image.config
-        config = stage.config.with_(history=done.history, diff_ids=done.diff_ids, created=created)
+        config = stage.config.with_(history=done.data().get("history") or (), diff_ids=done.diff_ids, created=created)
         return State(self.image.with_config(config), self.makers)

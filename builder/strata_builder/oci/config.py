@@ -253,4 +253,7 @@ def _put(target: dict[str, Any], key: str, value: Any, keep_empty: bool) -> None
 
 
 def _history_json(item: History | Mapping[str, Any]) -> dict[str, Any]:
-    return item.to_json() if isinstance(item, History) else dict(item)
+    """Of a step as another builder wrote it, all that says something."""
+    if isinstance(item, History):
+        return item.to_json()
+    return {key: value for key, value in item.items() if value is not None}
