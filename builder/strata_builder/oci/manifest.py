@@ -88,7 +88,9 @@ def missing(
 ) -> errors.PlatformMissing:
     """The error of an image that is for other platforms."""
     there = [shown if shown.isprintable() else repr(shown) for shown in sorted({str(each) for each in offered})]
-    hint = f"use an image for {wanted}" + (f", or build for another platform: --platform={there[0][:100]}" if there else "")
+    hint = f"use an image for {wanted}" + (
+        f", or build for another platform: --platform={there[0][:100]}" if there else ""
+    )
     listed = ", ".join(there)[:1000] or "no platform at all"
     return errors.PlatformMissing(f"{name} has no image for {wanted}; it offers {listed}", hint=hint)
 
