@@ -30,7 +30,7 @@ A reason is one of `strata_builder.contract.REASONS`; the operator copies it to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 #: Characters of a message or a hint. Both may quote what a stranger wrote.
@@ -50,6 +50,11 @@ class Place:
     def __str__(self) -> str:
         lines = str(self.line) if self.end_line <= self.line else f"{self.line}-{self.end_line}"
         return f"{self.file}:{lines}"
+
+    def at(self, text: str) -> Place:
+        """The place of `text` in the first line; itself where the line does not hold it."""
+        found = self.excerpt.partition("\n")[0].find(text) if text else -1
+        return self if found < 0 else replace(self, column=found + 1)
 
 
 class BuildError(Exception):

@@ -96,7 +96,12 @@ class Builder:
         return root
 
     def run(
-        self, context: Path, *flags: str, umask: int = 0o022, command: str = "build", env: Mapping[str, str] = NOTHING
+        self,
+        context: Path | str,
+        *flags: str,
+        umask: int = 0o022,
+        command: str = "build",
+        env: Mapping[str, str] = NOTHING,
     ) -> subprocess.CompletedProcess[str]:
         named = ["--build-context", f"testbase=oci-layout://{self.base}"]
         argv = [sys.executable, "-m", "strata_builder.cli", command, *named, *flags, str(context)]

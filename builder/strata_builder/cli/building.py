@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.cli import agents, checking, exports, session, values
+from strata_builder.cli import agents, exports, session, values
 from strata_builder.engine import artifact, blobs, execute, records, stages, steps
 from strata_builder.engine.roots import Roots
+from strata_builder.lint import building as warnings
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
 from strata_builder.oci.image import LayerRef
@@ -32,7 +33,8 @@ def run(given: argparse.Namespace) -> int:
     elif given.isolation != "layers" and os.geteuid() == 0:
         host.enter_user_namespace([])
     with session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
-        made = [_build(opened, platform) for platform in opened.platforms()]
+        with warnings.collected(opened.report.note) as found:
+            made = [_build(opened, platform, found) for platform in opened.platforms()]
         exports.write(outputs, made, opened)
         _tell(made, opened)
         if not outputs:
@@ -53,7 +55,7 @@ def _needs_sandbox(given: argparse.Namespace) -> bool:
     """Only a Dockerfile on this machine can be looked at before the build begins; anything else may hold a RUN."""
     if given.context == "-" or given.file == "-" or not Path(given.context).is_dir():
         return True
-    with session.opened(given) as opened:
+    with session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
         made = opened.keyed(opened.platforms()[0])
         return any(
             not stages.is_known(made.keys, made.options, made.known, index, position, step)
@@ -63,9 +65,9 @@ def _needs_sandbox(given: argparse.Namespace) -> bool:
         )
 
 
-def _build(opened: session.Session, platform: platforms.Platform) -> exports.Made:
+def _build(opened: session.Session, platform: platforms.Platform, found: warnings.Warnings) -> exports.Made:
     keyed = opened.keyed(platform)
-    checking.warn(opened.source, keyed.options, keyed.plan, opened.report.note)
+    found.look(opened.source.dockerfile, keyed.options, keyed.plan, opened.source.ignore)
     _refuse_foreign_runs(keyed, platform)
     store = blobs.Blobs(opened.store.blobs, opened.images)
     with _roots(keyed, opened, store) as roots:

@@ -1,19 +1,19 @@
-"""`strata check`: what is wrong with a Dockerfile and what is probably not meant; and the same warnings of a build."""
+"""`strata check`: what is wrong with a Dockerfile and what is probably not meant."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
-from strata_builder import contract, errors, lint
+from strata_builder import contract, lint
 from strata_builder import dockerfile as df
 from strata_builder.cli import sources, values
 from strata_builder.engine import steps
 from strata_builder.engine.options import NamedContext, Options
+from strata_builder.lint import building
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.image import Image
 from strata_builder.oci.platform import Platform
@@ -30,16 +30,6 @@ class _Unseen:
         return steps.Base(reference, "", Image.scratch(platform))
 
 
-class _Planned:
-    """The images of a plan."""
-
-    def __init__(self, plan: steps.Plan) -> None:
-        self._bases = {base.name: base for base in plan.bases}
-
-    def resolve(self, reference: str, platform: Platform) -> steps.Base:  # noqa: ARG002
-        return self._bases[reference]
-
-
 def run(given: argparse.Namespace) -> int:
     """Prints warnings; the exit code is that of a failure if there are any. Errors are raised, with their place."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
@@ -49,33 +39,11 @@ def run(given: argparse.Namespace) -> int:
         options = _options(given, found, contexts)
         report = lint.check(found.dockerfile, options, images, ignore=found.ignore, unknown=images.names)
     for warning in report.warnings:
-        print(shown(found.dockerfile, warning))
+        print(building.shown(found.dockerfile, warning))
     if report.error is not None:
         raise report.error
     print(_summary(found.dockerfile, len(report.warnings)))
     return contract.ExitCode.FAILED if report.warnings else contract.ExitCode.OK
-
-
-def warn(found: sources.Source, options: Options, plan: steps.Plan, say: Callable[[str], None]) -> None:
-    """Says the warnings about the stages of a plan. Raises DockerfileError where check=error=true makes errors of them."""
-    file, options = found.dockerfile, replace(options, target=str(plan.target))
-    report = lint.check(file, options, _Planned(plan), ignore=found.ignore)
-    for warning in report.warnings:
-        say(shown(file, warning))
-    if report.warnings and report.settings.error:
-        first = report.warnings[0]
-        raise errors.DockerfileError(
-            f"{_counted(len(report.warnings), 'warning')}, and check=error=true makes errors of them",
-            place=df.place(file, df.Span(first.start, first.end)),
-            hint=f"mend it, or skip the rule: # check=skip={first.rule}",
-        )
-
-
-def shown(file: df.Dockerfile, warning: lint.Finding) -> str:
-    """A warning as a person reads it: what, where, which line, and where it is explained."""
-    place = df.place(file, df.Span(warning.start, warning.end))
-    message = f"warning: {warning.message} ({warning.rule})"
-    return str(errors.DockerfileError(message, place=place, hint=f"see {warning.url}"))
 
 
 def _options(given: argparse.Namespace, found: sources.Source, contexts: Mapping[str, NamedContext]) -> Options:

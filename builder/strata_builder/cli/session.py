@@ -44,15 +44,22 @@ class Session:
         self.given, self.store, self.scratch, self.registries = given, kept, scratch, found
         self.report = _reporter("quiet" if getattr(given, "quiet", False) else given.progress)
         self.images = layouts.Images(found)
-        self.remotes = remotes.Remotes(
-            scratch / "remotes",
-            remotes.fetcher(CONTEXT_LIMIT, download.Client(), gitprogram.Settings(scratch=scratch), local=True),
-        )
-        (scratch / "remotes").mkdir()
-        self.source = sources.load(given.context, given.file, scratch)
         self.secrets = sources.secrets(given.secret)
-        self.agents: Mapping[str, Path] = {}  # set by a command that runs steps
-        self.contexts = sources.named(values.contexts(given.build_context), scratch)
+        self.agents: Mapping[str, Path] = {}  # set by a command that builds
+        self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher())
+        (scratch / "remotes").mkdir()
+        self.source = sources.load(given.context, given.file, scratch, self.secrets)
+        self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
+
+    def _fetcher(self) -> remotes.Fetcher:
+        return remotes.Fetcher(
+            CONTEXT_LIMIT,
+            download.Client(),
+            gitprogram.Settings(scratch=self.scratch),
+            self.secrets,
+            ssh=lambda: self.agents.get("default"),
+            local=True,
+        )
 
     def platforms(self) -> list[Platform]:
         wanted = [part for text in self.given.platform for part in text.split(",") if part]

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.cli import values
-from strata_builder.context import archive, folder, git, gitprogram, gitref, memory
+from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory
 from strata_builder.context.tree import Tree
 from strata_builder.engine.options import ImageContext, NamedContext, TreeContext
 
@@ -30,17 +31,19 @@ class Source:
     ignore: df.IgnoreRules | None = None
 
 
-def load(context: str, file: str | None, scratch: Path) -> Source:
-    """Raises SourceNotFound, DockerfileError and what fetching raises."""
+def load(context: str, file: str | None, scratch: Path, secrets: Mapping[str, bytes] = MappingProxyType({})) -> Source:
+    """`secrets` may hold credentials for a context in git. Raises SourceNotFound, DockerfileError and what fetching raises."""
     if context == "-":
         return _from_pipe(file, scratch)
-    root, result = _folder(context, scratch)
+    root, result = _folder(context, scratch, secrets)
     text, name = _dockerfile(root, file)
     ignore = _ignore(root, file, name)
     return Source(folder.FolderTree(root, ignore), df.parse(text, name), result, ignore)
 
 
-def named(given: Mapping[str, str], scratch: Path) -> dict[str, NamedContext]:
+def named(
+    given: Mapping[str, str], scratch: Path, secrets: Mapping[str, bytes] = MappingProxyType({})
+) -> dict[str, NamedContext]:
     """--build-context: folders and images."""
     found: dict[str, NamedContext] = {}
     for number, (name, value) in enumerate(given.items()):
@@ -49,7 +52,7 @@ def named(given: Mapping[str, str], scratch: Path) -> dict[str, NamedContext]:
         elif value.startswith("oci-layout://"):
             found[name] = ImageContext(value)
         else:
-            root, _ = _folder(value, scratch / f"named-{number}")
+            root, _ = _folder(value, scratch / f"named-{number}", secrets)
             found[name] = TreeContext(folder.FolderTree(root, _ignore(root, None, "")))
     return found
 
@@ -89,13 +92,19 @@ def _from_pipe(file: str | None, scratch: Path) -> Source:
     return Source(folder.FolderTree(found, ignore), df.parse(text, name), _UNKNOWN, ignore)
 
 
-def _folder(context: str, scratch: Path) -> tuple[Path, contract.SourceResult]:
+def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> tuple[Path, contract.SourceResult]:
     path = Path(context)
     if path.is_dir():
         return path, contract.SourceResult()
-    if (source := gitref.parse_context(context)) is not None:
+    if (reference := gitref.parse_context(context)) is not None:
         checkout = git.fetch(
-            source, scratch / "git", settings=gitprogram.Settings(host_settings=True, scratch=scratch), local=True
+            reference.source,
+            scratch / "git",
+            buildsecrets.for_git(secrets, gitref.parse_url(reference.source.url, local=True)),
+            checksum=reference.checksum,
+            keep_git_dir=bool(reference.keep_git_dir),
+            settings=gitprogram.Settings(host_settings=True, scratch=scratch),
+            local=True,
         )
         return checkout.folder, checkout.source
     if context.startswith(("http://", "https://")):

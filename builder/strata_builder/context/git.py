@@ -37,6 +37,7 @@ def fetch(
     dest: Path,
     credentials: Credentials | None = None,
     *,
+    checksum: str = "",
     limit: int = DEFAULT_LIMIT,
     keep_git_dir: bool = False,
     timeout: float = 3600,
@@ -45,9 +46,10 @@ def fetch(
 ) -> Checkout:
     """The commit `source.commit`, else where `source.revision` stands now, below `dest`, which is empty or absent.
 
-    `limit` is the most bytes that may arrive, and that the files may have, those of submodules included; `timeout` is in
-    seconds; `local` allows file:// URLs, but not of submodules. Raises InvalidSpec, SourceNotFound, SourceAuthFailed,
-    ReferenceNotFound, SourceUnavailable, StorageLimitExceeded; what has arrived by then is the caller's to remove.
+    `checksum` is how the name of that commit (or of an annotated tag on it) must begin. `limit` is the most bytes that may
+    arrive, and that the files may have, those of submodules included; `timeout` is in seconds; `local` allows file:// URLs,
+    but not of submodules. Raises InvalidSpec, SourceNotFound, SourceAuthFailed, ReferenceNotFound, SourceUnavailable,
+    StorageLimitExceeded; what has arrived by then is the caller's to remove.
     """
     url = gitref.parse_url(source.url, local=local)
     source = replace(source, path=gitref.check_folder(source.path))
@@ -55,7 +57,7 @@ def fetch(
     if source.commit and not gitref.is_commit(source.commit):
         raise errors.InvalidSpec(f"{gitref.shown(source.commit)!r} is not a whole commit")
     with gitprogram.session(url, credentials or ANONYMOUS, settings, timeout=timeout) as session:
-        return _Fetch(session, source, dest, limits.Budget(limit), settings).run(keep_git_dir)
+        return _Fetch(session, source, dest, limits.Budget(limit), settings, checksum).run(keep_git_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class _Fetch:
     dest: Path
     budget: limits.Budget
     settings: gitprogram.Settings
+    checksum: str = ""
     depth: int = 0
     number: Iterator[int] = field(default_factory=itertools.count)  # of submodules, counted over all of the source
 
@@ -83,9 +86,15 @@ class _Fetch:
         return Checkout(self.dest / self.source.path, result)
 
     def _wanted(self) -> str:
-        if self.source.commit or gitref.is_commit(self.source.revision):
-            return self.source.commit or self.source.revision
-        return gitremote.ask(self.session, self.source.revision).commit
+        named = self.source.commit or self.source.revision
+        found = gitremote.Resolved("", named) if gitref.is_commit(named) else gitremote.ask(self.session, named)
+        if not found.commit.startswith(self.checksum) and not (found.tag and found.tag.startswith(self.checksum)):
+            raise errors.ReferenceNotFound(
+                f"{self.session.url} has {found.name or 'the commit'} at {found.commit}, and the checksum asks for "
+                f"{self.checksum}",
+                hint="it has moved: if that is right, write its new commit",
+            )
+        return found.commit
 
     # bringing
 
@@ -200,7 +209,7 @@ class _Fetch:
         settings = replace(self.settings, pinned="")
         left = max(self.session.deadline - time.monotonic(), 1.0)
         with gitprogram.session(url, credentials, settings, timeout=left) as session:
-            inner = _Fetch(session, source, dest, self.budget, settings, self.depth + 1, self.number)
+            inner = _Fetch(session, source, dest, self.budget, settings, "", self.depth + 1, self.number)
             inner.run(keep_git_dir=False)
 
     # writing

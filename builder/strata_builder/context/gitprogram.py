@@ -53,7 +53,8 @@ class Settings:
     """How to run git. `host_settings` lets it use what the user at this host has: agent, helpers, ssh_config.
 
     `ca` are authorities trusted beside the system's. `pinned` is the address to connect to whatever the name says,
-    for callers that have looked at it; redirects are refused then.
+    for callers that have looked at it; redirects are refused then. `agent` is the socket of an ssh agent, with
+    `host_settings`.
     """
 
     git: str = ""
@@ -62,6 +63,7 @@ class Settings:
     ca: bytes = b""
     pinned: str = ""
     scratch: Path | None = None
+    agent: Path | None = None
 
     def program(self, name: str) -> str:
         """The path of git or ssh: as set, else the builder image's own, else the machine's."""
@@ -203,7 +205,8 @@ def _remote_settings(url: GitUrl, settings: Settings) -> dict[str, str]:
 
 def _ssh(folder: Path, url: GitUrl, credentials: Credentials, settings: Settings) -> dict[str, str]:
     if settings.host_settings and not credentials.identity:
-        return {} if "GIT_SSH_COMMAND" in os.environ else {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+        agent = {"SSH_AUTH_SOCK": str(settings.agent)} if settings.agent else {}
+        return agent if "GIT_SSH_COMMAND" in os.environ else {**agent, "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
     return gitlogin.ssh(folder, url, credentials, program=settings.program("ssh"), pinned=settings.pinned)
 
 

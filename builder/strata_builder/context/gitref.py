@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -16,6 +16,12 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT_COMMIT: Final = re.compile(r"[0-9a-f]{7,39}")
 #: gitremote-helpers(7): `name::address` starts a program.
 _HELPER: Final = re.compile(r"[A-Za-z0-9+.-]*::")
+_YES: Final = ("", "1", "t", "T", "TRUE", "true", "True")
+_NO: Final = ("0", "f", "F", "FALSE", "false", "False")
+_OPTIONS: Final = (
+    "its options are ref, branch, tag, subdir, checksum, keep-git-dir, submodules, fetch-by-commit and mtime, "
+    "or #REVISION:FOLDER"
+)
 #: git-check-ref-format(1), and a leading dash, which a program could take for an option.
 _BAD_REVISION: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[-/.]|[/.]$|\.lock(?:/|$)|^@$")
 
@@ -118,11 +124,21 @@ def check_folder(text: str) -> str:
     return "/".join(parts)
 
 
-def parse_context(text: str) -> GitSource | None:
-    """A build context on a command line, `URL[#REVISION[:FOLDER]]`; None if it is no git URL (a folder, an archive).
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a Dockerfile or a command line asks of a repository. `checksum` is how the name of the commit must begin that
+    `source.revision` leads to; `keep_git_dir` is None where nothing is said of it."""
 
-    As `docker build` takes it: an http(s) URL counts if its path ends in .git; `?ref=`, `?branch=`, `?tag=`,
-    `?commit=` and `?subdir=` may replace the fragment, and `?submodules=false` leaves submodules out. Raises InvalidSpec.
+    source: GitSource
+    checksum: str = ""
+    keep_git_dir: bool | None = None
+
+
+def parse_context(text: str) -> Reference | None:
+    """`URL[#REVISION[:FOLDER]]`, as BuildKit takes it; None if it is no git URL (a folder, an archive).
+
+    An http(s) URL counts if its path ends in .git. A query may say the same and more: ref, branch, tag, subdir, checksum
+    (or commit), keep-git-dir, submodules, fetch-by-commit, mtime. Raises InvalidSpec.
     """
     url, _, fragment = text.partition("#")
     if re.match(r"github\.com/[^/]+/[^/]+", url):
@@ -130,12 +146,29 @@ def parse_context(text: str) -> GitSource | None:
     elif not _is_git(url):
         return None
     revision, _, folder = fragment.partition(":")
-    source = GitSource(url, revision, path=folder)
     base, _, query = url.partition("?")
-    if query:
-        source = _with_query(replace(source, url=base), dict(parse_qsl(query, keep_blank_values=True)))
-    check_revision(source.revision)
-    return replace(source, path=check_folder(source.path))
+    said = _Query(base, query)
+    revision = said.one("ref", said.named("branch", "heads"), said.named("tag", "tags"), said.value("ref"), revision)
+    folder = said.one("subdir", check_folder(said.value("subdir")), check_folder(folder))
+    checksum = said.one("commit", *(check_checksum(said.value(name)) for name in ("checksum", "commit")))
+    by_commit = said.flag("fetch-by-commit")
+    said.finish()
+    check_revision(revision)
+    if by_commit and not is_commit(checksum) and not is_commit(revision):
+        raise errors.InvalidSpec(f"{shown(base)}: fetch-by-commit wants a checksum with all its characters")
+    commit = checksum if by_commit and not is_commit(revision) else ""
+    source = GitSource(base, revision, commit, folder, said.flag("submodules") is not False)
+    return Reference(source, checksum, said.flag("keep-git-dir"))
+
+
+def check_checksum(text: str) -> str:
+    """`text` in lower case. Raises InvalidSpec unless it can begin the name of a commit."""
+    if text and not re.fullmatch(r"[0-9a-fA-F]{1,64}", text):
+        raise errors.InvalidSpec(
+            f"the checksum {shown(text)!r} of a git repository is not the name of a commit",
+            hint="write the hexadecimal digits that `git rev-parse` prints, all of them or the first ones",
+        )
+    return text.lower()
 
 
 def _is_git(url: str) -> bool:
@@ -145,27 +178,47 @@ def _is_git(url: str) -> bool:
     return url.startswith(("https://", "http://", "file://")) and path.endswith(".git")
 
 
-def _with_query(source: GitSource, query: dict[str, str]) -> GitSource:
-    if unknown := sorted(query.keys() - {"ref", "branch", "tag", "commit", "subdir", "submodules"}):
-        raise errors.NotSupported(f"{shown(source.url)}: the option ?{shown(unknown[0])}= of a git URL is not known")
-    named = [f"refs/heads/{query['branch']}"] if query.get("branch") else []
-    named += [f"refs/tags/{query['tag']}"] if query.get("tag") else []
-    named += [query[name] for name in ("ref",) if query.get(name)] + [source.revision] * bool(source.revision)
-    commit = query.get("commit", "")
-    if len(named) > 1 or (commit and not is_commit(commit)):
-        raise errors.InvalidSpec(
-            f"{shown(source.url)}: give one of ref, branch and tag, and the commit with all its characters"
-        )
-    return replace(
-        source,
-        revision=(named or [""])[0],
-        commit=commit,
-        path=query.get("subdir") or source.path,
-        submodules=_flag(source, "submodules", query.get("submodules") or "true"),
-    )
+class _Query:
+    """The query of a git URL, each option of which may be given once."""
 
+    def __init__(self, url: str, query: str) -> None:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        self._url, self._given, self._known = url, dict(pairs), set[str]()
+        if len(self._given) < len(pairs):
+            raise self._wrong("gives an option twice")
 
-def _flag(source: GitSource, name: str, value: str) -> bool:
-    if value not in ("true", "false", "1", "0"):
-        raise errors.InvalidSpec(f"{shown(source.url)}: ?{name}= is true or false, not {shown(value)!r}")
-    return value in ("true", "1")
+    def value(self, name: str) -> str:
+        self._known.add(name)
+        if self._given.get(name) == "":
+            raise self._wrong(f"gives {name}= no value")
+        return self._given.get(name, "")
+
+    def named(self, name: str, kind: str) -> str:
+        """A branch or tag as a full reference."""
+        given, prefix = self.value(name), f"refs/{kind}/"
+        return given if not given or given.startswith(prefix) else prefix + given
+
+    def flag(self, name: str) -> bool | None:
+        """None where it is not given; a name alone is a yes."""
+        self._known.add(name)
+        given = self._given.get(name)
+        if given not in (None, *_YES, *_NO):
+            raise self._wrong(f"says {name}={shown(given or '')}, which is neither true nor false")
+        return None if given is None else given in _YES
+
+    def one(self, what: str, *given: str) -> str:
+        """The one value that is given, however often."""
+        found = dict.fromkeys(filter(None, given))
+        if len(found) > 1:
+            raise self._wrong(f"gives more than one {what}: {shown(', '.join(found))}")
+        return next(iter(found), "")
+
+    def finish(self) -> None:
+        """Raises InvalidSpec for an option that nobody asked for."""
+        if self.value("mtime") not in ("", "checkout", "commit"):  # files of a repository have the time of their step
+            raise self._wrong("says an mtime= that is neither checkout nor commit")
+        if unknown := sorted(self._given.keys() - self._known - {"submodules", "keep-git-dir"}):
+            raise self._wrong(f"gives an option that is not known: {shown(unknown[0])}=")
+
+    def _wrong(self, what: str) -> errors.InvalidSpec:
+        return errors.InvalidSpec(f"the git URL {shown(self._url)} {what}", hint=_OPTIONS)

@@ -11,10 +11,14 @@ from strata_builder.context.credentials import ANONYMOUS, Credentials
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """`name` is the full reference (refs/heads/main, refs/tags/v1, HEAD), empty if the revision was a commit itself."""
+    """`name` is the full reference (refs/heads/main, refs/tags/v1, HEAD), empty if the revision was a commit itself.
+
+    `tag` is the name of the tag object, where the reference is an annotated tag.
+    """
 
     name: str
     commit: str
+    tag: str = ""
 
 
 def ls_remote(
@@ -60,10 +64,10 @@ def ask(session: gitprogram.Session, revision: str) -> Resolved:
 
 
 def candidates(revision: str) -> list[str]:
-    """The full names that `revision` may have, in the order in which git tries them (gitrevisions(7))."""
+    """The full names that `revision` may have: of a branch and a tag the branch counts, as for git checkout and BuildKit."""
     if not revision or revision == "HEAD":
         return ["HEAD"]
-    return [revision] if revision.startswith("refs/") else [f"refs/{k}{revision}" for k in ("", "tags/", "heads/")]
+    return [revision] if revision.startswith("refs/") else [f"refs/{k}{revision}" for k in ("", "heads/", "tags/")]
 
 
 def choose(answer: bytes, revision: str, url: str) -> Resolved:
@@ -75,7 +79,8 @@ def choose(answer: bytes, revision: str, url: str) -> Resolved:
             found[name] = commit
     for name in candidates(revision):
         if name in found:
-            return Resolved(name, found.get(f"{name}^{{}}", found[name]))
+            commit = found.get(f"{name}^{{}}", found[name])
+            return Resolved(name, commit, found[name] if commit != found[name] else "")
     hint = "a commit must have all its characters" if gitref.is_short_commit(revision) else "check its spelling"
     what = f"no branch or tag {revision!r}" if revision else "no default branch: it is empty"
     raise errors.ReferenceNotFound(f"{url} has {what}", hint=hint if revision else "push a commit first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import collapse_rfc2231_value, parsedate_to_datetime
@@ -14,10 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from strata_builder import errors
 from strata_builder.context import download, folder, limits
+from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT
+from strata_builder.layers import decompress
 from strata_builder.registry import addresses, transport
 
 MODE: Final = 0o600  # Dockerfile reference, ADD: "the destination will have permissions of 600"
+UNNAMED: Final = "__unnamed__"  # BuildKit's name for what neither the URL nor the server names
 _ALGORITHMS: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
@@ -53,15 +57,16 @@ def fetch(
     checksum: str = "",
     limit: int = DEFAULT_LIMIT,
     client: download.Client = download.DEFAULTS,
+    credentials: Credentials = ANONYMOUS,
 ) -> Fetched:
-    """Downloads `url` into the folder `dest`, which must be empty or absent.
+    """Downloads `url` into the folder `dest`, which must be empty or absent; what is compressed for the way, plain.
 
     `checksum` is `<algorithm>:<hex>` (sha256, sha384, sha512), compared before the file is there. Raises InvalidSpec,
     SourceNotFound, SourceAuthFailed, SourceUnavailable.
     """
     algorithm, wanted = _parse_checksum(checksum)
     dest.mkdir(parents=True, exist_ok=True)
-    response = client.open(url)
+    response = client.open(url, credentials)
     with response, download.translated(url):
         name = file_name(url, response.header("content-disposition"), response.url)
         partial = dest / ".partial"
@@ -90,12 +95,23 @@ def _save(
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
     with open(descriptor, "wb", buffering=0) as out:
         os.fchmod(descriptor, MODE)
-        while piece := response.read(1 << 20):
+        for piece in _decoded(response, url):
             budget.take(len(piece))
             for each in hashes.values():
                 each.update(piece)
             size += out.write(piece)
     return size, {name: each.hexdigest() for name, each in hashes.items()}
+
+
+def _decoded(response: transport.Response, url: str) -> Iterator[bytes]:
+    """The content without its Content-Encoding (RFC 9110, 8.4), which some servers apply unasked."""
+    if response.header("content-encoding").strip().lower() not in ("gzip", "x-gzip"):
+        yield from iter(lambda: response.read(1 << 20) or b"", b"")
+        return
+    try:
+        yield from decompress.chunks(response)
+    except errors.LayerError as e:
+        raise errors.SourceUnavailable(f"cannot fetch {addresses.redact(url)}: {e.message}") from e
 
 
 def _parse_checksum(text: str) -> tuple[str, str]:
@@ -112,19 +128,14 @@ def _parse_checksum(text: str) -> tuple[str, str]:
 def file_name(url: str, disposition: str = "", final_url: str = "") -> str:
     """What the file is called: by the URL as written, else by Content-Disposition, else by where redirects led. Pure.
 
-    Raises InvalidSpec if none gives a name.
+    UNNAMED if none gives a name.
     """
-    for name in (_last_part(url), _disposition_name(disposition), _last_part(final_url)):
-        if name:
-            return name
-    raise errors.InvalidSpec(
-        f"{addresses.redact(url)} does not say what the file is called",
-        hint="give the destination a file name of its own, without a slash at its end",
-    )
+    names = (_last_part(url), _disposition_name(disposition), _last_part(final_url))
+    return next(filter(None, names), UNNAMED)
 
 
 def _last_part(url: str) -> str:
-    return _usable(unquote(urlsplit(url).path).rpartition("/")[2])
+    return _usable(unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2])
 
 
 def _disposition_name(header: str) -> str:

@@ -7,13 +7,14 @@ import re
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile.faults import Fault
 
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
-_NUMBERS = re.compile(r"[0-9]+(:[0-9]+)?")
+_REMOTE = ("http://", "https://", "git://", "ssh://")
+_SCP = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:")
+_NUMBERS = re.compile(r"[0-9]*(:[0-9]*)?")
 
 
 def is_remote(source: str) -> bool:
     """Whether a source of ADD is a URL or a git repository (also in the short form of ssh) rather than a path."""
-    return source.startswith(_REMOTE)
+    return source.startswith(_REMOTE) or _SCP.match(source) is not None
 
 
 def check(copy: typed.Copy | typed.Add) -> None:

@@ -41,7 +41,7 @@ def copy(
     """
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy | ins.Add)
-    below: placing.Lookup = placing.Nothing() if instruction.link else lower
+    below: placing.Lookup = placing.Nothing() if _stands_alone(instruction) else lower
     manner = placing.Manner(_owner(step, lower), *_mode(instruction, step))
     layer = placing.Layer(below, manner)
     dest, into = destination(instruction.dest, step.workdir)
@@ -56,7 +56,11 @@ def copy(
     everything = [*plain, *_heredocs(instruction)]
     if everything:
         placing.place(
-            everything, dest, into=into, layer=layer, excluded=selecting.excludes(instruction.exclude, step.place)
+            everything,
+            dest,
+            into=into,
+            layer=layer,
+            excluded=selecting.excludes(instruction.exclude, step.place.at("--exclude")),
         )
     return _timed(layer.finished(), epoch, dated=dated)
 
@@ -72,6 +76,11 @@ def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
     return _timed(layer.finished() if made else [], epoch)
 
 
+def _stands_alone(instruction: ins.Copy | ins.Add) -> bool:
+    """--link, save where --chmod would give its mode to the directories on the way, too: there BuildKit does not link."""
+    return instruction.link and not instruction.chmod
+
+
 def destination(dest: str, workdir: str) -> tuple[bytes, bool]:
     """(path below the root, whether it was written as a directory)."""
     into = dest.endswith(("/", "/.", "/..")) or dest in (".", "..")
@@ -85,7 +94,7 @@ def _owner(step: steps.Step, lower: view.View) -> tuple[int, int] | None:
     try:
         return users.owner(lower, chown)
     except errors.BuildError as e:
-        e.place = e.place or step.place
+        e.place = e.place or step.place.at("--chown")
         raise
 
 
@@ -98,7 +107,7 @@ def _mode(instruction: ins.Copy | ins.Add, step: steps.Step) -> tuple[Callable[[
     except ValueError as e:
         raise errors.DockerfileError(
             f"--chmod={instruction.chmod}: {e}",
-            place=step.place,
+            place=step.place.at("--chmod"),
             hint="write octal (0755) or symbolic (u=rwX,go=rX) modes",
         ) from e
     folder = change(placing.FOLDER, True) & 0o777 if instruction.chmod.isdigit() else placing.FOLDER
@@ -117,15 +126,16 @@ def _heredocs(instruction: ins.Copy | ins.Add) -> list[selecting.Source]:
 
 
 def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
+    """An archive's entries below `dest`. --chown counts for them and --chmod does not, as in BuildKit."""
     target = following.follow(layer.lookup, dest)
-    layer.folder(target)
-    for item in found:
+    layer.folder(target, placing.Manner(layer.manner.owner))
+    at = [(posixpath.join(target, item.entry.path), item) for item in found if item.entry.path]
+    layer.clear({path for path, item in at if item.entry.kind != Kind.DIR})
+    for path, item in at:
         entry = item.entry
         if entry.kind == Kind.HARDLINK:
             entry = replace(entry, link=posixpath.join(target, entry.link))
-        if entry.path:
-            layer.folder(posixpath.dirname(posixpath.join(target, entry.path)), placing.Manner())
-            layer.put(posixpath.join(target, entry.path), entry, item.open)
+        layer.unpack(path, entry, item.open)
 
 
 def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Placed:

@@ -141,7 +141,7 @@ def sources_in(origin: steps.FromTree, step: steps.Step, remotes: Remotes) -> li
         try:
             found += selecting.select(origin.tree, pattern, where=context_name(origin), parents=parents)
         except errors.BuildError as e:
-            e.place = e.place or step.place
+            e.place = e.place or step.place.at(pattern)
             raise
     return found
 
@@ -150,10 +150,13 @@ def sources_of(step: steps.Step, tree: Tree) -> list[selecting.Source]:
     """What a COPY --from names in another stage's or image's files."""
     instruction = step.instruction
     assert isinstance(instruction, ins.Copy)
-    where = f"{instruction.from_!r}"
-    found = [
-        s for p in instruction.sources for s in selecting.select(tree, p, where=where, parents=instruction.parents)
-    ]
+    found: list[selecting.Source] = []
+    for pattern in instruction.sources:
+        try:
+            found += selecting.select(tree, pattern, where=f"{instruction.from_!r}", parents=instruction.parents)
+        except errors.BuildError as e:
+            e.place = e.place or step.place.at(pattern)
+            raise
     return [replace(source, dated=True) for source in found]
 
 

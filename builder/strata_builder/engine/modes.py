@@ -1,4 +1,4 @@
-"""chmod's two notations. Pure."""
+"""chmod's two notations, as BSD's chmod reads them: `=` takes a directory's set-id bits away, too. Pure."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ def _one(mode: int, classes: str, operator: str, permissions: str, folder: bool)
         return mode | bits
     if operator == "-":
         return mode & ~bits
-    keep = 0o6000 if folder and "s" not in permissions else 0  # chmod leaves a directory's set-id bits to +s and -s
-    return (mode & ~(mask & ~keep)) | bits
+    return (mode & ~mask) | bits
 
 
 def _special(name: str) -> int:

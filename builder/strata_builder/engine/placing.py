@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -89,9 +90,30 @@ class Layer:
         if entry.kind == Kind.DIR and below is not None:
             self._require_folder(path, below)
         if entry.kind != Kind.DIR and below is not None and below.kind == Kind.DIR:
-            raise errors.LayerError(f"cannot copy a file over the directory /{_show(path)}")
+            raise errors.LayerError(
+                f"cannot copy a file over the directory /{_show(path)}",
+                hint="write a / at the end of the destination to copy into it, or remove it in an earlier RUN",
+            )
+        self._set(path, self.manner.dress(entry), opener)
+
+    def unpack(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
+        """As `put`, of an archive's entry, as `tar -x` writes it: with its own mode, over whatever else is there.
+
+        Directories that the archive leaves out are root's. What a file takes the place of was to be cleared before.
+        """
+        self.folder(posixpath.dirname(path), Manner())
+        self._set(path, replace(self.manner, mode=None).dress(entry), opener)
+
+    def clear(self, replaced: AbstractSet[bytes]) -> None:
+        """Forgets what was placed below the paths that are to be files."""
+        gone = [path for path in self.items if any(above in replaced for above in paths.parents(path))]
+        for path in gone:
+            self._links.replaced(path)
+            del self.items[path]
+
+    def _set(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None) -> None:
         self._links.replaced(path)
-        item = Item(replace(self.manner.dress(entry), path=path), opener)
+        item = Item(replace(entry, path=path), opener)
         if entry.kind == Kind.HARDLINK:
             self._links.link(path, entry.link)
             item = hardlinks.whole(item)

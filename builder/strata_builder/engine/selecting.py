@@ -16,6 +16,7 @@ from strata_builder.layers import following
 
 _At = tuple[bytes, bytes]  # a path as it is written, and where it lies once links are followed
 _ROOT: Final[_At] = (b"", b"")
+_ESCAPES: Final = "write [[] for the character [, and [*] or [?] for those two; see Go's filepath.Match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +40,17 @@ def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> li
     """The matches of one source, sorted. A wildcard may match nothing; a plain name must be there.
 
     `where` says in an error what the tree is. Wildcards are Go's filepath.Match: `*` stops at a slash and takes dots;
-    with `parents` there is also `**`, any number of directories. A match that is a link to nowhere is an error.
+    with `parents` there is also `**`, any number of directories. Links are followed up to the first wildcard and, but for
+    `parents`, where they are matched themselves; one to nowhere is then an error.
     """
-    pivot, wanted = _pivot(pattern)
-    cleaned = os.fsencode(posixpath.normpath("/" + pivot + wanted).lstrip("/"))
-    if df.has_wildcard(pivot + wanted):
-        named = [(path, posixpath.basename(path)) for path in _matches(tree, cleaned, deep=parents)]
-    else:
-        named = [(cleaned, _plain_name(wanted))]
-    found = [_source(tree, path, name, pattern, where) for path, name in named]
-    if not parents:
-        return found
-    kept = [_kept(tree, path, pivot, source) for (path, _), source in zip(named, found, strict=True)]
-    return [replace(source, kept=folders) for source, folders in zip(found, kept, strict=True)]
+    head, tail = _pivot(pattern) if parents else ("", pattern)
+    try:
+        found = [(base, at) for base in _named(tree, _ROOT, head) for at in _named(tree, base, tail, deep=parents)]
+    except df.BadPattern as e:
+        raise errors.DockerfileError(f"the source {pattern!r}: {e}", hint=_ESCAPES) from None
+    if df.has_wildcard(head) and not df.has_wildcard(tail):
+        found = [(base, at) for base, at in found if tree.lookup(at[1]) is not None]
+    return [_source(tree, base if parents else None, at, pattern, where) for base, at in found]
 
 
 def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
@@ -79,49 +78,57 @@ def excludes(patterns: Sequence[str], place: errors.Place | None = None) -> df.P
 def _pivot(pattern: str) -> tuple[str, str]:
     """`a/./b/c` keeps with --parents only what stands after the `/./`."""
     head, pivot, tail = pattern.partition("/./")
-    return (head + pivot, tail) if pivot else ("", pattern)
+    return (head, tail) if pivot else ("", pattern)
 
 
-def _kept(tree: Tree, path: bytes, pivot: str, source: Source) -> tuple[tuple[bytes, Entry], ...]:
-    base = os.fsencode(posixpath.normpath("/" + pivot).lstrip("/")) if pivot else b""
-    parts = posixpath.relpath(b"/" + path, b"/" + base).split(b"/") if path != base else []
-    count = len(parts) if source.entry.kind == Kind.DIR else len(parts) - 1
-    found, at = [], following.follow(tree.lookup, base)
-    for number, part in enumerate(parts[:count], start=1):
-        at = posixpath.join(at, part)
-        entry = tree.lookup(at)
-        if entry is not None and entry.kind == Kind.SYMLINK:
-            at = following.follow(tree.lookup, at)
-            entry = tree.lookup(at)
-        if entry is not None:
-            found.append((b"/".join(parts[:number]), entry))
-    return tuple(found)
+def _named(tree: Tree, base: _At, pattern: str, *, deep: bool = False) -> list[_At]:
+    """What `pattern` names below `base`, which it cannot leave: one path, there or not, unless it has a wildcard."""
+    cleaned = os.fsencode(posixpath.normpath("/" + pattern).lstrip("/"))
+    if df.has_wildcard(pattern):
+        return _matches(tree, base, cleaned, deep=deep)
+    lies = following.follow(tree.lookup, posixpath.join(base[1], cleaned))
+    return [(posixpath.join(base[0], cleaned).rstrip(b"/"), lies)]
 
 
-def _plain_name(pattern: str) -> bytes:
-    return os.fsencode(posixpath.basename(posixpath.normpath("/" + pattern)))
-
-
-def _source(tree: Tree, path: bytes, name: bytes, pattern: str, where: str) -> Source:
-    resolved = following.follow(tree.lookup, path)
-    entry = tree.lookup(resolved)
+def _source(tree: Tree, base: _At | None, at: _At, pattern: str, where: str) -> Source:
+    """`base` is given with --parents: the directories below it are kept, and a link stays one."""
+    path, lies = at
+    if base is not None and path:
+        folder, name = posixpath.split(path)
+        lies = posixpath.join(following.follow(tree.lookup, folder), name)
+    entry = tree.lookup(lies)
     if entry is None:
         raise errors.SourceNotFound(
             f"{pattern!r} is not in {where}",
             hint="check the path and, for the build context, .dockerignore; paths are relative to the context's root",
         )
-    return Source(tree, name, resolved, entry)
+    kept = () if base is None else _kept(tree, base, path, entry)
+    return Source(tree, posixpath.basename(path), lies, entry, kept)
 
 
-def _matches(tree: Tree, pattern: bytes, *, deep: bool) -> list[bytes]:
-    found = [_ROOT]
+def _kept(tree: Tree, base: _At, path: bytes, entry: Entry) -> tuple[tuple[bytes, Entry], ...]:
+    below = path[len(base[0]) :].strip(b"/")
+    parts = below.split(b"/") if below else []
+    count = len(parts) if entry.kind == Kind.DIR else len(parts) - 1
+    found, at = [], base[1]
+    for number, part in enumerate(parts[:count], start=1):
+        at = following.follow(tree.lookup, posixpath.join(at, part))
+        folder = tree.lookup(at)
+        if folder is not None:
+            found.append((b"/".join(parts[:number]), folder))
+    return tuple(found)
+
+
+def _matches(tree: Tree, base: _At, pattern: bytes, *, deep: bool) -> list[_At]:
+    found, links = [base], True
     *folders, last = pattern.split(b"/")
     for part in folders:
+        links = links and not df.has_wildcard(os.fsdecode(part))
         if deep and part == b"**":
             found = sorted({below for at in found for below in _folders(tree, at)})
         else:
-            found = [below for at in found for below in _inside(tree, at, part)]
-    return [path for at in found for path, _ in _inside(tree, at, last)]
+            found = [below for at in found for below in _inside(tree, at, part, links=links)]
+    return [below for at in found for below in _inside(tree, at, last, links=True)]
 
 
 def _folders(tree: Tree, at: _At) -> Iterator[_At]:
@@ -134,8 +141,8 @@ def _folders(tree: Tree, at: _At) -> Iterator[_At]:
         waiting += [below for below in inner if _is_folder(tree, below[1])]
 
 
-def _inside(tree: Tree, at: _At, part: bytes) -> Iterator[_At]:
-    """What matches `part` in the directory `at`."""
+def _inside(tree: Tree, at: _At, part: bytes, *, links: bool) -> Iterator[_At]:
+    """What matches `part` in the directory `at`; without `links`, no link."""
     path, lies = at
     if not _is_folder(tree, lies):
         return
@@ -143,6 +150,8 @@ def _inside(tree: Tree, at: _At, part: bytes) -> Iterator[_At]:
         inner = posixpath.join(lies, name)
         entry = tree.lookup(inner)
         if entry is not None and entry.kind == Kind.SYMLINK:
+            if not links:
+                continue
             inner = following.follow(tree.lookup, inner)
         yield posixpath.join(path, name), inner
 

@@ -19,8 +19,9 @@ from strata_builder import errors
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import paths
 
-#: The files whose text an index holds, so that names of users resolve without the layer.
-TEXTS: Final = (b"etc/passwd", b"etc/group")
+#: How the files are called whose text an index holds, so that names of users resolve without the layer: also where
+#: /etc/passwd is a link to one of them.
+TEXTS: Final = (b"passwd", b"group")
 MAX_TEXT: Final = 1 << 20
 MAX_ENTRIES: Final = 2_000_000
 MAX_ENCODED: Final = 512 << 20
@@ -40,8 +41,8 @@ _INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
 class Index:
     """The entries of one layer, in the order of a walk; a hard link carries the metadata, size and digest of its file.
 
-    `whiteouts` are paths that it hides, `opaque` directories whose lower content it hides, `texts` the content of TEXTS
-    as far as they are files of this layer.
+    `whiteouts` are paths that it hides, `opaque` directories whose lower content it hides, `texts` the content of those
+    of its files that are called so.
     """
 
     __slots__ = ("_keys", "_paths", "_records", "opaque", "texts", "whiteouts")
@@ -141,7 +142,7 @@ class Index:
         records = {path: _checked_record(path, read.sized()) for path in read.paths()}
         whiteouts, opaque = list(read.paths()), list(read.paths())
         texts = {path: read.sized() for path in read.paths()}
-        if not texts.keys() <= set(TEXTS) or read.left():
+        if not all(_is_text(path) for path in texts) or read.left():
             raise _damaged("something follows its end")
         return cls(records, whiteouts, opaque, texts).consistent()
 
@@ -162,7 +163,7 @@ class Builder:
         return path in self._records
 
     def add(self, entry: Entry, text: bytes | None = None) -> None:
-        """`text` is the content, if the path is one of TEXTS and a file.
+        """`text` is the content, if `keeps_text` says so.
 
         Raises LayerError for a hard link to what the layer does not hold before it."""
         self._records[entry.path] = _pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
@@ -201,6 +202,15 @@ class Builder:
 def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:
     at = bisect.bisect_left(sorted_paths, paths.order(path), key=paths.order)
     return at < len(sorted_paths) and sorted_paths[at] == path
+
+
+def keeps_text(entry: Entry) -> bool:
+    """Whether an index holds the content of this file: not of programs of that name."""
+    return _is_text(entry.path) and entry.size <= MAX_TEXT and not entry.mode & 0o111
+
+
+def _is_text(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] in TEXTS
 
 
 def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerError:

@@ -167,7 +167,7 @@ def _opened(item: Item) -> Readable:
 def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:
     """Content into the pipe; its sha256, and its text where the index keeps it."""
     digest = hashlib.sha256()
-    text = bytearray() if entry.path in index.TEXTS and entry.size <= index.MAX_TEXT else None
+    text = bytearray() if index.keeps_text(entry) else None
     left = entry.size
     while left:
         room = pipe.room()[:left]

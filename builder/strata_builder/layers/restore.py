@@ -362,7 +362,7 @@ def digest_of(
     """Reads all of `content`, passing it on to `write`; its sha256, and its text where an index keeps it."""
     view = buffer if buffer is not None else memoryview(bytearray(min(_BUFFER, entry.size + 1)))
     digest = hashlib.sha256()
-    text = bytearray() if entry.path in index.TEXTS and entry.size <= index.MAX_TEXT else None
+    text = bytearray() if index.keeps_text(entry) else None
     while count := content.readinto(view):
         digest.update(view[:count])
         write(view[:count])

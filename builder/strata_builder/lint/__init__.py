@@ -8,6 +8,7 @@
     froms.py      checks of FROM lines
     steps.py      checks of instructions whose variables are expanded, told by the planner
     check.py      all of them
+    building.py   those of a build, told at its end
 """
 
 from strata_builder.lint.check import Report, check

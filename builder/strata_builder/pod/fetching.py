@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
-from strata_builder.context import download, gitprogram
 from strata_builder.engine import images, keys, planner, records, report, steps
+from strata_builder.lint import building
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
 from strata_builder.pod import (
@@ -70,21 +70,29 @@ class _Fetch:
         self.platform = recipe.platform_of(request)
 
     def run(self) -> None:
-        self._secrets()
+        self.secrets = self._secrets()
+        with building.collected(self.reporter.note) as warnings:
+            self._run(warnings)
+
+    def _run(self, warnings: building.Warnings) -> None:
         brought = inputs.bring(self.request, self.paths)
         self.reporter.note(_source_line(brought.source))
-        plan, keyed, known = self._plan(brought)
+        plan, keyed, known = self._plan(brought, warnings)
         early = missing.layers(plan, keyed, known) if missing.missing_runs(plan, keyed, known) else ()
         allowed = self.images.layers | {layer.descriptor.digest: layer for layer in known.layers()}
         self._leave(brought, plan, keyed, known)
         _Server(self, allowed).serve(early)
 
-    def _plan(self, brought: inputs.Brought) -> tuple[steps.Plan, keys.Keyed, records.Records]:
+    def _plan(
+        self, brought: inputs.Brought, warnings: building.Warnings
+    ) -> tuple[steps.Plan, keys.Keyed, records.Records]:
         """The cache is read while the context is hashed: neither needs the other."""
         with futures.ThreadPoolExecutor(1, thread_name_prefix="cache") as pool:
             reading = pool.submit(self._records)
             options = recipe.options(self.request, self.paths, self.platform, brought.source)
-            plan = planner.make(recipe.dockerfile(self.paths, brought.dockerfile), options, self.images)
+            dockerfile = recipe.dockerfile(self.paths, brought.dockerfile)
+            plan = planner.make(dockerfile, options, self.images)
+            warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
             keyed = keys.of_plan(plan, options, self._remotes())
             found = reading.result()
         return plan, keyed, taint.known(found, plan, keyed)
@@ -101,17 +109,14 @@ class _Fetch:
 
     def _remotes(self) -> remotes.Remotes:
         self.paths.remotes.mkdir()
-        ca = inputs.ca_bundle(self.paths)
-        git = gitprogram.Settings(ca=ca, scratch=self.paths.scratch)
-        return remotes.Remotes(
-            self.paths.remotes, remotes.fetcher(self.request.context_limit_bytes, download.Client(ca), git)
-        )
+        return remotes.Remotes(self.paths.remotes, recipe.fetcher(self.request, self.paths, self.secrets))
 
-    def _secrets(self) -> None:
+    def _secrets(self) -> dict[str, bytes]:
         """Into the memory volume, where build takes them from before it runs anything."""
         found = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
         for name, content in found.items():
             exchange.publish(self.paths.secrets / name, content)
+        return found
 
     def _leave(self, brought: inputs.Brought, plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> None:
         """The plan comes last: who sees it finds all else."""

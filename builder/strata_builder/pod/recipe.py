@@ -7,18 +7,23 @@ from pathlib import Path
 
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
-from strata_builder.context import folder
+from strata_builder.context import download, folder, gitprogram
 from strata_builder.engine import steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import exchange, inputs, planfile
+from strata_builder.pod import exchange, inputs, planfile, remotes
 from strata_builder.pod.paths import Paths
 
 
 def dockerfile(paths: Paths, name: str) -> df.Dockerfile:
     """Raises DockerfileError."""
     return df.parse(exchange.read(paths.inputs / inputs.DOCKERFILE, inputs.MAX_DOCKERFILE), name)
+
+
+def ignore(paths: Paths) -> df.IgnoreRules:
+    """Raises DockerfileError."""
+    return df.IgnoreRules.parse(exchange.read(paths.inputs / inputs.IGNORE, inputs.MAX_DOCKERFILE))
 
 
 def options(
@@ -31,9 +36,8 @@ def options(
     no_cache: bool = False,
 ) -> Options:
     """What the request asks of one platform's build. Raises DockerfileError for a bad ignore file."""
-    ignore = df.IgnoreRules.parse(exchange.read(paths.inputs / inputs.IGNORE, inputs.MAX_DOCKERFILE))
     return Options(
-        context=folder.FolderTree(paths.context, ignore),
+        context=folder.FolderTree(paths.context, ignore(paths)),
         platform=platform,
         build_platform=platforms.host(),
         target=request.target,
@@ -46,6 +50,13 @@ def options(
         network="none" if request.network == "None" else "default",
         compression=request.output.compression.lower(),
     )
+
+
+def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotes.Fetcher:
+    """How a pod fetches what ADD names."""
+    ca = inputs.ca_bundle(paths)
+    git = gitprogram.Settings(ca=ca, scratch=paths.scratch)
+    return remotes.Fetcher(request.context_limit_bytes, download.Client(ca), git, secrets)
 
 
 def platform_of(request: contract.BuildRequest) -> Platform:

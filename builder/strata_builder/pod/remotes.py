@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from strata_builder import errors
-from strata_builder.context import download, folder, git, gitprogram, gitref, url
-from strata_builder.contract import GitSource
+from strata_builder.context import buildsecrets, download, folder, git, gitprogram, gitref, url
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import selecting, steps
 
@@ -31,9 +33,9 @@ class Remotes:
         try:
             if not place.exists():
                 self._bring(url, add, place)
-            return _source(place)
+            return _source(place, url, add)
         except errors.BuildError as e:
-            e.place = e.place or step.place
+            e.place = e.place or step.place.at(url)
             raise
 
     def _bring(self, url: str, add: ins.Add, place: Path) -> None:
@@ -45,21 +47,81 @@ class Remotes:
         partial.rename(place)
 
 
-def fetcher(limit: int, client: download.Client, settings: gitprogram.Settings, *, local: bool = False) -> Fetch:
-    """Fetches files over HTTP and commits with git, each of at most `limit` bytes, without any credential."""
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Fetches files over HTTP and commits with git, each of at most `limit` bytes, with the credentials that `secrets`
+    has for them. `ssh` gives the socket of the agent for git over ssh; `local` allows file:// URLs."""
 
-    def fetch(address: str, add: ins.Add, place: Path) -> None:
-        source = gitref.parse_context(address)
-        if source is None:
-            found = url.fetch(address, place / "file", checksum=add.checksum, limit=limit, client=client)
-            found.file.chmod(url.MODE)
-            return
-        source = _pinned(source, add.checksum)
-        keep = bool(add.keep_git_dir)
-        done = git.fetch(source, place / "all", limit=limit, keep_git_dir=keep, settings=settings, local=local)
+    limit: int
+    client: download.Client
+    settings: gitprogram.Settings
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    ssh: Callable[[], Path | None] = lambda: None
+    local: bool = False
+
+    def __call__(self, address: str, add: ins.Add, place: Path) -> None:
+        reference = gitref.parse_context(address)
+        secret = "GIT_AUTH_TOKEN" if reference else f"HTTP_AUTH_TOKEN_{urlsplit(address).hostname}"
+        try:
+            if reference is None:
+                self._file(address, add, place)
+            else:
+                self._repository(reference, add, place)
+        except errors.SourceAuthFailed as e:
+            if "Secret of the source" in e.hint or not e.hint:
+                e.hint = f"give the build a token in its secret {secret}"
+            raise
+
+    def _file(self, address: str, add: ins.Add, place: Path) -> None:
+        credentials = buildsecrets.for_file(self.secrets, address)
+        found = url.fetch(
+            address,
+            place / "file",
+            checksum=add.checksum,
+            limit=self.limit,
+            client=self.client,
+            credentials=credentials,
+        )
+        found.file.chmod(url.MODE)
+
+    def _repository(self, reference: gitref.Reference, add: ins.Add, place: Path) -> None:
+        at = gitref.parse_url(reference.source.url, local=self.local)
+        done = git.fetch(
+            reference.source,
+            place / "all",
+            buildsecrets.for_git(self.secrets, at),
+            checksum=_agreed("checksum", gitref.check_checksum(add.checksum), reference.checksum) or "",
+            limit=self.limit,
+            keep_git_dir=bool(_agreed("keep-git-dir", add.keep_git_dir, reference.keep_git_dir)),
+            settings=self._settings(at),
+            local=self.local,
+        )
         done.folder.rename(place / "repository")
 
-    return fetch
+    def _settings(self, at: gitref.GitUrl) -> gitprogram.Settings:
+        if at.scheme != "ssh":
+            return self.settings
+        agent = self.ssh()
+        if agent is None:
+            raise errors.SourceAuthFailed(
+                f"{at} is read over ssh, and this build has no ssh agent",
+                hint="give `strata build` --ssh default; an ImageBuild reads https, with a token in its secret GIT_AUTH_TOKEN",
+            )
+        return dataclasses.replace(self.settings, host_settings=True, agent=agent)
+
+
+_Said = TypeVar("_Said", str, bool | None)
+
+
+def _agreed(name: str, flag: _Said, query: _Said) -> _Said:
+    """What the flag of an ADD and the query of its URL say together."""
+    if flag in (None, ""):
+        return query
+    if query not in (None, "", flag):
+        raise errors.InvalidSpec(
+            f"--{name} says {str(flag).lower()}, and the URL {str(query).lower()}", hint="leave one of them out"
+        )
+    return flag
 
 
 def name_of(address: str, add: ins.Add) -> str:
@@ -67,17 +129,15 @@ def name_of(address: str, add: ins.Add) -> str:
     return hashlib.sha256(repr((address, add.checksum, bool(add.keep_git_dir))).encode()).hexdigest()[:32]
 
 
-def _pinned(source: GitSource, checksum: str) -> GitSource:
-    """--checksum of a repository is its commit."""
-    if checksum and not gitref.is_commit(checksum):
-        raise errors.InvalidSpec(f"--checksum={checksum!r} is not a whole commit")
-    return dataclasses.replace(source, commit=checksum or source.commit)
-
-
-def _source(place: Path) -> selecting.Source:
+def _source(place: Path, address: str, add: ins.Add) -> selecting.Source:
     repository = place / "repository"
     found: folder.FolderTree = folder.FolderTree(repository) if repository.exists() else url.RemoteTree(place / "file")
     path = b"" if repository.exists() else os.fsencode(next((place / "file").iterdir()).name)
+    if path == url.UNNAMED.encode() and add.dest.endswith("/"):
+        raise errors.InvalidSpec(
+            f"{gitref.shown(address)} does not say what the file is called",
+            hint="give the destination a file name of its own, without a slash at its end",
+        )
     entry = found.lookup(path)
     assert entry is not None
     return selecting.Source(found, path, path, entry, dated=not repository.exists())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.context import download, gitprogram
 from strata_builder.engine import blobs, execute, images, keys, planner, records, report, steps
+from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
 from strata_builder.pod import cache, inputs, measure, missing, publish, recipe, remotes, settings, taint
@@ -58,7 +58,8 @@ class _Whole:
         self.brought = inputs.bring(self.request, self.paths)
         self.paths.remotes.mkdir()
         self.fetched = time.monotonic() - self.began
-        done = [self._platform(Platform.parse(text)) for text in self.request.platforms]
+        with building.collected(self.reporter.note) as self.warnings:
+            done = [self._platform(Platform.parse(text)) for text in self.request.platforms]
         return self._outcome(done)
 
     def _platform(self, platform: Platform) -> _Done:
@@ -99,7 +100,9 @@ class _Whole:
         options = recipe.options(
             self.request, self.paths, platform, self.brought.source, no_cache=self.request.cache.no_cache
         )
-        plan = planner.make(recipe.dockerfile(self.paths, self.brought.dockerfile), options, resolver)
+        dockerfile = recipe.dockerfile(self.paths, self.brought.dockerfile)
+        plan = planner.make(dockerfile, options, resolver)
+        self.warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
         adds = self._remotes()
         keyed = keys.of_plan(plan, options, adds)
         known = taint.known(found, plan, keyed)
@@ -116,11 +119,8 @@ class _Whole:
         return plan, keyed, execute.execute(plan, keyed, options, edges)
 
     def _remotes(self) -> remotes.Remotes:
-        ca = inputs.ca_bundle(self.paths)
-        git = gitprogram.Settings(ca=ca, scratch=self.paths.scratch)
-        return remotes.Remotes(
-            self.paths.remotes, remotes.fetcher(self.request.context_limit_bytes, download.Client(ca), git)
-        )
+        secrets = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
+        return remotes.Remotes(self.paths.remotes, recipe.fetcher(self.request, self.paths, secrets))
 
     def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> Descriptor:
         def at_hand(layer: LayerRef) -> Path | None:

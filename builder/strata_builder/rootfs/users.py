@@ -41,9 +41,11 @@ def identity(shown: View, text: str) -> Identity:
 
 
 def owner(shown: View, text: str) -> tuple[int, int]:
-    """(uid, gid) of --chown=user[:group]; a number alone is the group's number too. Raises DockerfileError."""
+    """(uid, gid) of --chown=[user][:group]; a number alone is the group's number too. Raises DockerfileError."""
     name, colon, group = text.partition(":")
-    if name.isdigit():
+    if not name:
+        uid = gid = 0
+    elif name.isdigit():
         uid = gid = _number(name, "user")
     else:
         user = _user(shown, name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 SETTINGS = frozenset({"target", "platform", "network", "arg", "label", "file", "secret", "refused"})
-KEYS = frozenset({"mode", "owner", "time", "as", "packed", "cut"})
+KEYS = frozenset({"mode", "owner", "time", "as", "packed", "cut", "status"})
 FORMS = frozenset({"text", "line", "escaped", "zeros", "tar"})
 PACKED = frozenset({"gzip", "bzip2", "xz", "zstd"})
 _HEADER = re.compile(r"-- (\S.*) --")
@@ -33,6 +33,7 @@ class Entry:
     time: int | None = None
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
     archive: bool = False
     packed: str = ""
     cut: int | None = None
@@ -107,6 +108,7 @@ def _entry(where: str, header: str, lines: list[str]) -> Entry:
         int(options["time"]) if "time" in options else None,
         {key[6:]: bytes.fromhex(value) for key, value in options.items() if key.startswith("xattr.")},
         {key[7:]: value for key, value in options.items() if key.startswith("header.")},
+        int(options.get("status", "200")),
         form == "tar",
         packed,
         int(options["cut"]) if "cut" in options else None,

@@ -56,7 +56,8 @@ def served(case: Case) -> dict[str, Answer]:
     remote = [entry for entry in case.entries if entry.name.startswith(f"{SERVED}/")]
     plain = [entry for entry in remote if "//" not in entry.name.removeprefix(SERVED)]
     return {
-        entry.name.removeprefix(SERVED): Answer(content(case, entry), headers=dict(entry.headers)) for entry in plain
+        entry.name.removeprefix(SERVED): Answer(content(case, entry), entry.status, dict(entry.headers))
+        for entry in plain
     }
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,26 @@ def test_a_tag_is_the_commit_that_it_is_of(tmp_path: Path, repo: Repository, kin
     with HttpServer(repo.bare.parent) as server:
         found = gitremote.resolve(f"{server.url}/app.git", "v1.0")
         done = git.fetch(GitSource(f"{server.url}/app.git", "v1.0"), tmp_path / "out")
-    assert found == gitremote.Resolved("refs/tags/v1.0", head(repo))
+    tag = git_server.git("rev-parse", "v1.0", cwd=repo.folder) if kind == "annotated" else ""
+    assert found == gitremote.Resolved("refs/tags/v1.0", head(repo), tag)
     assert done.source.commit == head(repo)
+
+
+@pytest.mark.parametrize("revision", ["", "main", "v1.0", "COMMIT"])
+def test_a_checksum_is_the_begin_of_the_commits_name(tmp_path: Path, repo: Repository, revision: str) -> None:
+    git_server.git("tag", "-m", "release", "v1.0", cwd=repo.folder)
+    repo.push("v1.0")
+    named = [head(repo), head(repo)[:7]] + [git_server.git("rev-parse", "v1.0", cwd=repo.folder)] * (revision == "v1.0")
+    source = GitSource("", head(repo) if revision == "COMMIT" else revision)
+    with HttpServer(repo.bare.parent) as server:
+        source = replace(source, url=f"{server.url}/app.git")
+        for number, checksum in enumerate(named):
+            done = git.fetch(source, tmp_path / str(number), checksum=checksum)
+            assert done.source.commit == head(repo)
+        said = f"at {head(repo)}, and the checksum asks for f00d"
+        with pytest.raises(errors.ReferenceNotFound, match=said):
+            git.fetch(source, tmp_path / "wrong", checksum="f00d")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_only_the_sub_folder_is_written(tmp_path: Path, repo: Repository) -> None:

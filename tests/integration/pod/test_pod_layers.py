@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -197,6 +198,32 @@ def test_an_archive_source_and_add_of_a_url(tmp_path: Path, registry: str, repos
     assert (files["bin/tool"], files["x"]) == (b"binary", b"1")
 
 
+def test_warnings_are_told_at_the_end_of_the_log_and_are_no_failure(
+    tmp_path: Path, registry: str, repository: str
+) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    made = wanted(registry, repository, source=contract.Source(files_folder=True), platforms=platforms)
+    files = {**HELLO, "Dockerfile": "# check=skip=StageNameCasing\nFROM scratch AS Main\nENV a b\nCMD x\n"}
+    container = build(tmp_path, made, files)
+    assert len(container.result().platforms) == 2
+    assert re.findall(r"\((\w+)\)\n", container.log) == ["LegacyKeyValueFormat", "JSONArgsRecommended"]
+    assert container.log.index("pushed ") < container.log.index("warning: ")
+
+
+def test_a_warning_that_is_to_be_an_error_says_rule_line_and_where_it_is_explained(
+    tmp_path: Path, registry: str
+) -> None:
+    text = "# check=error=true\nFROM scratch\nENV a b\nCMD x\n"
+    with pods.Pod(tmp_path, pods.request(registry, dockerfile_inline=True), {}, text) as pod:
+        container = pod.start("all")
+        assert container.wait() == contract.ExitCode.FAILED
+        failure = container.failure()
+    assert failure.message.splitlines()[1:] == ["  3 | ENV a b", "    | ^"]
+    said = "(LegacyKeyValueFormat); check=error=true makes an error of it, and of JSONArgsRecommended in line 4"
+    assert said in failure.message
+    assert failure.hint.endswith("see https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/")
+
+
 def test_several_platforms_are_made_in_one_pod(tmp_path: Path, registry: str, repository: str) -> None:
     made = wanted(
         registry, repository, source=contract.Source(files_folder=True), platforms=("linux/amd64", "linux/arm64")
@@ -215,6 +242,9 @@ FAILURES = [
     (None, {}, 1, "SourceNotFound", 0),
     ("FROM scratch\n", {"context_limit_bytes": 5, "source": contract.Source(files_folder=True)}, 1, "InvalidSpec", 0),
     ("FROM scratch\n", {"target": "none"}, 1, "DockerfileInvalid", 0),
+    ("# check=error=true\nFROM scratch\nENV a b\n", {}, 1, "DockerfileInvalid", 3),
+    ("FROM scratch\nENV a b\n", {"args": (("BUILDKIT_DOCKERFILE_CHECK", "error=true"),)}, 1, "DockerfileInvalid", 2),
+    ("# check=error=maybe\nFROM scratch\n", {}, 1, "DockerfileInvalid", 1),
     ("FROM scratch\n", {"output": NOWHERE, "timeout_seconds": 1}, 13, "DeadlineExceeded", 0),
 ]  # fmt: skip
 

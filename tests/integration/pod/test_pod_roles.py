@@ -182,6 +182,21 @@ def test_a_base_that_is_not_there_is_fetchs_to_say(tmp_path: Path, registry: str
         assert container(pod, "fetch").failure().reason == "BaseImageNotFound"
 
 
+def test_a_warning_that_is_to_be_an_error_is_fetchs_to_say_before_anything_runs(tmp_path: Path, registry: str) -> None:
+    text = dockerfile(registry, "# check=error=true\nFROM BASE\nRUN echo ran\nCMD echo hello\n")
+    with pods.Pod(tmp_path / "1", request(registry, "lint"), {}, text) as pod:
+        assert run(pod) == (1, 12, 12)
+        failure = container(pod, "fetch").failure()
+        assert (failure.reason, failure.line) == ("DockerfileInvalid", 4)
+        assert "JSONArgsRecommended" in failure.message
+        assert "ran" not in container(pod, "build").log
+    with pods.Pod(tmp_path / "2", request(registry, "lint"), {}, text.replace("error=true", "error=false")) as pod:
+        assert run(pod) == (0, 0, 0)
+        assert re.search(
+            r"Dockerfile:4: warning: JSON arguments .* \(JSONArgsRecommended\)\n", container(pod, "fetch").log
+        )
+
+
 SLOW = "FROM BASE\nRUN echo running && sleep 60\n"
 
 

@@ -51,15 +51,56 @@ def test_nothing_wrong_is_said_in_one_line(context: pathlib.Path, capsys: pytest
     assert capsys.readouterr().out == "Dockerfile: no error found in 1 stage, 1 instruction\n"
 
 
-def test_a_build_tells_warnings_and_goes_on(context: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (context / "Dockerfile").write_text("FROM scratch\nENV a b\n")
-    assert cli.main(["build", "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.OK
-    assert "LegacyKeyValueFormat" in capsys.readouterr().err
+def test_a_build_tells_each_warning_once_at_its_end(context: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nENV a b\nCOPY Dockerfile /\n")
+    platforms = ["--platform", "linux/amd64,linux/arm64"]
+    assert cli.main(["build", *platforms, "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.OK
+    *steps, first, second, caret, third, built = capsys.readouterr().err.splitlines()
+    assert steps[-1].startswith("[")
+    assert first == (
+        'Dockerfile:2: warning: "ENV key=value" should be used instead of legacy "ENV key value" format '
+        "(LegacyKeyValueFormat)"
+    )
+    assert (second, caret, third) == (
+        "  2 | ENV a b",
+        "    | ^",
+        "hint: see https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/",
+    )
+    assert built.startswith("built sha256:")
 
 
-def test_a_build_ends_at_a_warning_where_the_file_says_so(
+def test_a_build_that_fails_tells_its_warnings_before_the_error(
     context: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (context / "Dockerfile").write_text("# check=error=true\nFROM scratch\nENV a b\n")
+    (context / "Dockerfile").write_text("FROM scratch\nENV a b\nCOPY --chmod=u+q Dockerfile /\n")
     assert cli.main(["build", "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.FAILED
-    assert "Dockerfile:3: 1 warning, and check=error=true makes errors of them" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 0 < said.index("LegacyKeyValueFormat") < said.index("error: ")
+
+
+@pytest.mark.parametrize("given", ["directive", "argument"])
+def test_a_build_ends_at_a_warning_where_that_is_asked_for(
+    context: pathlib.Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    text = "FROM scratch\nENV a b\nENV c d\nCMD x\n"
+    (context / "Dockerfile").write_text(text if given == "argument" else f"# check=error=true\n{text}")
+    flags = ["--build-arg", "BUILDKIT_DOCKERFILE_CHECK=error=true"] if given == "argument" else []
+    assert cli.main(["build", *flags, "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.FAILED
+    first = 2 if given == "argument" else 3
+    lint, *shown = capsys.readouterr().err.splitlines()
+    assert lint == (
+        f'error: Dockerfile:{first}: "ENV key=value" should be used instead of legacy "ENV key value" format '
+        "(LegacyKeyValueFormat); check=error=true makes an error of it, and of "
+        f"LegacyKeyValueFormat in line {first + 1}, JSONArgsRecommended in line {first + 2}"
+    )
+    hint = (
+        "hint: mend it, or skip the rule: # check=skip=LegacyKeyValueFormat,JSONArgsRecommended;error=true; "
+        "see https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/"
+    )
+    assert shown == [f"  {first} | ENV a b", "    | ^", hint]
+
+
+def test_a_skipped_rule_is_neither_told_nor_an_error(context: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (context / "Dockerfile").write_text("# check=skip=LegacyKeyValueFormat;error=true\nFROM scratch\nENV a b\n")
+    assert cli.main(["build", "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.OK
+    assert "Legacy" not in capsys.readouterr().err

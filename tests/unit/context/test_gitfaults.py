@@ -53,8 +53,8 @@ def test_a_banner_and_odd_characters_do_not_reach_the_message() -> None:
 
 A, B = "a" * 40, "b" * 40
 ANSWERS = [
-    (f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", "v1", ("refs/tags/v1", B)),
-    (f"{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\n", "v1", ("refs/tags/v1", B)),
+    (f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", "v1", ("refs/heads/v1", A)),
+    (f"{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\n", "v1", ("refs/tags/v1", B, A)),
     (f"{A}\tHEAD\n{B}\trefs/remotes/origin/HEAD\n", "", ("HEAD", A)),
     (f"{A}\trefs/heads/x/main\n{B}\trefs/heads/main\n", "main", ("refs/heads/main", B)),
     (f"{A}\trefs/pull/1/head\n", "refs/pull/1/head", ("refs/pull/1/head", A)),
@@ -63,7 +63,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("answer", "revision", "found"), ANSWERS)
-def test_the_order_in_which_names_are_tried(answer: str, revision: str, found: tuple[str, str]) -> None:
+def test_the_order_in_which_names_are_tried(answer: str, revision: str, found: tuple[str, ...]) -> None:
     assert gitremote.choose(answer.encode(), revision, "u") == gitremote.Resolved(*found)
 
 

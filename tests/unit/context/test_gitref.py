@@ -75,40 +75,77 @@ def test_a_folder_outside_is_refused(text: str) -> None:
 
 
 COMMIT = "a" * 40
+APP = "https://host/app.git"
 CONTEXTS = [
-    ("https://host/app.git", GitSource("https://host/app.git")),
-    ("https://host/app.git#main", GitSource("https://host/app.git", "main")),
-    ("https://host/app.git#main:sub/dir", GitSource("https://host/app.git", "main", path="sub/dir")),
-    ("https://host/app.git#:sub", GitSource("https://host/app.git", path="sub")),
+    ("https://host/app.git", GitSource(APP)),
+    ("https://host/app.git#main", GitSource(APP, "main")),
+    ("https://host/app.git#main:sub/dir", GitSource(APP, "main", path="sub/dir")),
+    ("https://host/app.git#:sub", GitSource(APP, path="sub")),
     (f"git@host:team/app.git#{COMMIT}", GitSource("git@host:team/app.git", COMMIT)),
+    ("git@host:team/app.git?ref=v1#:sub", GitSource("git@host:team/app.git", "v1", path="sub")),
     ("ssh://git@host/app", GitSource("ssh://git@host/app")),
     ("github.com/team/app#v1", GitSource("https://github.com/team/app", "v1")),
-    ("https://host/app.git?tag=v1&subdir=a", GitSource("https://host/app.git", "refs/tags/v1", path="a")),
-    (f"https://host/app.git?branch=b&commit={COMMIT}", GitSource("https://host/app.git", "refs/heads/b", COMMIT)),
+    ("https://host/app.git?tag=v1&subdir=a", GitSource(APP, "refs/tags/v1", path="a")),
+    ("https://host/app.git?tag=refs/tags/v1#refs/tags/v1:a", GitSource(APP, "refs/tags/v1", path="a")),
+    ("https://host/app.git?branch=b", GitSource(APP, "refs/heads/b")),
+    ("https://host/app.git?branch=refs/heads/b", GitSource(APP, "refs/heads/b")),
+    ("https://host/app.git?ref=a#a", GitSource(APP, "a")),
+    ("https://host/app.git?subdir=/a/#:a", GitSource(APP, path="a")),
+    ("https://host/app.git?submodules=0", GitSource(APP, submodules=False)),
+    ("https://host/app.git?submodules&mtime=commit", GitSource(APP)),
+    (f"https://host/app.git?ref=b&commit={COMMIT}&fetch-by-commit", GitSource(APP, "b", COMMIT)),
     ("file:///srv/app.git#main", GitSource("file:///srv/app.git", "main")),
+    ("https://host/app.git/", None),
     ("https://host/app.tar.gz", None),
     ("https://host/app", None),
     (".", None),
     ("./dir.git", None),
     ("-", None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "source"), CONTEXTS)
-def test_a_context_on_a_command_line(text: str, source: GitSource | None) -> None:
-    assert gitref.parse_context(text) == source
+def test_a_repository_and_what_of_it_is_wanted(text: str, source: GitSource | None) -> None:
+    found = gitref.parse_context(text)
+    assert (found and found.source) == source
+
+
+@pytest.mark.parametrize(
+    ("query", "checksum", "keep"),
+    [
+        ("", "", None),
+        ("?checksum=ABC1", "abc1", None),
+        (f"?commit={COMMIT}&checksum={COMMIT}", COMMIT, None),
+        ("?keep-git-dir", "", True),
+        ("?keep-git-dir=F", "", False),
+        ("?keep-git-dir=1&commit=0", "0", True),
+    ],
+)
+def test_what_a_query_says_besides(query: str, checksum: str, keep: bool | None) -> None:
+    found = gitref.parse_context(APP + query)
+    assert found is not None
+    assert (found.source, found.checksum, found.keep_git_dir) == (GitSource(APP), checksum, keep)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("https://host/app.git#a..b", "cannot be the name"),
-        ("https://host/app.git#main:../x", "not a folder inside"),
-        ("https://host/app.git?depth=1", "option .depth= of a git URL is not known"),
-        ("https://host/app.git?tag=a&branch=b", "give one of"),
-        ("https://host/app.git?commit=abc", "all its characters"),
+        ("#a..b", "cannot be the name"),
+        ("#main:../x", "not a folder inside"),
+        ("?depth=1", "an option that is not known: depth="),
+        ("?tag=a&branch=b", "more than one ref: refs/heads/b, refs/tags/a"),
+        ("?tag=a#b", "more than one ref: refs/tags/a, b"),
+        ("?subdir=a#:b", "more than one subdir"),
+        ("?ref=a&ref=a", "gives an option twice"),
+        ("?ref=", "gives ref= no value"),
+        ("?tag", "gives tag= no value"),
+        ("?checksum=a&commit=b", "more than one commit"),
+        ("?commit=main", "'main' of a git repository is not the name of a commit"),
+        ("?submodules=maybe", "neither true nor false"),
+        ("?mtime=now", "neither checkout nor commit"),
+        ("?fetch-by-commit&commit=abc", "all its characters"),
     ],
 )
 def test_a_context_that_cannot_be(text: str, message: str) -> None:
-    with pytest.raises(errors.BuildError, match=message):
-        gitref.parse_context(text)
+    with pytest.raises(errors.InvalidSpec, match=message):
+        gitref.parse_context(APP + text)

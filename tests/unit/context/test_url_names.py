@@ -11,7 +11,8 @@ NAMES = [
     ("https://h/a/b.tar.gz", "", "", "b.tar.gz"),
     ("https://h/a/b%20c?x=/y#z", "", "", "b c"),
     ("https://h/a/b", 'attachment; filename="other"', "", "b"),
-    ("https://h/latest/", 'attachment; filename="x.deb"', "", "x.deb"),
+    ("https://h/latest/", 'attachment; filename="x.deb"', "", "latest"),
+    ("https://h?x", 'attachment; filename="x.deb"', "", "x.deb"),
     ("https://h/", "attachment; filename*=UTF-8''na%C3%AFve.txt; filename=plain", "", "naïve.txt"),
     ("https://h/", 'attachment; filename="../../etc/passwd"', "", "passwd"),
     ("https://h/", 'attachment; filename="C:\\\\x\\\\y.exe"', "", "y.exe"),
@@ -31,9 +32,8 @@ def test_the_name_of_a_file(address: str, disposition: str, final: str, name: st
     assert url.file_name(address, disposition, final) == name
 
 
-def test_a_url_without_a_name_asks_for_one() -> None:
-    with pytest.raises(errors.InvalidSpec, match="does not say what the file is called"):
-        url.file_name("https://h/?secret=1")
+def test_a_url_without_a_name_gives_none() -> None:
+    assert url.file_name("https://h/?secret=1") == url.UNNAMED
 
 
 @pytest.mark.parametrize(

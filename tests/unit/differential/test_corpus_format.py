@@ -9,6 +9,7 @@ import pytest
 
 from differential.builds import cases, folders
 from differential.builds.cases import Entry
+from support.file_server import Answer
 
 
 def entries(text: str) -> dict[str, Entry]:
@@ -90,6 +91,6 @@ def test_a_cut_file_is_cut_after_it_was_packed() -> None:
 
 
 def test_remote_files_are_served_with_their_headers() -> None:
-    case = cases.parse("x", "-- Dockerfile --\n-- http://files/d/f header.X=y --\ntext\n")
-    assert [(path, a.body, a.headers) for path, a in folders.served(case).items()] == [("/d/f", b"text\n", {"X": "y"})]
+    case = cases.parse("x", "-- Dockerfile --\n-- http://files/d/f header.X=y status=302 --\ntext\n")
+    assert folders.served(case) == {"/d/f": Answer(b"text\n", 302, {"X": "y"})}
     assert [entry.name for entry in folders.disk_entries(case)] == ["Dockerfile"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from strata_builder import errors
-from strata_builder.context import memory
+from strata_builder.context import folder, memory
 from strata_builder.engine import copying, placing, selecting
 from strata_builder.entries import Entry, Kind
+from support import engine_build
 
 CONTEXT = memory.MemoryTree({b"f": b"f", b"g": b"g", b"d/x": b"x", b"d/s/y": b"y"})
 
@@ -128,3 +132,51 @@ def test_files_are_found_however_deep_they_lie() -> None:
     (folder,) = selecting.select(tree, "d", where="the context")
     below = [path for path, _, _ in selecting.contents(folder, selecting.excludes(()))]
     assert below[-1] == deep.removeprefix(b"d/") + b"/f"
+
+
+def _archive(*members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, kind in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.mode, member.uid = kind, 0o640, 7
+            tar.addfile(member)
+    return buffer.getvalue()
+
+
+def _built(tmp_path: Path, dockerfile: str, files: Mapping[str, str | bytes]) -> list[str]:
+    context = folder.FolderTree(engine_build.written(tmp_path / "context", files))
+    return engine_build.Engine(tmp_path / "engine").build(dockerfile, context).texts()
+
+
+def test_an_archives_file_takes_the_place_of_a_directory_and_the_other_way_round(tmp_path: Path) -> None:
+    dockerfile = "FROM scratch\nCOPY d /o/\nADD a.tar b.tar /o/\n"
+    files = {
+        "d/f/below/x": "",
+        "d/g": "",
+        "a.tar": _archive(
+            ("f", tarfile.REGTYPE), ("g", tarfile.DIRTYPE), ("g/y", tarfile.REGTYPE), ("h/z", tarfile.REGTYPE)
+        ),
+        "b.tar": _archive(("h", tarfile.REGTYPE)),
+    }
+    made = ["d 0755 0:0 o", "f 0640 7:0 o/f", "d 0640 7:0 o/g", "f 0640 7:0 o/g/y", "f 0640 7:0 o/h"]
+    assert _built(tmp_path, dockerfile, files) == made
+
+
+def test_chmod_is_not_for_what_comes_out_of_an_archive(tmp_path: Path) -> None:
+    files = {"a.tar": _archive(("d", tarfile.DIRTYPE), ("d/f", tarfile.REGTYPE)), "plain": ""}
+    found = _built(tmp_path, "FROM scratch\nADD --chmod=0711 --chown=9:9 a.tar plain /o/\n", files)
+    assert found == ["d 0755 9:9 o", "d 0640 9:9 o/d", "f 0640 9:9 o/d/f", "f 0711 9:9 o/plain"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "made"),
+    [
+        ("--link", ["d 0755 0:0 etc", "f 0644 0:0 etc/f"]),
+        ("--link --chmod=0640", ["d 0700 0:0 etc", "f 0640 0:0 etc/f"]),
+        ("--chmod=0640", ["d 0700 0:0 etc", "f 0640 0:0 etc/f"]),
+    ],
+)
+def test_a_mode_never_reaches_directories_that_are_there(tmp_path: Path, flags: str, made: list[str]) -> None:
+    dockerfile = f"FROM scratch\nCOPY --chmod=0700 f /etc/old\nCOPY {flags} f /etc/f\n"
+    assert _built(tmp_path, dockerfile, {"f": "f"}) == made

@@ -25,7 +25,7 @@ from strata_builder.oci.image import Descriptor, LayerRef
         ("g=u", 0o750, False, 0o770),
         ("a-w", 0o777, False, 0o555),
         ("u+s,+t", 0o755, False, 0o5755),
-        ("g=rx", 0o2775, True, 0o2755),
+        ("g=rx", 0o2775, True, 0o0755),
     ],
 )
 def test_chmod_notation(text: str, before: int, folder: bool, after: int) -> None:
@@ -87,11 +87,63 @@ def test_sources_are_selected_as_go_would(pattern: str, names: list[bytes]) -> N
 
 @pytest.mark.parametrize(
     ("pattern", "kept"),
-    [("a/b/c", [b"a", b"a/b"]), ("a/./b/c", [b"b"]), ("./a/b/c", [b"a", b"a/b"]), ("a/*/c", [b"a", b"a/b"])],
+    [
+        ("a/b/c", [b"a", b"a/b"]),
+        ("a/./b/c", [b"b"]),
+        ("./a/b/c", [b"a", b"a/b"]),
+        ("a/*/c", [b"a", b"a/b"]),
+        ("*/./b/c", [b"b"]),
+        ("a/b*/./**/c", []),
+        ("?/./*/c", [b"b"]),
+    ],
 )
 def test_parents_are_kept_below_the_pivot(pattern: str, kept: list[bytes]) -> None:
     (source,) = selecting.select(TREE, pattern, where="the context", parents=True)
     assert [path for path, _ in source.kept] == kept
+
+
+LINKED = {b"d": Kind.DIR, b"d/f": Kind.FILE, b"l": b"d", b"d/lf": b"f", b"d/ld": b"../e", b"d/gone": b"none", b"e": Kind.DIR,
+          b"e/g": Kind.FILE}  # fmt: skip
+
+
+class LinkedTree(memory.MemoryTree):
+    """Bytes are where a link leads."""
+
+    def lookup(self, path: bytes) -> Entry | None:
+        found = LINKED.get(path, Kind.DIR if not path else None)
+        if isinstance(found, bytes):
+            return Entry(path, Kind.SYMLINK, 0o777, link=found)
+        return None if found is None else Entry(path, found, 0o755)
+
+    def children(self, path: bytes) -> list[bytes]:
+        return sorted(name.rpartition(b"/")[2] for name in LINKED if name.rpartition(b"/")[0] == path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parents", "lies"),
+    [
+        ("l/f", False, [b"d/f"]),
+        ("l/f", True, [b"d/f"]),
+        ("l/?", False, [b"d/f"]),
+        ("*/?", False, [b"d/f", b"e/g"]),
+        ("?/ld/g", False, []),
+        ("d/l?", False, [b"e", b"d/f"]),
+        ("d/l?", True, [b"d/ld", b"d/lf"]),
+        ("d/gone", True, [b"d/gone"]),
+        ("*/./none", True, []),
+    ],
+)
+def test_links_are_followed_to_the_first_wildcard_and_kept_with_parents(
+    pattern: str, parents: bool, lies: list[bytes]
+) -> None:
+    found = selecting.select(LinkedTree({}), pattern, where="the context", parents=parents)
+    assert [source.path for source in found] == lies
+
+
+@pytest.mark.parametrize(("pattern", "parents"), [("[a-", False), ("a/*[", False), ("[]/./x", True), ("x\\*[z", True)])
+def test_a_pattern_that_is_none_is_a_fault_of_the_dockerfile(pattern: str, parents: bool) -> None:
+    with pytest.raises(errors.DockerfileError, match=r"the source .*: invalid pattern"):
+        selecting.select(TREE, pattern, where="the context", parents=parents)
 
 
 def test_a_missing_source_is_named_with_its_tree() -> None:

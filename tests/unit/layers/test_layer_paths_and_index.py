@@ -12,6 +12,7 @@ from isal import isal_zlib
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import index, paths
+from strata_builder.rootfs import users, view
 from support.layertrees import file, folder, hard, link, packed
 
 
@@ -76,6 +77,18 @@ def test_an_index_survives_encoding(tmp_path: Path) -> None:
     assert list(after) == list(before)
     assert (after.whiteouts, after.opaque, after.texts) == (before.whiteouts, before.opaque, before.texts)
     assert after.encode() == before.encode()
+
+
+def test_an_index_holds_the_text_of_files_of_users_wherever_they_lie(tmp_path: Path) -> None:
+    items = [
+        file("usr/lib/passwd", b"app:x:1:2::/:/bin/sh\n"),
+        file("usr/bin/passwd", b"\x7fELF", mode=0o4755),
+        file("etc/passwd-", b"old"),
+        link("etc/passwd", "../usr/lib/passwd"),
+    ]
+    found = packed(tmp_path / "blob", items).index
+    assert found.texts == {b"usr/lib/passwd": b"app:x:1:2::/:/bin/sh\n"}
+    assert users.owner(view.View([found]), "app") == (1, 2)
 
 
 def test_an_index_answers_for_single_paths_and_directories(tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def test_user_gives_ids_groups_and_home(text: str, expected: tuple):
         ("0:extra", (0, 3333)),
         ("1000:2", (1000, 2)),
         ("4294967294", (4294967294, 4294967294)),
+        ("bob:", (1111, 2222)),
+        ("1111:", (1111, 1111)),
+        (":extra", (0, 3333)),
     ],
 )
 def test_chown_gives_an_owner_and_a_lone_number_is_both(text: str, expected: tuple):
