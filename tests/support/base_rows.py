@@ -144,6 +144,12 @@ WRITTEN: Final = {
         f"f 0644 0:0 b/{DEEP}/x = x",
         f"l 0777 0:0 b/l -> {DEEP}/x",
     ),
+    "links that climb above the root or begin at it": _alone(
+        tar(("b/", "d", 0o755), ("b/a", "-> /etc/x", 0o777), ("b/l", "-> ../../../../etc/x", 0o777)),
+        "d 0755 0:0 b",
+        "l 0777 0:0 b/a -> /etc/x",
+        "l 0777 0:0 b/l -> ../../../../etc/x",
+    ),
     "names in other alphabets, of other encodings, with a newline, and twins": _alone(
         raw(
             FOLDER,

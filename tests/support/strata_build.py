@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,11 @@ class Builder:
         umask: int = 0o022,
         command: str = "build",
         env: Mapping[str, str] = NOTHING,
+        through: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
+        """`through` is a program that runs the command line given to it."""
         named = ["--build-context", f"testbase=oci-layout://{self.base}"]
-        argv = [sys.executable, "-m", "strata_builder.cli", command, *named, *flags, str(context)]
+        argv = [*through, sys.executable, "-m", "strata_builder.cli", command, *named, *flags, str(context)]
         environment = {**os.environ, "PYTHONPATH": str(BUILDER), "STRATA_CACHE_DIR": str(self.folder / "cache"), **env}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, umask=umask)
 

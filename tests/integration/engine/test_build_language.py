@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+from typing import Any
 
 import pytest
 
@@ -195,13 +197,45 @@ def test_a_wrong_line_is_named_with_its_number(builder: Builder, line: str, said
     assert f"Dockerfile:{2 + line.count(chr(10))}" in fault
 
 
+BY_PLATFORM = (
+    "ARG TARGETARCH\nFROM scratch AS amd64\nCOPY f /amd\nFROM scratch AS arm64\nCOPY f /arm\n"
+    "FROM ${TARGETARCH} AS build\nFROM scratch\nCOPY --from=build / /\n"
+    "ARG TARGETPLATFORM\nENV P=$TARGETPLATFORM\nENV Q=[$TARGETOS]\n"
+)
+
+
 def test_a_base_arg_may_choose_the_stage_for_the_platform(builder: Builder) -> None:
-    lines = (
-        "ARG TARGETARCH\nFROM scratch AS amd64\nCOPY f /amd\nFROM scratch AS arm64\nCOPY f /arm\n"
-        "FROM ${TARGETARCH} AS build\nFROM scratch\nCOPY --from=build / /\n"
-        "ARG TARGETPLATFORM\nENV P=$TARGETPLATFORM\nENV Q=[$TARGETOS]\n"
-    )
-    image = builder.make(lines, {"f": "f"}, "--platform", "linux/arm64")
+    image = builder.make(BY_PLATFORM, {"f": "f"}, "--platform", "linux/arm64")
     assert (image.env["P"], image.env["Q"]) == ("linux/arm64", "[]")
     assert image.config["architecture"] == "arm64"
     assert image.listed() == ["f 0644 0:0 arm"]
+
+
+def test_a_platform_without_its_stage_is_an_error_of_the_from_line(builder: Builder) -> None:
+    fault = builder.fault(BY_PLATFORM, {"f": "f"}, "--platform", "linux/arm/v7")
+    assert "Dockerfile:6" in fault
+    assert "arm" in fault
+
+
+def test_an_image_of_several_platforms_is_an_index_that_names_each_with_its_variant(builder: Builder) -> None:
+    context = builder.context({"f": "f"}, "FROM scratch\nCOPY f /f\nARG TARGETPLATFORM\nENV P=$TARGETPLATFORM\n")
+    made = builder.folder / "platforms.tar"
+    ended = builder.run(context, "--platform", "linux/amd64,linux/arm/v7", "-o", f"type=oci,dest={made}")
+    assert ended.returncode == 0, ended.stderr
+    with tarfile.open(made) as tar:
+        blobs = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+    def blob(described: dict[str, Any]) -> Any:
+        data = blobs["blobs/" + described["digest"].replace(":", "/")]
+        assert len(data) == described["size"]
+        return json.loads(data)
+
+    children = json.loads(blobs["index.json"])["manifests"]
+    arm = {"os": "linux", "architecture": "arm", "variant": "v7"}
+    assert [child["platform"] for child in children] == [{"os": "linux", "architecture": "amd64"}, arm]
+    configs = [blob(blob(child)["config"]) for child in children]
+    assert [{name: config.get(name) for name in arm} for config in configs] == [
+        {"os": "linux", "architecture": "amd64", "variant": None},
+        arm,
+    ]
+    assert ["P=linux/arm/v7" in config["config"]["Env"] for config in configs] == [False, True]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +120,28 @@ def test_an_image_without_layers_has_empty_lists(builder: Builder) -> None:
     assert image.config["rootfs"] == {"type": "layers", "diff_ids": []}
     assert image.env == {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     assert image.config["config"]["WorkingDir"] == "/"
+
+
+_PEAK = (
+    "import resource, subprocess, sys\n"
+    "done = subprocess.run(sys.argv[1:], check=False)\n"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10)\n"
+    "sys.exit(done.returncode)\n"
+)
+
+
+@pytest.mark.parametrize("env", [{}, {"SOURCE_DATE_EPOCH": "1000000000"}], ids=["real times", "one time"])
+def test_memory_does_not_grow_with_a_layer_made_copied_and_found_again(
+    builder: Builder, tmp_path: Path, env: dict[str, str]
+) -> None:
+    size = 200 << 20
+    lines = f"FROM testbase AS s\nRUN head -c {size} /dev/zero > /big\nFROM scratch\nCOPY --from=s /big /big\n"
+    fresh = Builder(tmp_path, builder.base)
+    context = fresh.context({}, lines)
+    for output in ("cold", "warm"):
+        made = tmp_path / output
+        ended = fresh.run(context, "-o", f"type=oci,dest={made}", env=env, through=(sys.executable, "-c", _PEAK))
+        assert ended.returncode == 0, ended.stderr
+        assert ("CACHED" in ended.stderr) is (output == "warm")
+        assert int(ended.stdout.split()[-1]) < size / 2
+    assert (tmp_path / "cold").read_bytes() == (tmp_path / "warm").read_bytes()

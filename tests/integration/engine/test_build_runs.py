@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_a_cache_mount_persists_and_is_in_no_layer(builder: Builder) -> None:
     assert image.listed("c", "c2") == []
     again = builder.make("FROM testbase\nRUN --mount=type=cache,target=/c,id=k1 cat /c/f > /again\n")
     assert again.read("again") == "one\n"
+
+
+def test_two_builds_at_once_write_to_a_locked_cache_one_after_the_other(builder: Builder) -> None:
+    context = builder.context(
+        {},
+        "FROM testbase\nARG WHO\nRUN --mount=type=cache,target=/c,id=turns,sharing=locked \\\n"
+        "  for n in 1 2 3 4 5 6 7 8; do echo $WHO >> /c/log; sleep 0.05; done; cp /c/log /log\n",
+    )
+    with ThreadPoolExecutor(2) as pool:
+        images = list(pool.map(lambda who: builder.build(context, "--build-arg", f"WHO={who}"), "ab"))
+    first, last = sorted((image.read("log").split() for image in images), key=len)
+    assert first in (["a"] * 8, ["b"] * 8)
+    assert last == first + (["b"] * 8 if first[0] == "a" else ["a"] * 8)
 
 
 def test_a_secret_reaches_the_step_and_nothing_else(builder: Builder, tmp_path: Path) -> None:

@@ -221,6 +221,30 @@ async def test_a_finished_build_is_left_alone(tmp_path, monkeypatch):
         assert operator.writes == before
 
 
+@pytest.mark.parametrize("what", ["a label", "an annotation", "a field of the status", "the same again"])
+async def test_what_others_write_on_a_finished_build_starts_nothing_and_is_not_written_over_for_ever(
+    tmp_path, monkeypatch, what
+):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        body = copy.deepcopy(cluster.body)
+        if what == "a label":
+            body["metadata"].setdefault("labels", {})["team"] = "a"
+        elif what == "an annotation":
+            body["metadata"].setdefault("annotations", {})["example.com/note"] = "seen"
+        elif what == "a field of the status":
+            body["status"]["size"] = 1
+        cluster.fake.put(names.IMAGEBUILDS, body)
+        await operator.run(most=3)
+        before = operator.writes
+        for _ in range(12):
+            cluster.now += 5
+            await operator.look()
+        assert operator.writes == before
+        assert len(cluster.made) == 1
+        assert settled(cluster)
+
+
 async def count_writes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> int:
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         await operator.run(lambda: settled(cluster))
