@@ -60,6 +60,13 @@ def built(
     return {"image": bare(json.loads(plan.stages[plan.target].config.to_bytes()))}
 
 
+def planned(source: bytes) -> steps.Plan:
+    """The plan of a Dockerfile with no base image but scratch."""
+    return planner.make(
+        df.parse(source), Options(memory.MemoryTree({b"f": b"f"}), BUILD_PLATFORM, BUILD_PLATFORM), Images({})
+    )
+
+
 def error(source: bytes) -> errors.BuildError | None:
     """What is wrong with a Dockerfile whose every stage is to be built, with no base image but scratch."""
     options = Options(memory.MemoryTree({b"f": b"f"}), BUILD_PLATFORM, BUILD_PLATFORM)

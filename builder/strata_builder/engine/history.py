@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import metadata
 from strata_builder.engine.options import PROXY_ARGS
+from strata_builder.oci import strictjson
 from strata_builder.oci.image import ImageConfig
 
 COMMENT = "strata.dockerfile.v1"
 
 
 def created_by(instruction: ins.Instruction, config: ImageConfig, args: Mapping[str, str]) -> str:
-    """`instruction` resolved; `config` before it; `args` what ARG declared so far (RUN lists them, as docker does)."""
+    """`instruction` resolved; `config` before it; `args` what ARG declared so far (RUN lists them, as docker does).
+
+    In what goes into JSON and onto terminals, bytes that are no UTF-8 are U+FFFD."""
+    return str(strictjson.writable(_line(instruction, config, args)))
+
+
+def _line(instruction: ins.Instruction, config: ImageConfig, args: Mapping[str, str]) -> str:
     if isinstance(instruction, ins.Run):
         return _run(instruction, config, args)
     if isinstance(instruction, ins.Copy | ins.Add):

@@ -43,15 +43,16 @@ Records = list[tuple[bytes, bytes]]
 
 def records(body: bytes, where: str) -> Records:
     """The `length key=value\\n` records of a pax extended header, in their order."""
-    found = []
-    while body:
-        digits, space, _ = body[:20].partition(b" ")
+    found, at = [], 0
+    while at < len(body):
+        digits, space, _ = body[at : at + 20].partition(b" ")
         size = int(digits) if digits.isdigit() and space else 0
-        record, body = body[len(digits) + 1 : size], body[size:]
+        record = body[at + len(digits) + 1 : at + size]
         key, equals, value = record[:-1].partition(b"=")
         if not record.endswith(b"\n") or not key or not equals or size != len(digits) + 1 + len(record):
             raise errors.LayerError(f"{where}: a pax extended header is malformed")
         found.append((key, value))
+        at += size
     return found
 
 

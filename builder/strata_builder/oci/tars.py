@@ -161,15 +161,15 @@ def _extension(kind: bytes, data: bytes, name: str) -> dict[str, str]:
         return {}
     if kind in b"LK":
         return {"path" if kind == b"L" else "linkpath": _text(data)}
-    found: dict[str, str] = {}
-    while data:
-        length, space, _ = data.partition(b" ")
-        count = int(length) if space and length.isdigit() and len(length) < 8 else 0
-        record, data = data[len(length) + 1 : count], data[count:]
-        key, equals, value = record.rstrip(b"\n").partition(b"=")
+    found, at = dict[str, str](), 0
+    while at < len(data):
+        length, space, _ = data[at : at + 8].partition(b" ")
+        count = int(length) if space and length.isdigit() else 0
+        key, equals, value = data[at + len(length) + 1 : at + count].rstrip(b"\n").partition(b"=")
         if not count or not equals:
             raise errors.ImageInvalid(f"{name}: an extended header is damaged")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        at += count
     return {key: found[key] for key in ("path", "linkpath", "size") if key in found}
 
 

@@ -135,3 +135,6 @@ def test_a_dockerfile_in_another_encoding_makes_a_config_with_replacement_charac
     assert "error" not in made
     shown = json.dumps(made, ensure_ascii=False)
     assert ("\ufffd" in shown) == (not line.startswith((b"RUN", b"COPY")))
+    plan = dockerfile_plans.planned(source)
+    assert "\ufffd" in plan.stages[0].steps[0].created_by
+    plan.stages[0].steps[0].created_by.encode()
