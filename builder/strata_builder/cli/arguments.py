@@ -231,8 +231,9 @@ def _how(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--progress",
-        choices=["auto", "plain", "json", "quiet"],
+        choices=["auto", "tty", "plain", "json", "quiet"],
         default="auto",
-        help="how progress is told, on standard error: plain lines (auto), or an object a line (json)",
+        help="how progress is told, on standard error: what runs, with its seconds (tty; auto on a terminal), plain "
+        "lines (auto elsewhere), or an object a line (json)",
     )
     group.add_argument("-D", "--debug", action="store_true", help="show where in the program an error comes from")

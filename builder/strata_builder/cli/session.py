@@ -12,7 +12,7 @@ from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context import download, gitprogram
-from strata_builder.engine import artifact, keys, planner, records, report, steps
+from strata_builder.engine import artifact, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
@@ -39,10 +39,14 @@ class Session:
     """Made by `opened`, which closes it."""
 
     def __init__(
-        self, given: argparse.Namespace, kept: store.Store, scratch: Path, found: registries.Registries
+        self,
+        given: argparse.Namespace,
+        kept: store.Store,
+        scratch: Path,
+        found: registries.Registries,
+        reporter: report.Reporter,
     ) -> None:
-        self.given, self.store, self.scratch, self.registries = given, kept, scratch, found
-        self.report = _reporter("quiet" if getattr(given, "quiet", False) else given.progress)
+        self.given, self.store, self.scratch, self.registries, self.report = given, kept, scratch, found, reporter
         self.images = layouts.Images(found)
         self.secrets = sources.secrets(given.secret)
         self.agents: Mapping[str, Path] = {}  # set by a command that builds
@@ -111,8 +115,8 @@ class Session:
 def opened(given: argparse.Namespace) -> Iterator[Session]:
     """The session of a parsed command line."""
     kept = store.Store(store.folder(os.environ))
-    with kept.scratch() as scratch, registries.Registries(_settings(given)) as found:
-        yield Session(given, kept, scratch, found)
+    with _reporting(given) as reporter, kept.scratch() as scratch, registries.Registries(_settings(given)) as found:
+        yield Session(given, kept, scratch, found, reporter)
 
 
 def _settings(given: argparse.Namespace) -> registries.Settings:
@@ -133,7 +137,14 @@ def _epoch(text: str) -> int | None:
     return int(text)
 
 
-def _reporter(progress: str) -> report.Reporter:
-    if progress == "quiet":
-        return report.Quiet()
-    return report.Json(sys.stderr) if progress == "json" else report.Plain(sys.stderr)
+@contextmanager
+def _reporting(given: argparse.Namespace) -> Iterator[report.Reporter]:
+    progress = "quiet" if getattr(given, "quiet", False) else given.progress
+    terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if progress == "tty" or (progress == "auto" and terminal):
+        with live.Live(sys.stderr) as reporter:
+            yield reporter
+    elif progress == "quiet":
+        yield report.Quiet()
+    else:
+        yield report.Json(sys.stderr) if progress == "json" else report.Plain(sys.stderr)

@@ -51,7 +51,7 @@ class Plain:
     def ended(self, step: str, *, cached: bool, seconds: float, size: int) -> None:
         if rest := self._rest.pop(step, b""):
             self._say(step, rest)
-        self._line(f"{step} CACHED" if cached else f"{step} done in {seconds:.1f} s{_size(size)}")
+        self._line(f"{step} CACHED" if cached else f"{step} done in {seconds:.1f} s{size_text(size)}")
 
     def note(self, text: str) -> None:
         self._line(text)
@@ -91,7 +91,8 @@ class Json:
             self._stream.flush()
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """`, 1.2 MB`; nothing for 0."""
     if not size:
         return ""
     for unit in ("B", "kB", "MB"):
