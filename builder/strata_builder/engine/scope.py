@@ -54,4 +54,7 @@ class Scope:
 
 
 def proxies(build_args: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in build_args.items() if name in PROXY_ARGS}
+    """What a RUN sees of them: each under both spellings, since some programs read the one and some the other. Of two
+    that differ in case only the later by name counts, and an empty one is none, as for BuildKit."""
+    given = {name.upper(): value for name, value in sorted(build_args.items()) if name.upper() in PROXY_ARGS}
+    return {name: value for upper, value in given.items() if value for name in (upper, upper.lower())}

@@ -1,4 +1,5 @@
-"""RUN's cache mounts: folders that outlive a build, one an id, shared as the Dockerfile says."""
+"""RUN's cache mounts: folders that outlive a build, shared as the Dockerfile says. Those of one id with another owner or
+mode are others, as for BuildKit: who asks for a folder of its own can write to it."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class Caches:
 
         Raises DeadlineExceeded at `deadline` (time.monotonic), Cancelled."""
         for number in itertools.count():
-            place = self._place(mount.id, number)
+            place = self._place(mount, number)
             place.mkdir(parents=True, exist_ok=True)
             lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -45,7 +46,8 @@ class Caches:
             finally:
                 os.close(lock)
 
-    def _place(self, name: str, number: int) -> Path:
+    def _place(self, mount: MountSpec, number: int) -> Path:
+        name = f"{mount.uid}:{mount.gid}:{mount.mode:o}:{mount.id}"
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         return self._folder / (f"{digest}-{number}" if number else digest)
 

@@ -6,7 +6,7 @@ import pytest
 
 from strata_builder import errors
 from strata_builder.context import memory
-from strata_builder.engine import digests, modes, records, selecting
+from strata_builder.engine import digests, modes, records, scope, selecting
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import following
 from strata_builder.oci.image import Descriptor, LayerRef
@@ -36,6 +36,21 @@ def test_chmod_notation(text: str, before: int, folder: bool, after: int) -> Non
 def test_what_is_no_mode_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="mode"):
         modes.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("args", "seen"),
+    [
+        ({"HTTP_PROXY": "h"}, {"HTTP_PROXY": "h", "http_proxy": "h"}),
+        ({"no_proxy": "n", "V": "1"}, {"NO_PROXY": "n", "no_proxy": "n"}),
+        ({"https_proxy": "small", "HTTPS_PROXY": "large"}, {"HTTPS_PROXY": "small", "https_proxy": "small"}),
+        ({"All_Proxy": "a"}, {"ALL_PROXY": "a", "all_proxy": "a"}),
+        ({"FTP_PROXY": ""}, {}),
+        ({"MY_PROXY": "m"}, {}),
+    ],
+)
+def test_a_run_sees_each_proxy_under_both_spellings(args: dict[str, str], seen: dict[str, str]) -> None:
+    assert scope.proxies(args) == seen
 
 
 LINKS = {b"a": b"b", b"b": b"/c/d", b"c/up": b"../../../x", b"l1": b"l2", b"l2": b"l1", b"dir": b"real"}

@@ -176,15 +176,25 @@ def test_a_pod_with_the_machines_ids_is_refused(tmp_path: Path):
 
 
 def held(folder: Path, *, sharing: str, deadline: float | None = None, cancel: threading.Event | None = None, **fields):
-    own = {"uid": os.getuid(), "gid": os.getgid()}
-    spec = command.MountSpec("cache", b"/c", id="an id/with\nodd bytes", sharing=sharing, **own, **fields)
+    own = {"uid": os.getuid(), "gid": os.getgid()} | fields
+    spec = command.MountSpec("cache", b"/c", id="an id/with\nodd bytes", sharing=sharing, **own)
     return caches.Caches(folder).held(spec, deadline=deadline, cancel=cancel or threading.Event())
 
 
 def test_shared_caches_are_one_folder_at_once(tmp_path: Path):
-    with held(tmp_path, sharing="shared", mode=0o750) as first, held(tmp_path, sharing="shared") as second:
+    spec = {"sharing": "shared", "mode": 0o750}
+    with held(tmp_path, **spec) as first, held(tmp_path, **spec) as second:
         assert first == second
         assert first.stat().st_mode & 0o7777 == 0o750
+
+
+def test_caches_of_another_owner_or_mode_are_others(tmp_path: Path):
+    own = {"uid": os.getuid(), "gid": os.getgid(), "mode": 0o755}
+    others = [{"mode": 0o700}, *([{"uid": 7}, {"gid": 7}] if os.getuid() == 0 else [])]
+    with held(tmp_path, sharing="shared", **own) as first:
+        for other in others:
+            with held(tmp_path, sharing="shared", **(own | other)) as second:
+                assert second != first
 
 
 def test_a_cache_that_is_filled_has_the_mode_of_its_source(tmp_path: Path):
