@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from strata_builder import errors
+from strata_builder.oci import reference as references
 from support import dockerfile_plans, dockerfile_reference, dockerfile_views
 
 
@@ -103,3 +105,18 @@ def _differences(path: str, theirs: Any, ours: Any) -> Iterator[Difference]:
             yield from _differences(f"{path}[{number}]", one, other)
     elif theirs != ours:
         yield Difference(path, theirs, ours)
+
+
+def completed(name: str) -> str:
+    """The whole of an image reference as Strata has it; empty for what is none."""
+    try:
+        found = references.Reference.parse(name)
+    except errors.BuildError:
+        return ""
+    return str(found if found.tag or found.digest else found.with_tag("latest"))
+
+
+def small_host(name: str) -> str:
+    """A whole reference with its host in small letters, as Strata writes it where more than capitals tells the host."""
+    host, slash, rest = name.partition("/")
+    return host.lower() + slash + rest if set(host) & set(".:") or host.lower() == "localhost" else name

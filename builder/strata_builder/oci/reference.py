@@ -46,9 +46,9 @@ class Reference:
             raise _invalid(text, "it is a URL", hint=f"leave out {text.partition('://')[0]}://")
         named, at, digest_text = text.partition("@")
         name, tag = _split_tag(named)
-        if _HEX.fullmatch(name):
+        if _HEX.fullmatch(text):
             raise _invalid(
-                text, "64 hexadecimal digits are a digest, not a name", hint=f"did you mean NAME@sha256:{name}?"
+                text, "64 hexadecimal digits are a digest, not a name", hint=f"did you mean NAME@sha256:{text}?"
             )
         host, repository = _split_host(name, default_host)
         _check_host(text, host)

@@ -137,6 +137,49 @@ def test_random_wildcards_match_the_same(reference: dockerfile_reference.Referen
     print(f"{500 * effort} random wildcards, STRATA_SEED={seed}")
 
 
+# What no registry can be reached by is told at once here: a port that is none, and a host that is no name.
+_NO_HOST = re.compile(r"_|:0*(?:$|[1-9][0-9]{5,}$|[7-9][0-9]{4}$)")
+_NAME_PIECES = (
+    *(
+        "a",
+        "b1",
+        "B",
+        "0",
+        ".",
+        "-",
+        "_",
+        "__",
+        "--",
+        "/",
+        "/",
+        ":",
+        "@",
+        "localhost",
+        "LocalHost",
+        "host",
+        "Host.x",
+        ":5000",
+    ),
+    *("[::1]", "[", "library/", "docker.io/", "index.docker.io/", "latest", "A-z_.9", "é", "sha256:", "0" * 64, ":0"),
+    f"@sha256:{'a' * 64}",
+)
+
+
+def test_random_references_are_completed_alike(
+    reference: dockerfile_reference.Reference, seed: int, effort: int
+) -> None:
+    rng, accepted = random.Random(seed), 0
+    names = ["".join(rng.choice(_NAME_PIECES) for _ in range(rng.randint(1, 6))) for _ in range(2000 * effort)]
+    for name, answer in zip(names, reference.ask("reference", Words=names), strict=True):
+        theirs = dockerfile_compare.small_host(answer.get("name", ""))
+        if _NO_HOST.search(theirs.partition("/")[0]):
+            theirs = ""
+        assert dockerfile_compare.completed(name) == theirs, (seed, name, answer)
+        accepted += bool(theirs)
+    print(f"{2000 * effort} random references ({accepted} of them were some), STRATA_SEED={seed}")
+    assert accepted > 50 * effort
+
+
 def _matched(pattern: str, names: list[str]) -> list[bool] | None:
     try:
         return [df.go_match(pattern, name) for name in names]

@@ -22,6 +22,7 @@ D = "sha256:" + "a" * 64
         ("reg.example:5000/x", "reg.example:5000", "x", None, None),
         ("REG.example/x", "reg.example", "x", None, None),
         ("LOCALHOST/x", "localhost", "x", None, None),
+        ("0" * 64 + ":t", "docker.io", "library/" + "0" * 64, "t", None),
         ("Registry/x", "Registry", "x", None, None),
         ("[::1]:5000/x:t", "[::1]:5000", "x", "t", None),
         (f"quay.io/a/b:t@{D}", "quay.io", "a/b", "t", D),
@@ -37,6 +38,7 @@ def test_a_reference_is_split_into_host_repository_tag_and_digest(text, host, re
     ("text", "part"),
     [
         ("", "empty"),
+        ("0" * 64, "64 hexadecimal digits"),
         (" x", "white space"),
         ("https://reg.example/x", "URL"),
         ("reg.example/App", "lower case"),
