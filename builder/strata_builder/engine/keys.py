@@ -18,7 +18,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import digests, metadata, selecting, steps
 from strata_builder.engine.options import Options
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import Entry, Item, Kind
 from strata_builder.oci.image import LayerRef
 
 
@@ -100,9 +100,17 @@ def _run_parts(step: steps.Step, options: Options) -> list[Any]:
     assert isinstance(run, ins.Run)
     bodies = [[heredoc.name, heredoc.content] for heredoc in run.heredocs]
     mounts = [asdict(replace(mount, raw="", from_="")) for mount, _ in step.mounts]
-    argv = list(metadata.argv(run, step.config))
-    network = step.network(options.network)
-    return [argv, bodies, dict(step.environment), step.workdir, step.config.user, mounts, network, run.security]
+    network, security = step.network(options.network), run.security or "sandbox"
+    environment = dict(step.environment)
+    return [_program(step), bodies, environment, step.workdir, step.config.user, mounts, network, security]
+
+
+def _program(step: steps.Step) -> list[str]:
+    """The words that are run; of a script none, for its first line names what runs it."""
+    run = step.instruction
+    assert isinstance(run, ins.Run)
+    script = df.script_of(run) if run.shell else None
+    return [] if script and script.interpreted else list(metadata.argv(run, step.config))
 
 
 def _mount_id(
@@ -168,6 +176,14 @@ def tree_id(origin: steps.FromTree, source: str = ".", place: errors.Place | Non
         e.place = e.place or place
         raise
     return digests.entries(_walked(found, selecting.excludes(())))
+
+
+def shown_by(tree: Tree, source: str) -> str:
+    """One digest over what a mount shows of a stage or image: owners too, for a step sees them, but no times.
+
+    Raises BuildError where there is no such source."""
+    found = _walked(selecting.select(tree, source, where="a mount"), selecting.excludes(()))
+    return digests.items([Item(replace(entry, path=path, mtime=0)) for path, entry in found])
 
 
 def is_remote(source: str) -> bool:

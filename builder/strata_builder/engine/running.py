@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
+from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import exporting, keys, metadata, steps
 from strata_builder.engine.options import Options
@@ -28,11 +29,21 @@ SHORTEST_MASKED = 6  # bytes; masking "a" would make every line unreadable and h
 Layers = Callable[["steps.Origin | None"], Sequence[LayerRef]]
 
 
-def origin_key(mount: ins.Mount, origin: steps.Origin | None, layers: Layers) -> str:
-    """What a mount shows, by its content: for a RUN's content key."""
+def origin_key(
+    mount: ins.Mount, origin: steps.Origin | None, layers: Layers, tree: Callable[[steps.Origin], Tree]
+) -> str:
+    """What a mount shows, by its content: for a RUN's content key. `tree` gives the files of a stage or image.
+
+    Where its source is none that can be looked up, all of the stage or image counts; the step will say what is wrong."""
+    source = mount.source or "."
     if isinstance(origin, steps.FromTree):
-        return keys.tree_id(origin, mount.source or ".")
-    return keys.of_layers(layers(origin)) if origin is not None else ""
+        return keys.tree_id(origin, source)
+    if origin is None:
+        return ""
+    if not df.has_wildcard(source):
+        with contextlib.suppress(errors.BuildError):
+            return keys.shown_by(tree(origin), source)
+    return keys.of_layers(layers(origin))
 
 
 class Runner:

@@ -190,7 +190,7 @@ class Worker:
 
     def _run(self, step: steps.Step, state: State, key: str, label: str) -> Done:
         lower = keys.of_layers(state.layers)
-        origins = [running.origin_key(mount, origin, self._layers) for mount, origin in step.mounts]
+        origins = [running.origin_key(mount, origin, self._layers, self._tree) for mount, origin in step.mounts]
         content = keys.run_on(step, lower, origins, self.options)
         if not self.options.no_cache and content in self.edges.known.steps:
             return Done(self.edges.known.steps[content].layer, True, "same on the same files", (key, content))
