@@ -29,6 +29,8 @@ mount -t proc proc proc
 mount -t tmpfs -o mode=755,nosuid dev dev
 for n in null zero full random urandom tty; do touch dev/$n; mount --bind /dev/$n dev/$n; done
 mkdir dev/shm && mount -t tmpfs -o mode=1777 shm dev/shm
+mkdir dev/pts && mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts && ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd && for n in 0:stdin 1:stdout 2:stderr; do ln -s /proc/self/fd/${n%:*} dev/${n#*:}; done
 mount --rbind /sys sys && mount -o remount,bind,ro sys
 for n in hosts resolv.conf hostname; do touch etc/$n; echo "of the runtime" > dev/shm/$n; mount --bind dev/shm/$n etc/$n; done
 hostname buildkitsandbox

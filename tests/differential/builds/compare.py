@@ -52,7 +52,7 @@ def differences(strata: Image, buildkit: Image, epoch: int) -> list[str]:
     faults = [f"image: {fault}" for fault in strata.faults]
     if faults:
         return faults
-    return [*_steps(steps(strata), steps(buildkit), epoch), *_configs(strata.config, buildkit.config)]
+    return [*_steps(steps(strata), steps(buildkit), epoch), *configs(strata.config, buildkit.config)]
 
 
 def steps(image: Image) -> list[Step]:
@@ -187,7 +187,8 @@ def _value(entry: Entry, name: str) -> str:
     return repr(getattr(entry, name))
 
 
-def _configs(strata: Mapping[str, Any], buildkit: Mapping[str, Any]) -> Iterator[str]:
+def configs(strata: Mapping[str, Any], buildkit: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each field that differs."""
     mine, theirs = dict(_flat("", _comparable(strata))), dict(_flat("", _comparable(buildkit)))
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name, _MISSING) != theirs.get(name, _MISSING):
