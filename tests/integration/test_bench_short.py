@@ -21,7 +21,7 @@ def bench(tmp_path: Path):
     registry = registry_process.find_binary()
     if os.getuid() != 0 or registry is None or testbase.busybox() is None:
         pytest.skip("needs root, busybox and the cluster's programs (make cluster-up)")
-    if programs.cached() is None:
+    if programs.BUILDKIT.cached() is None:
         pytest.skip("BuildKit is not compiled yet, which takes minutes: `make test-differential` does it")
     with lab.Lab(tmp_path, registry.parent, print) as made:
         yield made
