@@ -68,7 +68,7 @@ def _needs_sandbox(given: argparse.Namespace) -> bool:
 def _build(opened: session.Session, platform: platforms.Platform, found: warnings.Warnings) -> exports.Made:
     keyed = opened.keyed(platform)
     found.look(opened.source.dockerfile, keyed.options, keyed.plan, opened.source.ignore)
-    _refuse_foreign_runs(keyed, platform)
+    _refuse_foreign_runs(keyed)
     store = blobs.Blobs(opened.store.blobs, opened.images)
     with _roots(keyed, opened, store) as roots:
         edges = execute.Edges(
@@ -87,12 +87,12 @@ def _build(opened: session.Session, platform: platforms.Platform, found: warning
     return exports.Made(platform, built, store)
 
 
-def _refuse_foreign_runs(keyed: session.Keyed, platform: platforms.Platform) -> None:
-    if keyed.plan.runs and not platform.matches(platforms.host()):
+def _refuse_foreign_runs(keyed: session.Keyed) -> None:
+    if foreign := keyed.plan.foreign_run(platforms.host()):
         raise errors.NotSupported(
-            f"a RUN for {platform} cannot run on {platforms.host()}",
-            place=keyed.plan.runs[0].place,
-            hint="build it on such a machine; a Dockerfile without RUN can be built for any platform",
+            f"a RUN for {foreign.config.platform} cannot run on {platforms.host()}",
+            place=foreign.place,
+            hint="build it on such a machine, or run it for this one: FROM --platform=$BUILDPLATFORM",
         )
 
 

@@ -45,7 +45,8 @@ def copy(
     manner = placing.Manner(_owner(step, lower), *_mode(instruction, step))
     layer = placing.Layer(below, manner)
     dest, into = destination(instruction.dest, step.workdir)
-    into = into or (isinstance(instruction, ins.Copy) and instruction.parents)
+    keeps_parents = isinstance(instruction, ins.Copy) and instruction.parents
+    into = into or keeps_parents
     plain: list[selecting.Source] = []
     for source in sources:
         found = archives(source) if archives else None
@@ -62,6 +63,8 @@ def copy(
             layer=layer,
             excluded=selecting.excludes(instruction.exclude, step.place.at("--exclude")),
         )
+    elif keeps_parents:
+        layer.folder(following.follow(layer.lookup, dest))  # BuildKit makes it although nothing matched
     return _timed(layer.finished(), epoch, dated=dated)
 
 

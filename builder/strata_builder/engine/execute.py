@@ -112,10 +112,11 @@ class _Execution:
         return self.done[index].result()
 
     def _first_failure_or(self, target: int) -> State:
-        for index in sorted(self.done):
-            future = self.done[index]
-            if not future.cancelled() and (failure := future.exception()) is not None:
-                raise failure
+        ended = [future for _, future in sorted(self.done.items()) if not future.cancelled()]
+        failures = [failure for future in ended if (failure := future.exception()) is not None]
+        # A stage that was ended by another's failure says only that it was.
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, errors.Cancelled)):
+            raise failure
         if self.done[target].cancelled():
             raise errors.Cancelled("the build was cancelled")
         return self.done[target].result()

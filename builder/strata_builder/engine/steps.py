@@ -10,6 +10,7 @@ from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine.scope import Scope
 from strata_builder.oci.image import Image, ImageConfig
+from strata_builder.oci.platform import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +137,7 @@ class Plan:
     @property
     def runs(self) -> tuple[Step, ...]:
         return tuple(s for stage in self.stages.values() for s in stage.steps if isinstance(s.instruction, ins.Run))
+
+    def foreign_run(self, host: Platform) -> Step | None:
+        """The first RUN of a stage that is for another platform than `host`: FROM --platform= says which it is for."""
+        return next((step for step in self.runs if not step.config.platform.matches(host)), None)

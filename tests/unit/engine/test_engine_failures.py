@@ -31,7 +31,7 @@ WAITING = {
 
 
 class FailingRoots:
-    """Every step ends with exit code 1, when the other stages wait for it."""
+    """Every step ends with exit code 1, when the other stages wait for it; /long goes on until the build is ended."""
 
     exclusive = False
 
@@ -41,7 +41,10 @@ class FailingRoots:
         return SimpleNamespace(sync=nothing, run=self._run, close=nothing)
 
     @staticmethod
-    def _run(*_: object, **__: object) -> command.Outcome:
+    def _run(wanted: command.Command, *, cancel: threading.Event, **_: object) -> command.Outcome:
+        if wanted.argv == ("/long",):
+            cancel.wait(20)
+            raise errors.Cancelled("the build was cancelled while this step ran")
         time.sleep(0.2)
         return command.Outcome(1)
 
@@ -56,20 +59,32 @@ class FailingRoots:
 
 @pytest.mark.parametrize("rest", WAITING.values(), ids=WAITING.keys())
 def test_stages_that_wait_for_a_failed_one_end(tmp_path: Path, rest: str) -> None:
-    engine = engine_build.Engine(tmp_path, roots=FailingRoots())
-    dockerfile = f"FROM scratch AS fails\nRUN ['/false']\n{rest}".replace("'", '"')
+    failure = _failure(f"FROM scratch AS fails\nRUN ['/false']\n{rest}", tmp_path)
+    assert isinstance(failure, errors.RunFailed), failure
+    assert failure.place is not None
+    assert failure.place.line == 2
+
+
+def test_the_failure_is_told_and_not_that_it_ended_an_earlier_stage(tmp_path: Path) -> None:
+    early = "FROM scratch AS early\nRUN ['/long']\nFROM scratch AS fails\nRUN ['/false']\n"
+    failure = _failure(f"{early}FROM early\nRUN --mount=from=fails,target=/m ['/y']\n", tmp_path)
+    assert isinstance(failure, errors.RunFailed), failure
+    assert failure.place is not None
+    assert failure.place.line == 4
+
+
+def _failure(dockerfile: str, folder: Path) -> BaseException | None:
+    """What a build raises, which must end in any case."""
+    engine = engine_build.Engine(folder, roots=FailingRoots())
     ended: futures.Future[BaseException | None] = futures.Future()
 
     def build() -> None:
         try:
-            engine.build(dockerfile, MemoryTree({}), runs=True)
+            engine.build(dockerfile.replace("'", '"'), MemoryTree({}), runs=True)
         except BaseException as e:  # noqa: BLE001  told below
             ended.set_result(e)
         else:
             ended.set_result(None)
 
     threading.Thread(target=build, daemon=True).start()
-    failure = ended.result(timeout=20)
-    assert isinstance(failure, errors.RunFailed), failure
-    assert failure.place is not None
-    assert failure.place.line == 2
+    return ended.result(timeout=30)

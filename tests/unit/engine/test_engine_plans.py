@@ -12,6 +12,7 @@ from strata_builder import errors
 from strata_builder.context import memory
 from strata_builder.engine import keys, planner, selecting, steps
 from strata_builder.engine.options import Options
+from strata_builder.oci.image import Image
 from strata_builder.oci.platform import Platform
 
 AMD64 = Platform.parse("linux/amd64")
@@ -185,3 +186,35 @@ def test_a_number_without_a_stage_is_pointed_at(line: str) -> None:
 def test_a_bad_exclude_pattern_is_an_error() -> None:
     with pytest.raises(errors.DockerfileError, match="--exclude"):
         selecting.excludes(["[a"])
+
+
+ARM64 = Platform.parse("linux/arm64")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("FROM scratch\nRUN x\n", 2),
+        ("FROM scratch AS a\nRUN x\nFROM scratch\nCOPY --from=a f /\n", 2),
+        ("FROM scratch AS unused\nRUN x\nFROM scratch\nCOPY f /\n", None),
+        ("FROM scratch\nCOPY f /\n", None),
+    ],
+)
+def test_a_run_for_another_machine_is_told_by_the_platform_of_its_stage(text: str, line: int | None) -> None:
+    foreign = _plan(text, _options(platform=ARM64)).foreign_run(AMD64)
+    assert (foreign.place.line if foreign else None) == line
+    assert _plan(text).foreign_run(AMD64) is None
+
+
+class AnyPlatform:
+    """An empty image for whatever platform is asked for."""
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        return steps.Base(reference, "sha256:" + "0" * 64, Image.scratch(platform))
+
+
+def test_a_stage_for_the_build_platform_runs_there_whatever_the_image_is_for() -> None:
+    text = "FROM --platform=$BUILDPLATFORM tools AS a\nRUN x\nFROM tools\nCOPY --from=a f /\n"
+    made = planner.make(df.parse(text.encode(), "Dockerfile"), _options(platform=ARM64), AnyPlatform())
+    assert made.foreign_run(AMD64) is None
+    assert made.stages[made.target].config.platform == ARM64
