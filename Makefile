@@ -78,7 +78,7 @@ lint-chart: dev ## helm lint (needs the cluster's programs, or helm on PATH)
 
 .PHONY: typecheck
 typecheck: dev ## mypy, strict
-	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds tests/bench tests/fuzz
+	@$(BIN)/mypy builder operator hack tests/cluster tests/support tests/differential/builds tests/differential/suites tests/bench tests/fuzz
 
 .PHONY: verify
 verify: ## Are generated files those that would be generated?

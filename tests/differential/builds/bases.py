@@ -85,16 +85,16 @@ def _read(layout: Path, digest: str) -> bytes:
 
 def _more_layers() -> Iterable[bytes]:
     """Layers as other builders write them: `./` and absolute names, whiteouts, links over layers, an empty one."""
-    yield _tar(("./", "d", 0o755), ("./srv/", "d", 0o755), ("./srv/one", "1\n", 0o644), ("./srv/two", "2\n", 0o600))
-    yield _tar(("srv/.wh.one", "", 0o644), ("srv/three", "3\n", 0o644), ("/opt/", "d", 0o750), ("/opt/x", "x\n", 0o644))
-    yield _tar()
-    yield _tar(
+    yield tar(("./", "d", 0o755), ("./srv/", "d", 0o755), ("./srv/one", "1\n", 0o644), ("./srv/two", "2\n", 0o600))
+    yield tar(("srv/.wh.one", "", 0o644), ("srv/three", "3\n", 0o644), ("/opt/", "d", 0o750), ("/opt/x", "x\n", 0o644))
+    yield tar()
+    yield tar(
         ("srv/", "d", 0o700), ("srv/.wh..wh..opq", "", 0o644), ("srv/four", "4\n", 0o4755), ("run", "-> tmp", 0o777)
     )
-    yield _tar(("opt/x2", "x\n", 0o644), ("opt/y", "=> opt/x2", 0o644))
+    yield tar(("opt/x2", "x\n", 0o644), ("opt/y", "=> opt/x2", 0o644))
 
 
-def _tar(*members: tuple[str, str, int]) -> bytes:
+def tar(*members: tuple[str, str, int]) -> bytes:
     """A GNU tar of (name, content, mode): a name that ends in / is a directory, `-> t` and `=> t` are links."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:

@@ -32,22 +32,31 @@ class Bench:
 
     def __enter__(self) -> Self:
         site = self.strata.site
-        self._oracle = Oracle(site.registry, site.node / "runc")
+        self._oracle = Oracle(site.registry, site.node / "runc", site.upstreams)
         self._oracle.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._oracle.__exit__()
 
+    @property
+    def address(self) -> str:
+        """Where BuildKit's daemon listens."""
+        return self._oracle.address
+
     def compare(self, case: Case) -> list[str]:
         """The differences between both images, or between their refusals; empty where Strata does as BuildKit."""
         with self.strata.site.written(case) as (work, made):
-            ours, theirs = folders.flags(case, made)
-            with self._timed("strata"):
-                mine = self.strata.build(made, work / "strata.tar", ours)
-            buildkit = self._buildkit(made, work, theirs)
-            self.said = f"--- strata said\n{mine.said[-1500:]}\n--- buildctl said\n{buildkit.said[-1500:]}"
-            return _judge(case, mine, buildkit)
+            return self.compare_folders(case, made, work)
+
+    def compare_folders(self, case: Case, made: folders.Folders, work: Path) -> list[str]:
+        """As `compare`, of folders that are there already; `work` is for the images."""
+        ours, theirs = folders.flags(case, made)
+        with self._timed("strata"):
+            mine = self.strata.build(made, work / "strata.tar", ours)
+        buildkit = self._buildkit(made, work, theirs)
+        self.said = f"--- strata said\n{mine.said[-1500:]}\n--- buildctl said\n{buildkit.said[-1500:]}"
+        return _judge(case, mine, buildkit)
 
     def _buildkit(self, made: folders.Folders, work: Path, flags: list[str]) -> Built:
         archive = work / "buildkit.tar"

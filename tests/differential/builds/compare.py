@@ -196,10 +196,15 @@ def configs(strata: Mapping[str, Any], buildkit: Mapping[str, Any]) -> Iterator[
 
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without layers and history, which `steps` compares, but with the times of the history."""
+    """Without layers and history, which `steps` compares, but with the times of what both tell of."""
     inner = {key: value for key, value in config.get("config", {}).items() if key != "ArgsEscaped"}
-    times = sorted({str(item["created"]) for item in config.get("history") or [] if "created" in item})
+    told = [item for item in config.get("history") or [] if not _declares(item)]
+    times = sorted({str(item["created"]) for item in told if "created" in item})
     return {**config, "config": inner, "rootfs": {}, "history": times}
+
+
+def _declares(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("empty_layer")) and history.declares(history.meaning(str(item.get("created_by", ""))))
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -42,7 +42,7 @@ def write(case: Case, folder: Path, url: str, owner: tuple[int, int] | None = No
             root.mkdir(exist_ok=True)
         _write(root, name, entry if owner is None else replace(entry, owner=owner), content(case, entry))
     dockerfile = folder / "context" / case.dockerfile
-    _replace(dockerfile, url)
+    replace_served(dockerfile, url)
     return Folders(folder / "context", dockerfile, named, _secrets(case, folder))
 
 
@@ -129,7 +129,8 @@ def _attributes(path: Path, entry: Entry) -> None:
         os.utime(path, (entry.time, entry.time), follow_symlinks=False)
 
 
-def _replace(dockerfile: Path, url: str) -> None:
+def replace_served(dockerfile: Path, url: str) -> None:
+    """Puts the server's address in the place of http://files."""
     if dockerfile.is_file() and SERVED.encode() in (text := dockerfile.read_bytes()):
         dockerfile.write_bytes(text.replace(SERVED.encode(), url.encode()))
 
@@ -167,7 +168,7 @@ def _flag(key: str, value: str) -> Iterable[tuple[list[str], list[str]]]:
             yield ["--" + key, value], ["--opt", f"{key}={value}"]
         case "arg":
             yield ["--build-arg", value], ["--opt", f"build-arg:{value}"]
-        case "label":
-            yield ["--label", value], ["--opt", f"label:{value}"]
+        case "label":  # docker's client adds what is missing here
+            yield ["--label", value], ["--opt", f"label:{value}" if "=" in value else f"label:{value}="]
         case "network":
             yield ["--network", value], ["--opt", f"force-network-mode={value}"]

@@ -32,23 +32,26 @@ root = "{folder}/root"
   networkMode = "host"
   gc = false
   defaultCgroupParent = "{cgroup}"
-[registry."docker.io"]
-  mirrors = ["{registry}"]
 [registry."{registry}"]
   http = true
+"""
+MIRROR = """\
+[registry."{upstream}"]
+  mirrors = ["{registry}"]
 """
 
 
 class Oracle:
-    """`registry` is the host:port that stands in for docker.io, by plain HTTP; `runc` the runtime of the steps."""
+    """`registry` is the host:port that stands in for `upstreams`, by plain HTTP; `runc` the runtime of the steps."""
 
-    def __init__(self, registry: str, runc: Path) -> None:
+    def __init__(self, registry: str, runc: Path, upstreams: Sequence[str] = ("docker.io",)) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="buildkit-", dir="/dev/shm"))
         self.programs = programs.BUILDKIT.ensure()
         self._runc = runc
         self.cgroup = f"strata-oracle-{secrets.token_hex(4)}"
         names = {"folder": self.folder, "registry": registry, "runc": runc, "cgroup": self.cgroup}
-        (self.folder / "buildkitd.toml").write_text(CONFIG.format_map(names))
+        mirrors = [MIRROR.format(upstream=upstream, registry=registry) for upstream in upstreams]
+        (self.folder / "buildkitd.toml").write_text("".join([CONFIG.format_map(names), *mirrors]))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,6 +75,11 @@ class Oracle:
             _remove_cgroup(hierarchy / self.cgroup)
         shutil.rmtree(self.folder)
 
+    @property
+    def address(self) -> str:
+        """Where the daemon listens, as its clients are told."""
+        return f"unix://{self.folder}/socket"
+
     def build(self, dockerfile: Path, context: Path, archive: Path, flags: Sequence[str]) -> str:
         """Builds into an OCI archive and returns what was said.
 
@@ -94,7 +102,7 @@ class Oracle:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of its client."""
-        return [str(self.programs / "buildctl"), "--addr", f"unix://{self.folder}/socket", *arguments]
+        return [str(self.programs / "buildctl"), "--addr", self.address, *arguments]
 
     def _buildctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, errors="replace", check=False)

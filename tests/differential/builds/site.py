@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,10 +17,12 @@ from support.registry_process import RegistryProcess
 
 @dataclass
 class Site:
-    """`folder` is scratch; `node` holds the programs `registry` and `runc`."""
+    """`folder` is scratch; `node` holds the programs `registry` and `runc`. `upstreams` are the registries for which the
+    site's own answers."""
 
     folder: Path
     node: Path
+    upstreams: tuple[str, ...] = ("docker.io",)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -35,7 +37,7 @@ class Site:
 
     @property
     def registry(self) -> str:
-        """Its host and port; by plain HTTP it stands in for docker.io."""
+        """Its host and port; by plain HTTP it stands in for `upstreams`."""
         return self._registry.host
 
     def blob(self, digest: str) -> bytes:
@@ -53,6 +55,11 @@ class Site:
             yield work, made
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def serve_for(self, dockerfile: Path, answers: Mapping[str, Answer]) -> None:
+        """Answers so, by path, from now on, at the address that is put into a Dockerfile for http://files."""
+        folders.replace_served(dockerfile, self._files.url)
+        self._files.answers = dict(answers)
 
     def serve(self, path: str, content: bytes) -> str:
         """The URL at which `content` can be had until the next case is written."""

@@ -54,7 +54,7 @@ class Strata:
 
 def command(site: Site, made: folders.Folders, archive: Path, flags: Sequence[str]) -> list[str]:
     """The command line that builds a case into an OCI archive."""
-    mirror = ["--registry-mirror", f"http://{site.registry}"]
+    mirror = [f"--registry-mirror={upstream}=http://{site.registry}" for upstream in site.upstreams]
     named = ["-f", str(made.dockerfile), "-o", f"type=oci,dest={archive}"]
     return [sys.executable, "-m", "strata_builder.cli", "build", *mirror, *named, *flags, str(made.context)]
 
