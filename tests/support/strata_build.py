@@ -28,6 +28,7 @@ class File:
     text: str
     content: bytes
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    time: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ class Image:
 
 @dataclass
 class Builder:
-    """`folder` holds the contexts, the cache and the images; `base` is a layout called testbase."""
+    """`folder` holds the contexts, the cache and the images; `base` is a layout called testbase; `named` are further
+    contexts."""
 
     folder: Path
     base: Path
     count: int = 0
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def context(self, files: Mapping[str, str | bytes], dockerfile: str | bytes = b"") -> Path:
         """A fresh folder with `files`: "name/" is a directory, "name -> target" a link, "0600 name" has that mode."""
@@ -105,7 +108,8 @@ class Builder:
         through: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
         """`through` is a program that runs the command line given to it."""
-        named = ["--build-context", f"testbase=oci-layout://{self.base}"]
+        contexts = {"testbase": f"oci-layout://{self.base}", **self.named}
+        named = [word for name, value in contexts.items() for word in ("--build-context", f"{name}={value}")]
         argv = [*through, sys.executable, "-m", "strata_builder.cli", command, *named, *flags, str(context)]
         environment = {**os.environ, "PYTHONPATH": str(BUILDER), "STRATA_CACHE_DIR": str(self.folder / "cache"), **env}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, umask=umask)
@@ -180,7 +184,9 @@ def _layer(content: bytes) -> dict[str, File]:
         for member in tar:
             assert member.name not in found, f"{member.name} is twice in one layer"
             reader = tar.extractfile(member) if member.isreg() else None
-            found[_path(member)] = File(_text(member), reader.read() if reader else b"", _xattrs(member))
+            found[_path(member)] = File(
+                _text(member), reader.read() if reader else b"", _xattrs(member), int(member.mtime)
+            )
     return found
 
 

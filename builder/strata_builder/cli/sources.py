@@ -16,7 +16,6 @@ from strata_builder.context import archive, buildsecrets, folder, git, gitprogra
 from strata_builder.context.tree import Tree
 from strata_builder.engine.options import ImageContext, NamedContext, TreeContext
 
-MAX_DOCKERFILE = 1 << 20
 MAX_SECRET = 1 << 20
 _UNKNOWN = contract.SourceResult()
 
@@ -115,7 +114,7 @@ def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> tuple[
 def _dockerfile(root: Path, file: str | None) -> tuple[bytes, str]:
     """--file is a path on this machine, as with docker; if there is none, one below the context."""
     if file == "-":
-        return sys.stdin.buffer.read(MAX_DOCKERFILE + 1), "Dockerfile"
+        return sys.stdin.buffer.read(df.MAX_BYTES + 1), "Dockerfile"
     path = Path(file) if file and Path(file).exists() else root / (file or "Dockerfile")
     return _read(path, file or "Dockerfile"), file or "Dockerfile"
 
@@ -123,14 +122,14 @@ def _dockerfile(root: Path, file: str | None) -> tuple[bytes, str]:
 def _read(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as opened:
-            text = opened.read(MAX_DOCKERFILE + 1)
+            text = opened.read(df.MAX_BYTES + 1)
     except FileNotFoundError:
         hint = "name it with -f; a path is looked for here and then in the context"
         raise errors.SourceNotFound(f"there is no {name} in {path.parent}", hint=hint) from None
     except OSError as e:
         raise errors.SourceNotFound(f"cannot read {path}: {e.strerror}") from e
-    if len(text) > MAX_DOCKERFILE:
-        raise errors.DockerfileError(f"{name} has more than {MAX_DOCKERFILE} bytes")
+    if len(text) > df.MAX_BYTES:
+        raise errors.DockerfileError(f"{name} has more than {df.MAX_BYTES} bytes, which is the limit")
     return text
 
 

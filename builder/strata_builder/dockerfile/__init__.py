@@ -39,7 +39,7 @@ from strata_builder.dockerfile.instructions import (
     Workdir,
 )
 from strata_builder.dockerfile.match import BadPattern, go_match, has_wildcard
-from strata_builder.dockerfile.parse import parse, parse_instruction
+from strata_builder.dockerfile.parse import MAX_BYTES, parse, parse_instruction
 from strata_builder.dockerfile.patterns import Patterns
 from strata_builder.dockerfile.resolve import resolve, resolve_arg, resolve_targets
 from strata_builder.dockerfile.scripts import Script, script_of
@@ -47,6 +47,7 @@ from strata_builder.dockerfile.stages import Dockerfile, Stage, find_stage, plac
 from strata_builder.dockerfile.text import printable
 
 __all__ = [
+    "MAX_BYTES",
     "Add",
     "Arg",
     "BadPattern",

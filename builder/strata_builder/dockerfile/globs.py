@@ -6,6 +6,8 @@ of the pattern times the length of the text, a machine word at a time. As elsewh
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -32,6 +34,11 @@ class Glob:
             steps.append(escaped or char)
             wild.append(not escaped and char in "*?")
         return cls(tuple(steps), tuple(wild))
+
+    def regular(self) -> str:
+        """As a regular expression, of a pattern without a star."""
+        steps = zip(self.steps, self.wild, strict=True)
+        return "".join("[^\n]" if wild else re.escape(step) for step, wild in steps)
 
     def reversed(self) -> Glob:
         return Glob(self.steps[::-1], self.wild[::-1])
@@ -106,7 +113,22 @@ def replace(pattern: str, value: str, replacement: str, *, everywhere: bool) -> 
 
 
 def _matches(glob: Glob, value: str) -> Iterable[tuple[int, int]]:
-    """Matches from left to right that do not overlap; an empty one does not follow another at once."""
+    """Matches from left to right that do not overlap; an empty one does not follow another at once.
+
+    Only a star needs the masks, and where no newline is asked for, a match lies in one line: then a star leaves little to
+    match in what follows, and the work does not grow with the matches times the text.
+    """
+    stars = [wild and step == "*" for step, wild in zip(glob.steps, glob.wild, strict=True)]
+    if glob.steps and not any(stars):
+        return (found.span() for found in re.finditer(glob.regular(), value))
+    if "\n" in glob.steps:
+        return _spans(glob, value, 0)
+    lines = value.split("\n")
+    starts = itertools.accumulate((len(line) + 1 for line in lines[:-1]), initial=0)
+    return itertools.chain.from_iterable(_spans(glob, line, start) for line, start in zip(lines, starts, strict=True))
+
+
+def _spans(glob: Glob, value: str, offset: int) -> Iterator[tuple[int, int]]:
     forward, backward = glob.on(value), glob.reversed().on(value[::-1])
     reverse = backward.ends(backward.everywhere())
     # Bit n of `begins`: some match begins at n.
@@ -116,6 +138,6 @@ def _matches(glob: Glob, value: str) -> Iterable[tuple[int, int]]:
         start = _lowest(begins)
         end = forward.ends(1 << start).bit_length() - 1
         if end > start or start != last:
-            yield start, end
+            yield offset + start, offset + end
             last = end
         begins &= -1 << max(end, start + 1)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile import lines, parsers, text
 from strata_builder.dockerfile.faults import Fault, placed
 from strata_builder.dockerfile.stages import Dockerfile, Stage
 
+MAX_BYTES: Final = 4 << 20
+"""Of a Dockerfile; the longest that people write have a hundredth of it."""
+
 
 def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     """The stages of a Dockerfile. `name` is for messages. Raises errors.DockerfileError with the place of the fault."""
+    if len(data) > MAX_BYTES:
+        raise errors.DockerfileError(
+            f"{name} has more than {MAX_BYTES} bytes, which is the limit",
+            hint="put what is long into files of the context, and COPY them",
+        )
     source = text.decode(data)
     reader = lines.Reader.of(source)
     found: list[typed.Instruction] = []

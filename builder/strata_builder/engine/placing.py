@@ -168,7 +168,7 @@ def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: 
                 entry = replace(entry, link=posixpath.join(target, entry.link))
             _put(layer, posixpath.join(target, below), source, path, entry)
         return
-    if excluded.excludes(os.fsdecode(source.name)):
+    if excluded.excludes(os.fsdecode(posixpath.join(source.above, source.name))):
         return
     if is_folder:
         layer.folder(target)

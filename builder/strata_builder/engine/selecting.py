@@ -35,6 +35,11 @@ class Source:
     kept: tuple[tuple[bytes, Entry], ...] = ()
     dated: bool = False
 
+    @property
+    def above(self) -> bytes:
+        """What --exclude sees before the names in a directory, or before the name of a file: the directories kept."""
+        return self.kept[-1][0] if self.kept else b""
+
 
 def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> list[Source]:
     """The matches of one source, sorted. A wildcard may match nothing; a plain name must be there.
@@ -59,7 +64,7 @@ def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, byt
     Of a file with several names there all but the first are hard links, to the first's relative path.
     """
     first: dict[object, bytes] = {}
-    for below, path, entry in _below(source.tree, source.path, b"", excluded):
+    for below, path, entry in _below(source, excluded):
         identity = source.tree.identity(path) if entry.kind == Kind.FILE else None
         if identity is not None and (known := first.setdefault(identity, below)) != below:
             yield below, path, replace(entry, kind=Kind.HARDLINK, link=known)
@@ -68,7 +73,10 @@ def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, byt
 
 
 def excludes(patterns: Sequence[str], place: errors.Place | None = None) -> df.Patterns:
-    """--exclude: the patterns of .dockerignore, relative to the source. Raises DockerfileError."""
+    """--exclude: the patterns of .dockerignore, relative to the source, or with --parents to where they begin.
+
+    Raises DockerfileError.
+    """
     try:
         return df.Patterns(patterns)
     except df.BadPattern as e:
@@ -167,20 +175,21 @@ def _is_folder(tree: Tree, path: bytes) -> bool:
     return entry is not None and entry.kind == Kind.DIR
 
 
-def _below(tree: Tree, path: bytes, relative: bytes, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
+def _below(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
     """Parents before what is in them, in the tree's order; no recursion, for a tree may be as deep as its maker likes."""
-    waiting = [_listed(tree, path, relative)]
+    waiting = [_listed(source.tree, source.path, b"")]
     while waiting:
         found = next(waiting[-1], None)
         if found is None:
             waiting.pop()
             continue
         below, inner, entry = found
-        out = excluded.excludes(os.fsdecode(below))
+        name = os.fsdecode(posixpath.join(source.above, below))
+        out = excluded.excludes(name)
         if not out:
             yield below, inner, entry
-        if entry.kind == Kind.DIR and (not out or excluded.may_contain(os.fsdecode(below))):
-            waiting.append(_listed(tree, inner, below))
+        if entry.kind == Kind.DIR and (not out or excluded.may_contain(name)):
+            waiting.append(_listed(source.tree, inner, below))
 
 
 def _listed(tree: Tree, path: bytes, relative: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:

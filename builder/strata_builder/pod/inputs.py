@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
+from strata_builder import dockerfile as df
 from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, places, tree
 from strata_builder.context.credentials import Credentials
 from strata_builder.entries import Kind
@@ -16,7 +17,7 @@ from strata_builder.layers import following
 from strata_builder.pod import exchange
 from strata_builder.pod.paths import Paths
 
-MAX_DOCKERFILE: Final = 4 << 20
+MAX_DOCKERFILE: Final = df.MAX_BYTES
 DOCKERFILE, IGNORE = "Dockerfile", "ignore"  # as they lie in the inputs
 
 
