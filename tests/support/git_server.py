@@ -137,8 +137,9 @@ class HttpServer:
     def admits(self, header: str) -> bool:
         if self.token:
             return header == f"Bearer {self.token}"
-        wanted = "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return header == wanted or not self.user
+        wanted = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        kind, _, value = header.partition(" ")
+        return (kind.lower(), value) == ("basic", wanted) or not self.user
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ def _private(root: Path) -> None:
     Repository.make(root, "private").commit({"secret": "s"})
 
 
+#: Which Strata leaves out, as it leaves out every .git that nobody asked for.
+SUBMODULE = re.compile(r"/\.git: only BuildKit has it: file")
 ALIKE = {
     "default-branch": "ADD {app} /o",
     "destinations": "WORKDIR /w\nADD {app} a\nADD {app} /tmp\nADD {app} ./b/",
@@ -82,7 +85,7 @@ ALIKE = {
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_repository_is_added_alike(name: str, served: Served, builders: bench.Bench) -> None:
-    found = builders.compare(served.case(name, ALIKE[name], None))
+    found = [line for line in builders.compare(served.case(name, ALIKE[name], None)) if not SUBMODULE.search(line)]
     assert found == [], builders.said
 
 
