@@ -116,7 +116,15 @@ class Index:
         return bisect.bisect_left(self._paths, paths.order(path) + b"\x01", lo=start, key=paths.order)
 
     def consistent(self) -> Self:
-        """Itself. Raises LayerError where an entry stands below one that is no directory."""
+        """Itself. Raises LayerError where an entry stands below one that is no directory, and for paths that go
+        through too many directories."""
+        budget, last = Folders(), b""
+        for path in self._paths:
+            folder = last_folder = paths.split(path)[0]
+            while folder and folder != last and not paths.is_below(last, folder):
+                budget.add(folder)
+                folder = paths.split(folder)[0]
+            last = last_folder
         for above, path in itertools.pairwise(self._paths):
             if paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
                 raise below_no_directory(path, above, Kind(self._records[above][0]))
@@ -147,6 +155,22 @@ class Index:
         return cls(records, whiteouts, opaque, texts).consistent()
 
 
+class Folders:
+    """Counts the directories that paths go through: a few long names may stand for millions of them."""
+
+    def __init__(self) -> None:
+        self._count = self._size = 0
+
+    def add(self, folder: bytes) -> None:
+        self._count += 1
+        self._size += len(folder)
+        if self._count > MAX_ENTRIES or self._size > MAX_ENCODED:
+            raise errors.LayerError(
+                f"its paths go through too many directories (at {paths.show(folder)})",
+                hint="the layer was made to exhaust whoever unpacks it, or by a tool that failed",
+            )
+
+
 class Builder:
     """Collects entries in any order; of two with one path the later counts, as in tar."""
 
@@ -155,6 +179,7 @@ class Builder:
         self._whiteouts: set[bytes] = set()
         self._opaque: set[bytes] = set()
         self._texts: dict[bytes, bytes] = {}
+        self._size = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -165,8 +190,17 @@ class Builder:
     def add(self, entry: Entry, text: bytes | None = None) -> None:
         """`text` is the content, if `keeps_text` says so.
 
-        Raises LayerError for a hard link to what the layer does not hold before it."""
-        self._records[entry.path] = _pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
+        Raises LayerError for a hard link to what the layer does not hold before it, and for a layer whose names and
+        attributes take too much memory."""
+        record = _pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
+        self._size += len(record) + (len(entry.path) if entry.path not in self._records else 0)
+        self._size -= len(self._records.get(entry.path, b""))
+        if self._size > MAX_ENCODED:
+            raise errors.LayerError(
+                f"its names, links and attributes have more than {MAX_ENCODED >> 20} MiB",
+                hint="the layer was made to exhaust whoever reads it, or by a tool that failed",
+            )
+        self._records[entry.path] = record
         self._texts.pop(entry.path, None)
         if text is not None:
             self._texts[entry.path] = text

@@ -66,6 +66,7 @@ class Restorer:
         self._options = options
         self._skipped = skipped
         self._implied: dict[bytes, Entry | None] = {}
+        self._budget = index.Folders()
         self._times: dict[bytes, int] = {}
         self._buffer = memoryview(bytearray(_BUFFER))
 
@@ -118,6 +119,7 @@ class Restorer:
             known = self._built.lookup(folder)
             if known is not None:
                 raise index.below_no_directory(path, folder, known.kind)
+        self._budget.add(folder)
         self._directory(folder)
         self._implied[folder] = self._options.lower(folder) if self._options.lower else None
         self._times.pop(folder, None)

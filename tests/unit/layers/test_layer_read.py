@@ -20,7 +20,7 @@ from backports import zstd
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, unpack
+from strata_builder.layers import decompress, index, unpack
 from strata_builder.layers.source import Limits
 from support import tars
 from support.layertrees import file, folder, hard, packed
@@ -271,6 +271,40 @@ def test_a_wrong_diff_id_is_refused_even_if_only_the_padding_differs() -> None:
 def test_bombs_stop_at_a_limit(data: bytes, limits: Limits, said: str) -> None:
     with pytest.raises(errors.LayerError, match=said):
         unpack.scan(io.BytesIO(data), limits=limits)
+
+
+def through(number: int) -> bytes:
+    return tars.pax(path=b"%d/" % number + b"d/" * 200 + b"f") + tars.member(b"f")
+
+
+@pytest.mark.parametrize("limit", ["MAX_ENTRIES", "MAX_ENCODED"])
+def test_a_few_names_that_go_through_millions_of_directories_are_refused_before_those_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    data = b"".join(map(through, range(20))) + tars.END
+    assert len(unpack.scan(io.BytesIO(data))) == 20
+    monkeypatch.setattr(index, limit, {"MAX_ENTRIES": 3000, "MAX_ENCODED": 600_000}[limit])
+    with pytest.raises(errors.LayerError, match="too many directories"):
+        unpack.scan(io.BytesIO(data))
+    with pytest.raises(errors.LayerError, match="too many directories"):
+        unpack.unpack_to(io.BytesIO(data), "", tmp_path, overlay=True, owner=unpack.OwnerPolicy.IGNORE)
+    assert sum(len(folders) for _, folders, _ in os.walk(tmp_path)) <= 3001
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        lambda n: tars.pax(SCHILY__xattr__user__k=b"v" * 50_000) + tars.member(b"%d" % n),
+        lambda n: tars.pax(linkpath=b"l" * 4000) + tars.member(b"%d" % n, b"", b"2"),
+        lambda n: tars.pax(path=b"%d/" % n + b"p/" * 1900) + tars.member(b"x", b"", b"5"),
+    ],
+)
+def test_names_links_and_attributes_are_held_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, entry: Callable[[int], bytes]
+) -> None:
+    monkeypatch.setattr(index, "MAX_ENCODED", 200_000)
+    with pytest.raises(errors.LayerError, match="have more than 0 MiB"):
+        unpack.scan(io.BytesIO(b"".join(map(entry, range(60))) + tars.END))
 
 
 def test_an_encrypted_layer_is_named_as_such() -> None:
