@@ -38,7 +38,7 @@ pivot_root . old
 start="$M$LOADER --library-path $LIBRARIES"
 $start $M/usr/bin/umount -l old
 $start $M/usr/bin/rmdir old
-kept=+chown,+dac_override,+fowner,+fsetid,+kill,+mknod,+setfcap,+setgid,+setuid,+setpcap,+sys_chroot,+net_bind_service
+kept=+audit_write,+chown,+dac_override,+fowner,+fsetid,+kill,+mknod,+setfcap,+setgid,+setuid,+setpcap,+sys_chroot,+net_bind_service
 exec $start $M/usr/bin/setpriv --bounding-set=-all,$kept --inh-caps=-all $start $M"$PYTHON" -u "$@"
 """
 
