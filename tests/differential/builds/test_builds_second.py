@@ -26,7 +26,8 @@ SAMPLE = (
     *("mounts/bind", "mounts/cache", "mounts/secret"),
     *("run/hard-links", "run/links", "run/modes-of-lower-files", "run/removed-and-made-again", "run/renames"),
     *("run/set-user-id", "run/special-files", "run/sticky-and-users", "run/whiteouts"),
-    *("stages/chain", "stages/copy-between", "stages/copy-hard-links"),
+    *("stages/chain", "stages/copy-between", "stages/copy-hard-links", "stages/copy-keeps-special-bits"),
+    "stages/copy-through-links",
 )
 """Of what buildah 1.28, which Debian has, understands."""
 TAKEN = SAMPLE if "STRATA_EFFORT" in os.environ else ("run/whiteouts",)
