@@ -133,6 +133,7 @@ def _record_kaniko(module: Path, target: Path) -> None:
             "name": path.parent.name,
             "context": f"integration/dockerfiles-with-context/{path.parent.name}",
             "dockerfile": path.name,
+            "fails": False,
         }
         for path in own
     ]
@@ -148,7 +149,8 @@ def _kaniko_case(path: Path, target: Path, tables: dict[str, dict[str, list[str]
     arguments = [item if "=" in item else f"{item}={values.get(item, '')}" for item in tables["args"].get(name, [])]
     flags = [flag.removeprefix("--").split("=", 1) for flag in tables["flags"].get(name, [])]
     settings = [["arg", item] for item in arguments] + flags
-    return {"name": name, "context": "integration", "dockerfile": f"dockerfiles/{name}", "settings": settings}
+    place = {"context": "integration", "dockerfile": f"dockerfiles/{name}"}
+    return {"name": name, **place, "settings": settings, "fails": False}
 
 
 def _record_moby(module: Path, target: Path) -> None:

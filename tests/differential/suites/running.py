@@ -18,6 +18,8 @@ from differential.suites.recorded import Recorded
 from support.file_server import Answer
 
 TABLES = Path(__file__).parent / "explained.toml"
+NO_BASE = ("not found at the mirror", "failed to resolve source metadata")
+"""What Strata and BuildKit say where there is no stand-in for a base image."""
 REFUSED = f"outcome: {bench.OUTCOMES[False, False]}"
 
 
@@ -81,6 +83,9 @@ class Runner:
 
     def _build(self, name: str, case: Recorded, tally: Tally) -> None:
         differences = self._compare(name, case)
+        if differences == [REFUSED] and all(text in self.builders.said for text in NO_BASE):
+            tally.left_out["nothing here plays the part of its base image"] += 1
+            return
         explanation = self.table.get(name)
         if differences == [REFUSED] and case.fails is not False:
             verdict, wrong = "refused", explained.verdict([], explanation)

@@ -30,10 +30,10 @@ IMAGES: Mapping[str, str] = {
 }
 """Repository to what stands in for it, whatever the tag."""
 
-ASSEMBLED = ("alpine:latest", "busybox:1.31", "busybox:latest", "busybox:stable-musl")
+ASSEMBLED = ("alpine:3.9", "alpine:latest", "busybox:1.31", "busybox:latest", "busybox:stable-musl")
 """Images that are always there: a Dockerfile may make their names of variables, or a test of its own settings."""
 
-UPSTREAMS = ("docker.io", "mirror.gcr.io", "quay.io", "registry.access.redhat.com")
+UPSTREAMS = ("docker.io", "gcr.io", "mirror.gcr.io", "quay.io", "registry.access.redhat.com")
 """Registries for which the tests' own answers."""
 
 ELSEWHERE = {
