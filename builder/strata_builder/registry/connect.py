@@ -117,7 +117,8 @@ class Connector:
             raise errors.TlsFailed(
                 f"the certificate of {origin.netloc} is not trusted: {e.verify_message}",
                 host=origin.netloc,
-                hint="give the CA certificate of the registry (caBundle, --ca-file), or check its host name",
+                hint="trust the authority that signed it (caBundle of the Registry; SSL_CERT_FILE for `strata build`), or "
+                "check its host name",
             ) from e
         except ssl.SSLError as e:
             if e.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
