@@ -15,9 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE
 CLUSTER := $(BIN)/python -m cluster
 CHECKED := builder operator hack tests
 
-# Tests of the cluster mostly wait: with two workers more than there are processors, others run meanwhile.
+# Tests of the cluster mostly wait: with three workers more than there are processors, others run meanwhile.
 # `make test-e2e WORKERS=0` has none, which is best for `PYTEST_ARGS=--pdb`.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Scratch on tmpfs where there is one, and gone at the end.
 define pytest

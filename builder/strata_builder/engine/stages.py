@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from strata_builder import contract, errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import archives, copying, images, keys, records, running, steps, times
+from strata_builder.engine import archives, copying, images, keys, records, running, seconds, steps, times
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
@@ -80,6 +80,7 @@ class Worker:
         self.created, self.log = created, log
         self.single = len(plan.stages) == 1
         self.root: Root | None = None
+        self.seconds = seconds.Seconds(edges.blobs.index, edges.cancel.wait)
 
     def run(self, end_of: Callable[[int], State]) -> State:
         """The stage's end. `end_of` gives another stage's, waiting for it."""
@@ -197,11 +198,13 @@ class Worker:
         if self.edges.roots is None:
             raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=step.place)
         self.root = self.root or self.edges.roots.open()
-        new = times.new_to_a_run(state.made, self.edges.blobs.index, self.options.source_date_epoch)
-        self.root.sync(state.layers, fresh=frozenset(new))
+        fresh = frozenset(times.new_to_a_run(state.made, self.edges.blobs.index, self.options.source_date_epoch))
+        self.seconds.part(state.layers, fresh)
+        self.root.sync(state.layers, fresh=fresh)
         runner = running.Runner(step, self.options, self.edges, self._layers)
         view_ = self.edges.blobs.view(state.layers)
         runner.run(self.root, view_, label)
+        self.seconds.ran(state.layers)
         layer = self._pack(*self.root.changes(view_, clamp=self.options.source_date_epoch))
         self.root.commit(layer)
         return Done(layer, False, self._why(), (key, content))

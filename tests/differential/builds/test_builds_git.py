@@ -81,12 +81,15 @@ ALIKE = {
     "variables": "ARG REPO={app}\nARG REF=old\nADD ${REPO}#${REF} /o\nADD --keep-git-dir=false $REPO /p",
     "private": "ADD {private} /o",
 }
+#: A symbolic --chmod changes the directory that is made for a folder's content in neither builder; for that of a
+#: repository BuildKit makes an exception.
+KNOWN = {"owner-and-mode": ["step 3: p: mode 0755, BuildKit 0700"]}
 
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_repository_is_added_alike(name: str, served: Served, builders: bench.Bench) -> None:
     found = [line for line in builders.compare(served.case(name, ALIKE[name], None)) if not SUBMODULE.search(line)]
-    assert found == [], builders.said
+    assert found == KNOWN.get(name, []), builders.said
 
 
 REFUSED = {

@@ -230,7 +230,8 @@ def test_an_image_of_several_platforms_is_an_index_that_names_each_with_its_vari
         assert len(data) == described["size"]
         return json.loads(data)
 
-    children = json.loads(blobs["index.json"])["manifests"]
+    (named,) = json.loads(blobs["index.json"])["manifests"]
+    children = blob(named)["manifests"]
     arm = {"os": "linux", "architecture": "arm", "variant": "v7"}
     assert [child["platform"] for child in children] == [{"os": "linux", "architecture": "amd64"}, arm]
     configs = [blob(blob(child)["config"]) for child in children]

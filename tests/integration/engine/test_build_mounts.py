@@ -48,8 +48,21 @@ CASES = {
         "stat -c '%a %u:%g' /m; echo 1 > /m/n",
         "750 1000:2222\n",
     ),
-    "cache: kept": ("type=cache,target=/m,id=a", "cat /m/n; stat -c '%a %u:%g' /m", "1\n750 1000:2222\n"),
-    "cache: read-only": ("type=cache,target=/m,id=a,ro", "cat /m/n; touch /m/x 2>/dev/null || echo ro", "1\nro\n"),
+    "cache: kept": (
+        "type=cache,target=/m,id=a,uid=1000,gid=2222,mode=0750",
+        "cat /m/n; stat -c '%a %u:%g' /m",
+        "1\n750 1000:2222\n",
+    ),
+    "cache: of another owner, another cache": (
+        "type=cache,target=/m,id=a",
+        "ls /m; stat -c '%a %u:%g' /m",
+        "755 0:0\n",
+    ),
+    "cache: read-only": (
+        "type=cache,target=/m,id=a,uid=1000,gid=2222,mode=0750,ro",
+        "cat /m/n; touch /m/x 2>/dev/null || echo ro",
+        "1\nro\n",
+    ),
     "cache: the target is the id": (
         "type=cache,target=/own",
         "stat -c '%a %u:%g' /own; echo own > /own/f",

@@ -227,7 +227,7 @@ def test_tls_with_an_authority_of_our_own():
             pytest.raises(errors.TlsFailed, match="not trusted") as caught,
         ):
             stranger.ping()
-        assert "CA certificate" in caught.value.hint
+        assert "SSL_CERT_FILE" in caught.value.hint
         with client(process.host, ca=None, insecure=False) as unknowing, pytest.raises(errors.TlsFailed):
             unknowing.ping()
 
