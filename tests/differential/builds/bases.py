@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import subprocess
-import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from strata_builder.oci.descriptor import Descriptor
 from strata_builder.oci.digest import Digest
 from strata_builder.registry.client import Registry
-from support import testbase
+from support import base_images, testbase
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
@@ -85,33 +84,17 @@ def _read(layout: Path, digest: str) -> bytes:
 
 def _more_layers() -> Iterable[bytes]:
     """Layers as other builders write them: `./` and absolute names, whiteouts, links over layers, an empty one."""
-    yield tar(("./", "d", 0o755), ("./srv/", "d", 0o755), ("./srv/one", "1\n", 0o644), ("./srv/two", "2\n", 0o600))
-    yield tar(("srv/.wh.one", "", 0o644), ("srv/three", "3\n", 0o644), ("/opt/", "d", 0o750), ("/opt/x", "x\n", 0o644))
-    yield tar()
-    yield tar(
+    yield base_images.tar(
+        ("./", "d", 0o755), ("./srv/", "d", 0o755), ("./srv/one", "1\n", 0o644), ("./srv/two", "2\n", 0o600)
+    )
+    yield base_images.tar(
+        ("srv/.wh.one", "", 0o644), ("srv/three", "3\n", 0o644), ("/opt/", "d", 0o750), ("/opt/x", "x\n", 0o644)
+    )
+    yield base_images.tar()
+    yield base_images.tar(
         ("srv/", "d", 0o700), ("srv/.wh..wh..opq", "", 0o644), ("srv/four", "4\n", 0o4755), ("run", "-> tmp", 0o777)
     )
-    yield tar(("opt/x2", "x\n", 0o644), ("opt/y", "=> opt/x2", 0o644))
-
-
-def tar(*members: tuple[str, str, int]) -> bytes:
-    """A GNU tar of (name, content, mode): a name that ends in / is a directory, `-> t` and `=> t` are links."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content, mode in members:
-            member = tarfile.TarInfo(name)
-            member.mode, member.mtime = mode, 1_100_000_000
-            data = b""
-            if name.endswith("/"):
-                member.type = tarfile.DIRTYPE
-            elif content[:3] in ("-> ", "=> "):
-                member.type = tarfile.SYMTYPE if content[0] == "-" else tarfile.LNKTYPE
-                member.linkname = content[3:]
-            else:
-                data = content.encode()
-                member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
+    yield base_images.tar(("opt/x2", "x\n", 0o644), ("opt/y", "=> opt/x2", 0o644))
 
 
 Layers = list[tuple[str, bytes, bytes]]

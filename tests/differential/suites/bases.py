@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cluster import images
-from differential.builds import bases
 from differential.suites import stand_ins
 from strata_builder.oci import reference as references
 from strata_builder.oci.descriptor import Descriptor
 from strata_builder.oci.digest import Digest
 from strata_builder.registry.client import Registry
+from support import base_images
 
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYOUTS = {stand_ins.SMALL: "library/busybox", stand_ins.LARGE: "library/debian"}
@@ -76,7 +76,7 @@ def _made(layout: Path, size: str) -> StandIn:
 
 
 def _add_layer(manifest: dict[str, Any], blobs: dict[str, bytes]) -> None:
-    content = bases.tar(
+    content = base_images.tar(
         *((f"{name}/", "", 0o755) for name in FOLDERS), *((n, text, 0o644) for n, text in FILES.items())
     )
     config = json.loads(blobs.pop(manifest["config"]["digest"]))
