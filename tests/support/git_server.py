@@ -98,8 +98,8 @@ def serve_commit(checkout: Path, root: Path, name: str) -> tuple[str, int]:
 class HttpServer:
     """Serves the bare repositories below `root` on `url`. `log` keeps (path, Authorization header) of each request.
 
-    `smart` off makes it a plain file server; `protocol_v2` off hides the client's wish for it; `redirect` sends every
-    request on to another base URL.
+    `smart` off makes it a plain file server; `protocol_v2` off hides the client's wish for it; `filters` off makes it
+    send every file; `redirect` sends every request on to another base URL. `sent` counts the bytes of answers.
     """
 
     root: Path
@@ -111,8 +111,10 @@ class HttpServer:
     port: int = 0
     smart: bool = True
     protocol_v2: bool = True
+    filters: bool = True
     redirect: str = ""
     log: list[tuple[str, str]] = field(default_factory=list)
+    sent: int = 0
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"settings": self})
@@ -180,6 +182,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         output = subprocess.run(
             ["git", "http-backend"], env=self._environment(), input=self._body(), capture_output=True, check=False
         ).stdout
+        self.settings.sent += len(output)
         head, _, body = output.partition(b"\r\n\r\n")
         headers = [line.split(": ", 1) for line in head.decode().splitlines() if ": " in line]
         status = next((value for name, value in headers if name == "Status"), "200")
@@ -198,9 +201,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             **IDENTITY,
             "GIT_PROJECT_ROOT": str(self.settings.root),
             "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
+            "GIT_CONFIG_KEY_1": "uploadpack.allowFilter",
+            "GIT_CONFIG_VALUE_1": "true" if self.settings.filters else "false",
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", "") if self.settings.protocol_v2 else "",
             "PATH_INFO": unquote(parts.path),
             "QUERY_STRING": parts.query,

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import gitfaults, gitprogram, gitref, gitremote, gittree, limits, places, submodules
+from strata_builder.context import gitobjects, gitprogram, gitref, gitremote, gittree, limits, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
 from strata_builder.layers import folders
 
 DEFAULT_LIMIT: Final = 2 << 30
-_EVERYTHING: Final = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,12 @@ class _Fetch:
     number: Iterator[int] = field(default_factory=itertools.count)  # of submodules, counted over all of the source
 
     def run(self, keep_git_dir: bool) -> Checkout:
-        tree = self._bring(self._wanted())
+        objects = gitobjects.Objects(self.session, self.dest, self.budget)
+        partial = bool(self.source.path) and not keep_git_dir and self.session.can_be_partial()
+        tree = objects.bring(self._wanted(), partial=partial)
         inside = self._check_folder(tree)
+        if partial:
+            objects.bring_files(tree, inside.path if inside else self.source.path)
         wanted = [inside] if inside else self._measure(tree)
         known = tree.declared() if wanted else {}
         self._write_files(tree, inside.path if inside else self.source.path)
@@ -96,64 +99,17 @@ class _Fetch:
             )
         return found.commit
 
-    # bringing
-
-    def _bring(self, commit: str) -> gittree.CommitTree:
-        """Fetches `commit` alone; with all history from a server that gives no commit by its name."""
-        algorithm = "sha256" if len(commit) == 64 else "sha1"
-        places.make(self.dest)
-        tree = gittree.CommitTree(self.session, self.dest, commit)
-        tree.git("init", "--quiet", "--template=", f"--object-format={algorithm}", ".")
-        try:
-            self._fetch("--depth=1", commit)
-        except gitprogram.GitFailed as e:
-            if not gitfaults.refuses_shallow(e.stderr):
-                raise self.session.explain(e) from None
-            self._fetch_everything()
-        return replace(tree, commit=self._peel(commit))
-
-    def _fetch_everything(self) -> None:
-        try:
-            self._fetch(*_EVERYTHING)
-        except gitprogram.GitFailed as e:
-            raise self.session.explain(e) from None
-
-    def _fetch(self, *what: str) -> None:
-        options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force")
-        depth = [item for item in what if item.startswith("--")]
-        refs = [item for item in what if not item.startswith("--")]
-        self.session.run(
-            "fetch", *options, *depth, "--", self.session.url.address, *refs, cwd=self.dest, watch=self._check_arrived
-        )
-
-    def _check_arrived(self) -> None:
-        self.budget.check(limits.size_of(self.dest / ".git"))
-
-    def _peel(self, name: str) -> str:
-        """The commit itself, where a tag object was asked for by its name."""
-        try:
-            return (
-                self.session.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", cwd=self.dest)
-                .decode()
-                .strip()
-            )
-        except gitprogram.GitFailed:
-            raise errors.ReferenceNotFound(
-                f"{self.session.url} has no commit {name}",
-                hint="it may have been removed by a forced push; name a branch or tag, or a commit that is on one",
-            ) from None
-
     # checking before anything is written
 
     def _check_folder(self, tree: gittree.CommitTree) -> submodules.Entry | None:
         """The submodule in which the folder lies, if it lies in one. Raises SourceNotFound if it is nowhere."""
         path = self.source.path
-        kind = tree.type_of(path) if path else b"tree"
-        if kind == b"tree":
+        is_folder = tree.is_folder(path) if path else True
+        if is_folder:
             return None
         if self.source.submodules and (inside := tree.submodule_on(path)):
             return inside
-        raise self._no_folder("is not a folder" if kind else "does not exist", tree)
+        raise self._no_folder("does not exist" if is_folder is None else "is not a folder", tree)
 
     def _no_folder(self, what: str, tree: gittree.CommitTree) -> errors.SourceNotFound:
         return errors.SourceNotFound(

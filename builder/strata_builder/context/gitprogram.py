@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
-from strata_builder.context import gitfaults, gitlogin
+from strata_builder.context import gitfaults, gitlogin, gitversion
 from strata_builder.context.credentials import Credentials
 from strata_builder.context.gitref import GitUrl
 
@@ -120,6 +120,10 @@ class Session:
             with os.fdopen(os.dup(out), "rb") as file:
                 return file.read()
 
+    def can_be_partial(self) -> bool:
+        """Whether this git can be kept from asking for what a repository lacks."""
+        return gitversion.can_refrain(self.run("version").decode())
+
     def explain(self, failure: GitFailed) -> errors.BuildError:
         return gitfaults.explain(failure.stderr, str(self.url), self.credentials.redact)
 
@@ -184,6 +188,7 @@ def _base_environment(settings: Settings) -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_NO_LAZY_FETCH": "1",
     }
 
 

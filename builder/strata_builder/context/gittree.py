@@ -19,19 +19,27 @@ class CommitTree:
     folder: Path
     commit: str
 
-    def type_of(self, path: str) -> bytes:
-        """tree or blob; empty for what is not there, and for a submodule, whose commit is elsewhere."""
-        try:
-            return self.git("cat-file", "-t", f"{self.commit}:{path}").strip()
-        except errors.BuildError:
-            return b""
+    def is_folder(self, path: str) -> bool | None:
+        """None for what is not there, and for a submodule, whose commit is elsewhere."""
+        entry = self.at(path)
+        return None if entry is None or entry.is_submodule else stat.S_ISDIR(int(entry.mode, 8))
 
     def below(self, *paths: str) -> list[submodules.Entry]:
         """Every file, link and submodule, at and below `paths` if some are given."""
         return submodules.entries(self.git("ls-tree", "-r", "-l", "-z", "--full-tree", self.commit, "--", *paths))
 
+    def names(self) -> list[submodules.Entry]:
+        """Every file, link and submodule, without sizes: these would need the files themselves."""
+        return submodules.entries(self.git("ls-tree", "-r", "-z", "--full-tree", self.commit))
+
+    def missing(self) -> set[str]:
+        """Names of the objects that the server has kept back."""
+        listing = self.git("rev-list", "--objects", "--no-walk", "--missing=print", self.commit)
+        return {line[1:].decode() for line in listing.splitlines() if line.startswith(b"?")}
+
     def at(self, path: str) -> submodules.Entry | None:
-        listing = self.git("ls-tree", "-l", "-z", "--full-tree", self.commit, "--", path)
+        """Without its size."""
+        listing = self.git("ls-tree", "-z", "--full-tree", self.commit, "--", path)
         return next((entry for entry in submodules.entries(listing) if entry.path == path), None)
 
     def submodule_on(self, path: str) -> submodules.Entry | None:
@@ -44,7 +52,7 @@ class CommitTree:
 
     def declared(self) -> dict[str, submodules.Declared]:
         """What .gitmodules says, by path. Raises InvalidSpec if it is no file of sensible size."""
-        entry = self.at(submodules.CONFIG)
+        entry = next(iter(self.below(submodules.CONFIG)), None)
         if entry is None:
             return {}
         if not stat.S_ISREG(int(entry.mode, 8)) or entry.size > submodules.MAX_CONFIG:

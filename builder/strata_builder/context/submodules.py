@@ -47,12 +47,13 @@ class Entry:
 
 
 def entries(listing: bytes) -> list[Entry]:
-    """The records `mode type object size<TAB>path<NUL>` of `git ls-tree -l -z`."""
+    """The records `mode type object[ size]<TAB>path<NUL>` of `git ls-tree -z`, with `-l` or without."""
     found = []
     for record in filter(None, listing.split(b"\0")):
         head, _, path = record.partition(b"\t")
-        mode, _, name, size = head.decode("ascii", "replace").split()
-        found.append(Entry(mode, name, int(size) if size.isdigit() else 0, path.decode("utf-8", "surrogateescape")))
+        mode, _, name, *size = head.decode("ascii", "replace").split()
+        known = int(size[0]) if size and size[0].isdigit() else 0
+        found.append(Entry(mode, name, known, path.decode("utf-8", "surrogateescape")))
     return found
 
 
