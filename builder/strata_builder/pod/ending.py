@@ -75,7 +75,8 @@ def failure_of(error: BaseException) -> contract.Failure | None:
     if isinstance(error, Expired):
         return contract.Failure("DeadlineExceeded", str(error), hint="raise spec.timeout")
     if isinstance(error, Interrupted | KeyboardInterrupt):
-        return contract.Failure("Cancelled", "the builder was told to end")
+        # By whoever deleted the pod or shut its node down: whose build is cancelled is no longer listened to.
+        return contract.Failure("InfrastructureFailed", "the builder was told to end", retryable=True)
     if isinstance(error, MemoryError):
         return contract.Failure("OutOfMemory", "the builder ran out of memory", hint="raise the pod's memory limit")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

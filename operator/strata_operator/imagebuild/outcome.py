@@ -53,7 +53,7 @@ def judge(
 def _judge_pod(pod: kube.Object, now: float, events: Sequence[kube.Object] | None) -> verdicts.Verdict:
     statuses = podstatus.ours(pod)
     if failed := [status for status in statuses if podstatus.exit_code(status) not in (None, 0)]:
-        return _first_failure(pod, failed)
+        return _first_failure(pod, failed, now)
     if statuses and podstatus.exit_code(statuses[-1]) == 0 and statuses[-1]["name"] == contract.PUSH:
         return _result(pod, statuses)
     if verdict := _pod_failure(pod):
@@ -77,7 +77,7 @@ def _result(pod: kube.Object, statuses: Sequence[Mapping[str, Any]]) -> verdicts
     return _infrastructure("the builder ended well but named no digest")
 
 
-def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
+def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: float) -> verdicts.Verdict:
     """The cause among several: a container that lost its peer only tells that another one was first."""
     if killed := [status for status in failed if podstatus.terminated(status).get("reason") == "OOMKilled"]:
         return _out_of_memory(pod, killed[0])
@@ -94,6 +94,8 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]]) -> ver
         return _infrastructure(f"container {first['name']} lost the others, and none of them says why")
     if code in _KILLED and (verdict := _pod_failure(pod)):
         return verdict
+    if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
+        return _deleted(pod, now)
     return _spoken(first, _unspoken(first))
 
 
@@ -106,8 +108,9 @@ def _spoken(status: Mapping[str, Any], otherwise: str) -> contract.Failure:
     if not isinstance(value, contract.Failure):
         return contract.Failure(_BY_CODE.get(podstatus.exit_code(status) or 0, "InfrastructureFailed"), otherwise)
     reason = value.reason
-    if reason not in _allowed(status["name"]):
-        reason = "RunFailed" if status["name"] == contract.BUILD else "InfrastructureFailed"
+    if reason not in _allowed(status["name"]):  # an end by order is not the step's fault either
+        is_steps = status["name"] == contract.BUILD and reason not in contract.ENDED
+        reason = "RunFailed" if is_steps else "InfrastructureFailed"
     return dataclasses.replace(
         value,
         reason=reason,

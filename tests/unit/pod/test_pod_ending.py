@@ -26,7 +26,7 @@ ENDS = [
     (registry_errors.BlobsUnknown("x"), contract.ExitCode.RETRYABLE, "InfrastructureFailed"),
     (alive.PeerLost("x"), contract.ExitCode.PEER_LOST, None),
     (ending.Expired("x"), contract.ExitCode.DEADLINE, "DeadlineExceeded"),
-    (ending.Interrupted(), contract.ExitCode.INTERRUPTED, "Cancelled"),
+    (ending.Interrupted(), contract.ExitCode.INTERRUPTED, "InfrastructureFailed"),
     (MemoryError(), contract.ExitCode.FAILED, "OutOfMemory"),
     (OSError(errno.ENOSPC, "full", "/x"), contract.ExitCode.FAILED, "StorageLimitExceeded"),
     (ValueError("a bug"), contract.ExitCode.RETRYABLE, "InfrastructureFailed"),
@@ -77,7 +77,7 @@ sys.exit(ending.run(lambda: time.sleep(30), pathlib.Path(sys.argv[1]), timeout=f
 
 @pytest.mark.parametrize(
     ("number", "timeout", "code", "reason"),
-    [(signal.SIGTERM, 60.0, 130, "Cancelled"), (None, 0.2, 13, "DeadlineExceeded")],
+    [(signal.SIGTERM, 60.0, 130, "InfrastructureFailed"), (None, 0.2, 13, "DeadlineExceeded")],
 )
 def test_a_signal_and_the_deadline_end_a_role(
     tmp_path: Path, number: int | None, timeout: float, code: int, reason: str

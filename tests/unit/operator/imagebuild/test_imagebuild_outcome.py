@@ -99,6 +99,40 @@ def test_a_container_without_a_message_is_told_by_its_code(code, reason):
     assert "\x1b" not in verdict.message
 
 
+INTERRUPTED = contract.Failure("InfrastructureFailed", "the builder was told to end", retryable=True)
+
+
+@pytest.mark.parametrize("code", [contract.ExitCode.INTERRUPTED, 137, 143])
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+def test_containers_that_end_because_their_pod_was_deleted_have_not_failed(code, phase):
+    """Their end may be seen before the pod is gone, and one of them after another."""
+    meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
+    statuses = [ended("fetch", code, INTERRUPTED), ended("build", code, INTERRUPTED), running("push")]
+    assert isinstance(judge(*statuses, meta=meta, now=ib.NOW + 1, phase=phase), verdicts.Running)
+    assert isinstance(judge(*statuses, meta=meta, now=ib.NOW + 600, phase=phase), verdicts.Lost)
+
+
+def test_a_step_that_failed_before_its_pod_was_deleted_has_failed():
+    meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
+    failed = ended("build", 11, contract.Failure("RunFailed", "exit 3"), at=ib.NOW)
+    statuses = [ended("fetch", 130, INTERRUPTED, at=ib.NOW + 1), failed, ended("push", 12, at=ib.NOW + 1)]
+    assert judge(*statuses, meta=meta, phase="Failed").message == "exit 3"
+
+
+def test_containers_that_somebody_told_to_end_are_infrastructure():
+    """As a node does that shuts down; nobody says so of the pod."""
+    code = contract.ExitCode.INTERRUPTED
+    statuses = [ended(name, code, INTERRUPTED) for name in ("fetch", "build", "push")]
+    verdict = judge(*statuses, phase="Failed")
+    assert (verdict.reason, verdict.retryable) == ("InfrastructureFailed", True)
+
+
+@pytest.mark.parametrize("container", ["fetch", "build", "push"])
+@pytest.mark.parametrize("reason", ["Cancelled", "Superseded", "Suspended"])
+def test_no_container_ends_a_build_by_order(container, reason):
+    assert reason_of(judge(ended(container, 1, contract.Failure(reason, "x")))) == "InfrastructureFailed"
+
+
 @pytest.mark.parametrize("reason", ["AccessNotGranted", "Succeeded", "Queued", "BaseImageNotFound", "hm"])
 def test_the_container_of_user_code_cannot_choose_any_reason(reason):
     verdict = judge(ended("fetch"), ended("build", 1, contract.Failure(reason, "x")), ended("push", 12))
