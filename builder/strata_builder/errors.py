@@ -138,8 +138,19 @@ class SourceNotFound(SourceError):
     pass
 
 
+#: What a SourceAuthFailed says is missing: a user's login, or a certificate authority to trust.
+LOGIN: Final = "login"
+AUTHORITY: Final = "authority"
+
+
 class SourceAuthFailed(SourceError):
+    """`lacks` is LOGIN or AUTHORITY where one of them would help, for whoever knows a better place for it than the hint."""
+
     reason = "SourceAuthFailed"
+
+    def __init__(self, message: str, *, lacks: str = "", place: Place | None = None, hint: str = "") -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.lacks = lacks
 
 
 class ReferenceNotFound(SourceError):

@@ -239,6 +239,7 @@ _RECORDS: Final = _json(
     {
         "v": 1,
         "steps": {_KEY: {"used": 19_990, "layer": _DESCRIPTOR, "diffID": _DIGEST}, "b" * 64: {"used": 2}},
+        "remotes": {_KEY: {"name": "f", "size": 5, "digest": _KEY, "mtime": 9, "etag": '"v1"', "at": "b" * 64}},
         "builds": {"u/1/1/linux/amd64": _DIGEST},
     }
 )

@@ -11,7 +11,7 @@ from fuzz import mutation
 from fuzz.target import Target, said
 from strata_builder import dockerfile as df
 from strata_builder import errors, lint
-from strata_builder.context import gitref, gitremote, memory, submodules, url
+from strata_builder.context import gitref, gitremote, headers, memory, submodules
 from strata_builder.dockerfile import text
 from strata_builder.engine import planner
 from strata_builder.engine.options import Options
@@ -144,9 +144,9 @@ def remote_file(source: bytes) -> None:
     """What a server may say about a file: its URL, its name, its time, in lines."""
     first, _, rest = source.decode("latin-1").partition("\n")
     name, _, time = rest.partition("\n")
-    assert 0 <= url.parse_time(time) <= 2**33
+    assert 0 <= headers.parse_time(time) <= 2**33
     try:
-        found = url.file_name(f"https://host/{first}", name, first)
+        found = headers.file_name(f"https://host/{first}", name, first)
     except errors.InvalidSpec as error:
         said(error)
         return

@@ -22,13 +22,18 @@ class Answer:
 
 @dataclass
 class FileServer:
-    """Answers GET of the paths of `answers`; a list is given one by one, its last for ever. `log` keeps requests."""
+    """Answers GET of the paths of `answers`; a list is given one by one, its last for ever. `log` keeps requests, `sent`
+    counts the bytes of bodies.
+
+    An answer with an ETag is a 304 to whoever has it already (RFC 9110, 13.1.2).
+    """
 
     answers: dict[str, Answer | list[Answer]]
     tls: ssl.SSLContext | None = None
     authorization: str = ""
     host: str = "127.0.0.1"
     log: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    sent: int = 0
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"server_settings": self})
@@ -65,14 +70,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         answer = settings.take(self.path)
         if settings.authorization and self.headers.get("Authorization") != settings.authorization:
             answer = Answer(status=401)
+        elif answer.status == 200 and _opaque(answer.headers.get("ETag")) in map(_opaque, self._tags()):
+            answer = Answer(status=304, headers=answer.headers)
         self.send_response(answer.status)
         self.send_header("Content-Length", str(len(answer.body)))
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body if answer.cut < 0 else answer.body[: answer.cut])
+        body = answer.body if answer.cut < 0 else answer.body[: answer.cut]
+        settings.sent += len(body)  # before whoever waits for it can look
+        self.wfile.write(body)
         if answer.cut >= 0:
             self.close_connection = True
 
+    def _tags(self) -> list[str]:
+        return [tag.strip() for tag in self.headers.get("If-None-Match", "").split(",") if tag.strip()]
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Silent: `log` has it all."""
+
+
+def _opaque(tag: str | None) -> str:
+    """What weak comparison looks at (RFC 9110, 8.8.3.2)."""
+    return (tag or "none").removeprefix("W/")

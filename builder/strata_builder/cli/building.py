@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import contract, errors
@@ -20,6 +21,7 @@ from strata_builder.lint import building as warnings
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
 from strata_builder.oci.image import LayerRef
+from strata_builder.pod import storedfiles
 from strata_builder.sandbox import host
 
 
@@ -81,9 +83,12 @@ def _build(opened: session.Session, platform: platforms.Platform, found: warning
             cancel=threading.Event(),
         )
         built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
-    opened.store.keep(built.used)
+    remotes = storedfiles.every(opened.scratch / "remotes")
+    opened.store.keep(built.used, remotes)
     for text in opened.given.cache_to:
-        _keep_cache(opened, values.cache("--cache-to", text), platform, built, store)
+        _keep_cache(
+            opened, values.cache("--cache-to", text), platform, records.Records(built.used, remotes=remotes), store
+        )
     return exports.Made(platform, built, store)
 
 
@@ -114,13 +119,13 @@ def _keep_cache(
     opened: session.Session,
     to: values.CacheReference,
     platform: platforms.Platform,
-    built: execute.Built,
+    kept: records.Records,
     store: blobs.Blobs,
 ) -> None:
     where = reference.Reference.parse(to.reference)
     registry = opened.registries.get(where.host)
     today = int(time.time()) // 86400
-    made = records.Records(records.used_today(built.used.items(), today))
+    made = replace(kept, steps=records.used_today(kept.steps.items(), today))
     for layer in made.layers():
         registry.upload_blob(where.repository, layer.descriptor, _opener(store, layer))
     name = where.tag or artifact.tag(platform)

@@ -50,8 +50,9 @@ class Session:
         self.images = layouts.Images(found)
         self.secrets = sources.secrets(given.secret)
         self.agents: Mapping[str, Path] = {}  # set by a command that builds
-        self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher())
+        self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher(), lambda: self._found.remotes)
         (scratch / "remotes").mkdir()
+        self._found = records.Records()
         self.source = sources.load(given.context, given.file, scratch, self.secrets)
         self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
 
@@ -97,6 +98,7 @@ class Session:
         found = self.store.records()
         for text in self.given.cache_from:
             found = found.merged(self._cache(values.cache("--cache-from", text), platform))
+        self._found = records.Records() if self.given.no_cache else found
         return Keyed(options, plan, keys.of_plan(plan, options, self.remotes), found)
 
     def _cache(self, source: values.CacheReference, platform: Platform) -> records.Records:

@@ -12,9 +12,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import errors
+from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
 
@@ -66,13 +68,14 @@ class Store:
         except (FileNotFoundError, errors.LayerError):
             return records.Records()
         there = {k: r for k, r in known.steps.items() if r.layer is None or self._has(r.layer.descriptor.digest)}
-        return records.Records(there, known.builds)
+        return replace(known, steps=there)
 
-    def keep(self, used: Mapping[str, Record]) -> None:
+    def keep(self, used: Mapping[str, Record], remotes: Mapping[str, Stored]) -> None:
         """Add a build's records, drop old ones, and the blobs that no record and no recent build needs."""
         today = int(time.time()) // 86400
+        made = records.Records(records.used_today(used.items(), today), remotes=remotes)
         with self._lock():
-            merged = self.records().merged(records.Records(records.used_today(used.items(), today)))
+            merged = self.records().merged(made)
             kept = merged.trimmed(today=today, max_age=MAX_AGE_DAYS, max_size=MAX_BYTES)
             fresh = self.root / f".records.{os.getpid()}"
             fresh.write_bytes(kept.to_bytes())

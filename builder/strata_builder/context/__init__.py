@@ -4,6 +4,7 @@
 
     git, gitremote     a commit of a repository, by the git program     gitref     what URLs and names mean (pure)
     archive, untar     a tar archive, from a URL, a file or a pipe      url        one file for ADD
+    headers, validators: what its server says of it (pure)              remotefile such a file as a tree
     configmap          the keys of a mounted ConfigMap                  memory     inline files, heredocs
                  \\              |             /
                        folder: a directory with its .dockerignore

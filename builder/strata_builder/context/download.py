@@ -59,7 +59,7 @@ def check_url(url: str) -> str:
     if "@" in parts.netloc:
         raise errors.InvalidSpec(
             f"{addresses.redact(url)}: user and password do not belong into a URL, which is shown in many places",
-            hint=_HINT,
+            hint="leave them out: a login is read from a Secret",
         )
     return url
 
@@ -71,7 +71,9 @@ def translated(url: str) -> Iterator[None]:
         yield
     except registry_errors.TlsFailed as e:
         raise errors.SourceAuthFailed(
-            e.message, hint="put the certificate of its authority into the key ca.crt of the source's Secret"
+            e.message,
+            lacks=errors.AUTHORITY,
+            hint="put the certificate of its authority into the key ca.crt of the source's Secret",
         ) from e
     except registry_errors.AddressRefused as e:
         raise errors.InvalidSpec(e.message, hint=e.hint) from e
@@ -88,7 +90,7 @@ def _follow(
         authorization = credentials.authorization() if own else ""
         response = client.send(Request("GET", at, headers, authorization=authorization))
         if response.status not in _REDIRECTS:
-            return _checked(response, at)
+            return _checked(response, at, conditional=bool(headers))
         response.close()
         following = addresses.resolve(at, response.header("location"))
         if at.startswith("https:") and following.startswith("http:"):
@@ -99,13 +101,14 @@ def _follow(
     raise errors.SourceNotFound(f"{addresses.redact(url)} redirects more than {MAX_REDIRECTS} times")
 
 
-def _checked(response: transport.Response, url: str) -> transport.Response:
+def _checked(response: transport.Response, url: str, *, conditional: bool) -> transport.Response:
     status, shown = response.status, addresses.redact(url)
-    if status in (200, 304):
+    if status == 200 or (status == 304 and conditional):
         return response
     response.close()
     if status in (401, 403):
-        raise errors.SourceAuthFailed(f"{shown} answered {status}: the credentials are refused, or missing", hint=_HINT)
+        message = f"{shown} answered {status}: the credentials are refused, or missing"
+        raise errors.SourceAuthFailed(message, lacks=errors.LOGIN, hint=_HINT)
     if status in (408, 425, 429) or status >= 500:
         raise registry_errors.Unavailable(
             f"it answered {status}", status=status, retry_after=retry.parse_retry_after(response.header("retry-after"))

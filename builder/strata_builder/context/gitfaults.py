@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from strata_builder import errors
@@ -27,7 +28,7 @@ _NO_REPOSITORY: Final = (
     r"returned error: 404|not found|does not appear to be a git repository|does not exist|No such file or directory"
 )
 #: The first match decides: the specific before the general.
-_TABLE: Final[tuple[tuple[str, type[errors.BuildError], str, str], ...]] = (
+_TABLE: Final[tuple[tuple[str, Callable[..., errors.BuildError], str, str], ...]] = (
     (r"No space left on device|Disk quota exceeded", errors.StorageLimitExceeded, "there is no space for {url}", ""),
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No .* host key is known",
@@ -37,13 +38,13 @@ _TABLE: Final[tuple[tuple[str, type[errors.BuildError], str, str], ...]] = (
     ),
     (
         r"SSL certificate|server certificate|certificate verif|self.signed certificate|unable to get local issuer",
-        errors.SourceAuthFailed,
+        partial(errors.SourceAuthFailed, lacks=errors.AUTHORITY),
         "the certificate of {url} is not trusted",
         "put the certificate of its authority into the key ca.crt of the source's Secret",
     ),
     (
         _REFUSED,
-        errors.SourceAuthFailed,
+        partial(errors.SourceAuthFailed, lacks=errors.LOGIN),
         "{url} refused the credentials, or asks for some",
         _AUTH_HINT,
     ),

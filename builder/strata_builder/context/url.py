@@ -1,4 +1,4 @@
-"""One file by URL, as ADD takes it: its name, its time, and what tells whether it has changed since."""
+"""One file by URL, as ADD takes it; what an earlier build fetched is not sent again as long as the server says so."""
 
 from __future__ import annotations
 
@@ -6,70 +6,61 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.message import Message
-from email.utils import collapse_rfc2231_value, parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import download, folder, limits
+from strata_builder.context import download, headers, limits, validators
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT
 from strata_builder.layers import decompress
 from strata_builder.registry import addresses, transport
 
-MODE: Final = 0o600  # Dockerfile reference, ADD: "the destination will have permissions of 600"
-UNNAMED: Final = "__unnamed__"  # BuildKit's name for what neither the URL nor the server names
+_MODE: Final = 0o600  # nobody else's: it may be private
 _ALGORITHMS: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """`file` holds the content, in a folder of its own, with `name`, MODE and the time of Last-Modified (else 0).
-
-    `digest` is the content's sha256 in hex; `etag` what the server calls this version, empty if it does not say.
-    """
-
-    name: str
-    file: Path
-    size: int
-    digest: str
-    mtime: int
-    etag: str = ""
-
-    def tree(self) -> RemoteTree:
-        """A context that holds nothing but the file."""
-        return RemoteTree(self.file.parent)
-
-
-class RemoteTree(folder.FolderTree):
-    """What ADD fetched: an archive from elsewhere is not unpacked unless that is asked for."""
-
-    is_remote = True
 
 
 def fetch(
     url: str,
-    dest: Path,
+    file: Path,
     *,
     checksum: str = "",
+    stored: validators.Stored | None = None,
     limit: int = DEFAULT_LIMIT,
     client: download.Client = download.DEFAULTS,
     credentials: Credentials = ANONYMOUS,
-) -> Fetched:
-    """Downloads `url` into the folder `dest`, which must be empty or absent; what is compressed for the way, plain.
+) -> validators.Stored:
+    """Downloads `url` into `file`; what is compressed for the way, plain. No file is made where the content is still
+    `stored`: the server says so, or `checksum` does without being asked.
 
     `checksum` is `<algorithm>:<hex>` (sha256, sha384, sha512), compared before the file is there. Raises InvalidSpec,
     SourceNotFound, SourceAuthFailed, SourceUnavailable.
     """
     algorithm, wanted = _parse_checksum(checksum)
-    dest.mkdir(parents=True, exist_ok=True)
-    response = client.open(url, credentials)
-    with response, download.translated(url):
-        name = file_name(url, response.header("content-disposition"), response.url)
-        partial = dest / ".partial"
+    if wanted and stored and (algorithm, wanted) != ("sha256", stored.digest):
+        stored = None
+    if stored and wanted:
+        return _within(stored, limit, url)
+    if (conditions := validators.conditions(stored)) and stored:
+        with client.open(url, credentials, conditions) as response:
+            if validators.confirms(response, stored):
+                return _within(stored, limit, url)
+            if response.status != 304:
+                return _received(response, url, file, limit, algorithm, wanted)
+    with client.open(url, credentials) as response:
+        return _received(response, url, file, limit, algorithm, wanted)
+
+
+def _within(stored: validators.Stored, limit: int, url: str) -> validators.Stored:
+    limits.Budget(limit, what=addresses.redact(url)).take(stored.size)
+    return stored
+
+
+def _received(
+    response: transport.Response, url: str, file: Path, limit: int, algorithm: str, wanted: str
+) -> validators.Stored:
+    partial = file.with_name(f".{file.name}")
+    with download.translated(url):
         try:
             size, digests = _save(response, partial, limit, {"sha256", algorithm or "sha256"}, url)
             if wanted and digests[algorithm] != wanted:
@@ -80,10 +71,15 @@ def fetch(
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        mtime = parse_time(response.header("last-modified"))
-        os.utime(partial, (mtime, mtime))
-        partial.rename(dest / name)
-        return Fetched(name, dest / name, size, digests["sha256"], mtime, response.header("etag"))
+    partial.rename(file)
+    return validators.Stored(
+        name=headers.file_name(url, response.header("content-disposition"), response.url),
+        size=size,
+        digest=digests["sha256"],
+        mtime=headers.parse_time(response.header("last-modified")),
+        etag=validators.strong(response.header("etag")),
+        at=validators.place(response.url),
+    )
 
 
 def _save(
@@ -92,9 +88,8 @@ def _save(
     budget = limits.Budget(limit, what=addresses.redact(url))
     hashes = {name: hashlib.new(name) for name in algorithms}
     size = 0
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
     with open(descriptor, "wb", buffering=0) as out:
-        os.fchmod(descriptor, MODE)
         for piece in _decoded(response, url):
             budget.take(len(piece))
             for each in hashes.values():
@@ -123,44 +118,3 @@ def _parse_checksum(text: str) -> tuple[str, str]:
             f"--checksum={text[:160]!r} is not a digest", hint="for example sha256:<64 hex digits>"
         )
     return algorithm, digest
-
-
-def file_name(url: str, disposition: str = "", final_url: str = "") -> str:
-    """What the file is called: by the URL as written, else by Content-Disposition, else by where redirects led. Pure.
-
-    UNNAMED if none gives a name.
-    """
-    names = (_last_part(url), _disposition_name(disposition), _last_part(final_url))
-    return next(filter(None, names), UNNAMED)
-
-
-def _last_part(url: str) -> str:
-    return _usable(unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2])
-
-
-def _disposition_name(header: str) -> str:
-    """RFC 6266, filename* before filename."""
-    message = Message()
-    message["content-disposition"] = header[:4096].replace("\r", "").replace("\n", "")
-    try:
-        params: list[tuple[str, Any]] = message.get_params([], "content-disposition")  # RFC 2231 values are tuples
-        found = [value for name, value in params if name == "filename"]
-        extended = [collapse_rfc2231_value(value) for value in found if isinstance(value, tuple)]
-    except (ValueError, TypeError):  # of parts without a number, of character sets that are none
-        return ""
-    name = next(iter([*extended, *(value for value in found if isinstance(value, str))]), "")
-    return _usable(name.replace("\\", "/").rpartition("/")[2])
-
-
-def _usable(name: str) -> str:
-    """`name` if it can be a file's, else nothing."""
-    bad = name in ("", ".", "..") or "/" in name or any(ord(char) < 32 or "\ud800" <= char <= "\udfff" for char in name)
-    return "" if bad or len(name.encode()) > 255 else name
-
-
-def parse_time(header: str) -> int:
-    """Unix seconds of an HTTP date, 0 if there is none that can be read. Pure."""
-    try:
-        return max(0, min(int(parsedate_to_datetime(header).timestamp()), 2**33))
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return 0

@@ -6,6 +6,7 @@ Its config is the records; its manifest lists the layers, so that a registry's c
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import BinaryIO
 
 from strata_builder.engine import records
@@ -77,7 +78,7 @@ def _plain(descriptor: Descriptor) -> Descriptor:
 
 def _without(made: records.Records, lost: tuple[digest.Digest, ...]) -> records.Records:
     kept = {key: r for key, r in made.steps.items() if r.layer is None or r.layer.descriptor.digest not in lost}
-    return records.Records(kept, made.builds)
+    return replace(made, steps=kept)
 
 
 def _bytes(data: bytes) -> BinaryIO:

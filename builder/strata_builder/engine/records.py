@@ -1,4 +1,4 @@
-"""What earlier builds left for later ones: step key -> layer. Pure.
+"""What earlier builds left for later ones: step key -> layer, and what lay at the URLs of ADD. Pure.
 
 One document an image and platform. A record without a layer says that the step changed nothing.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from strata_builder import errors
+from strata_builder import errors, typed
+from strata_builder.context.validators import Stored
 from strata_builder.oci import digest
 from strata_builder.oci.image import Descriptor, LayerRef
 
 VERSION = 1
 MAX_BYTES = 2 << 20
+MAX_REMOTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """`builds` maps `<uid>/<number>/<attempt>/<platform>` to the digest of the manifest that this build pushed."""
+    """`builds` maps `<uid>/<number>/<attempt>/<platform>` to the digest of the manifest that this build pushed, `remotes`
+    the ids of URLs to what was there, the longest unused first."""
 
     steps: Mapping[str, Record] = field(default_factory=dict)
     builds: Mapping[str, str] = field(default_factory=dict)
+    remotes: Mapping[str, Stored] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The steps by key, the builds as they came: the oldest are the first to go."""
+        """The steps by key, the rest as it came: the oldest is the first to go."""
         steps = {key: self.steps[key].to_json() for key in sorted(self.steps)}
-        data = {"v": VERSION, "steps": steps, "builds": dict(self.builds)}
+        remotes = {name: asdict(stored) for name, stored in self.remotes.items()}
+        data = {"v": VERSION, "steps": steps, "builds": dict(self.builds), "remotes": remotes}
         return json.dumps(data, separators=(",", ":")).encode()
 
     @classmethod
@@ -53,26 +58,29 @@ class Records:
                 return cls()
             steps = {_hex(key): _record(value, key) for key, value in parsed["steps"].items()}
             builds = {str(key): digest.parse_digest(value) for key, value in parsed.get("builds", {}).items()}
+            remotes = {_hex(key): _stored(value, key) for key, value in parsed.get("remotes", {}).items()}
         except (errors.BuildError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise errors.LayerError(f"the cache's record is damaged: {type(e).__name__}: {str(e)[:200]}") from e
-        return cls(steps, builds)
+        return cls(steps, builds, remotes)
 
     def merged(self, newer: Records) -> Records:
-        return Records({**self.steps, **newer.steps}, {**self.builds, **newer.builds})
+        unused = {key: stored for key, stored in self.remotes.items() if key not in newer.remotes}
+        return Records({**self.steps, **newer.steps}, {**self.builds, **newer.builds}, {**unused, **newer.remotes})
 
     def trimmed(self, *, today: int, max_age: int, max_size: int) -> Records:
         """Without records unused for more than `max_age` days, then without the longest unused, until the layers are at
-        most `max_size` bytes and the document at most MAX_BYTES. The last 20 builds stay."""
+        most `max_size` bytes and the document at most MAX_BYTES. The last 20 builds and MAX_REMOTES URLs stay."""
         fresh = {key: record for key, record in self.steps.items() if today - record.used <= max_age}
         order = sorted(fresh, key=lambda key: (fresh[key].used, key))
         sizes = {r.layer.descriptor.digest: r.layer.descriptor.size for r in fresh.values() if r.layer}
         builds = dict(list(self.builds.items())[-20:])
-        while order and (sum(sizes.values()) > max_size or len(Records(fresh, builds).to_bytes()) > MAX_BYTES):
+        remotes = dict(list(self.remotes.items())[-MAX_REMOTES:])
+        while order and (sum(sizes.values()) > max_size or len(Records(fresh, builds, remotes).to_bytes()) > MAX_BYTES):
             for key in order[: max(1, len(order) // 16)]:
                 del fresh[key]
             order = order[max(1, len(order) // 16) :]
             sizes = {r.layer.descriptor.digest: r.layer.descriptor.size for r in fresh.values() if r.layer}
-        return Records(fresh, builds)
+        return Records(fresh, builds, remotes)
 
     def layers(self) -> tuple[LayerRef, ...]:
         """Each layer once, in the order of their digests."""
@@ -92,6 +100,13 @@ def _record(data: Mapping[str, Any], key: str) -> Record:
         return Record(None, used)
     layer = LayerRef(Descriptor.from_json(data["layer"], f"steps.{key}.layer"), digest.parse_digest(data["diffID"]))
     return Record(layer, used)
+
+
+def _stored(data: Mapping[str, Any], key: str) -> Stored:
+    try:
+        return typed.decode(Stored, data, f"remotes.{key}", whole=True)  # type: ignore[no-any-return]
+    except typed.Mismatch as e:
+        raise ValueError(str(e)) from None
 
 
 def _hex(key: str) -> str:

@@ -30,6 +30,7 @@ is still there (`alive`), and ends with ExitCode.PEER_LOST if not: the other's o
     paths      where all of it lies, below one home        exchange   files between containers: markers, requests
     planfile   plan.json and result.json, strictly read    alive      who is still there
     inputs     the request -> context, Dockerfile          ending     signals, deadline, termination message, exit code
-    recipe     inputs -> the engine's plan                 remotes    what ADD brings from elsewhere
+    recipe     inputs -> the engine's plan                 remotes    what ADD brings (storedfiles: and what the cache
+                                                                      keeps of it)
     fetching, building, pushing, whole: the roles          publish    an image into its registry
 """

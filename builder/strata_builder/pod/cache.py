@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from strata_builder import contract, errors
@@ -45,21 +46,24 @@ def present(found: records.Records, where: Mapping[str, tuple[str, str]], regist
         host, repository = where[record.layer.descriptor.digest]
         return registries.get(host).has_blob(repository, record.layer.descriptor.digest, record.layer.descriptor.size)
 
-    return records.Records({key: record for key, record in found.steps.items() if is_there(record)}, found.builds)
+    return replace(found, steps={key: record for key, record in found.steps.items() if is_there(record)})
 
 
 def write(
     request: contract.BuildRequest,
     platform: Platform,
     registries: Registries,
-    used: Mapping[str, records.Record],
+    made: records.Records,
     digest: str,
     note: Note,
 ) -> None:
-    """Writes what this build used and made, and the manifest that it pushed: who missed the result finds it there."""
+    """Writes what this build used and `made`, and the manifest that it pushed: who missed the result finds it there."""
     build, today = request.build, int(time.time()) // _DAY
-    steps = {} if request.cache.mode == "None" else records.used_today(used.items(), today)
-    made = records.Records(steps, {f"{build.uid}/{build.number}/{build.attempt}/{platform}": digest})
+    builds = {f"{build.uid}/{build.number}/{build.attempt}/{platform}": digest}
+    if request.cache.mode == "None":
+        made = records.Records(builds=builds)
+    else:
+        made = replace(made, steps=records.used_today(made.steps.items(), today), builds=builds)
     output = request.output
     try:
         artifact.write(

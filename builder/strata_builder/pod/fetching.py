@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
+from strata_builder.context.validators import Stored
 from strata_builder.engine import images, keys, planner, records, report, steps
 from strata_builder.lint import building
 from strata_builder.oci.image import LayerRef
@@ -93,9 +95,12 @@ class _Fetch:
             dockerfile = recipe.dockerfile(self.paths, brought.dockerfile)
             plan = planner.make(dockerfile, options, self.images)
             warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
-            keyed = keys.of_plan(plan, options, self._remotes())
-            found = reading.result()
-        return plan, keyed, taint.known(found, plan, keyed)
+            adds = self._remotes(lambda: reading.result().remotes)
+            keyed = keys.of_plan(plan, options, adds)
+            known = taint.known(reading.result(), plan, keyed)
+        for step in missing.adds(plan, keyed, known):
+            adds.complete(step)
+        return plan, keyed, known
 
     def _records(self) -> records.Records:
         found, where = cache.read(self.request, self.platform, self.registries, self.reporter.note)
@@ -107,9 +112,9 @@ class _Fetch:
             self.resolver.knows((layer,), lambda d, at=registry, name=repository: at.blob(name, d.digest, d.size))  # type: ignore[misc]
         return found
 
-    def _remotes(self) -> remotes.Remotes:
+    def _remotes(self, known: Callable[[], Mapping[str, Stored]]) -> remotes.Remotes:
         self.paths.remotes.mkdir()
-        return remotes.Remotes(self.paths.remotes, recipe.fetcher(self.request, self.paths, self.secrets))
+        return remotes.Remotes(self.paths.remotes, recipe.fetcher(self.request, self.paths, self.secrets), known)
 
     def _secrets(self) -> dict[str, bytes]:
         """Into the memory volume, where build takes them from before it runs anything."""

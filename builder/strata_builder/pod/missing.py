@@ -27,6 +27,16 @@ def keys_to_make(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) ->
     return frozenset(key for key in found if key and key not in known.steps)
 
 
+def adds(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> tuple[steps.Step, ...]:
+    """The ADDs among them."""
+    return tuple(
+        step
+        for index in needed(plan, keyed, known)
+        for position, step in enumerate(plan.stages[index].steps)
+        if isinstance(step.instruction, ins.Add) and keyed.steps[index, position] not in known.steps
+    )
+
+
 def missing_runs(plan: steps.Plan, keyed: keys.Keyed, known: records.Records) -> tuple[At, ...]:
     return tuple(
         (index, position)

@@ -28,6 +28,7 @@ from strata_builder.pod import (
     remotes,
     settings,
     stepping,
+    storedfiles,
     taint,
     uploads,
     wire,
@@ -94,7 +95,8 @@ class _Push:
             mount_from=publish.mounts(self.registry.host, built.bases),
         )
         kept = self._to_keep(plan, keyed, built, frozenset(made))
-        cache.write(self.request, self.platform, self.registries, kept, pushed.digest, self.reporter.note)
+        keep = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
+        cache.write(self.request, self.platform, self.registries, keep, pushed.digest, self.reporter.note)
         self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.digest}")
         return self._outcome(plan, built, pushed, time.monotonic() - began)
 

@@ -4,47 +4,106 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from strata_builder import errors
-from strata_builder.context import buildsecrets, download, folder, git, gitprogram, gitref, url
+from strata_builder.context import buildsecrets, download, folder, git, gitprogram, gitref, headers, url, validators
+from strata_builder.context.remotefile import RemoteFile
+from strata_builder.context.tree import Tree
+from strata_builder.context.validators import Stored
 from strata_builder.dockerfile import instructions as ins
+from strata_builder.dockerfile import sources
 from strata_builder.engine import selecting, steps
+from strata_builder.pod import storedfiles
 
-Fetch = Callable[[str, ins.Add, Path], None]
+#: Brings what lies at a URL into a folder; no content of a file that is still the one given.
+Fetch = Callable[[str, ins.Add, Path, Stored | None], None]
+_REPOSITORY: Final = "repository"
+# What an ADD reads has no source.secretRef, of which the errors of sources speak.
+_LOGIN: Final = "give the build a token in its secret {}"
+_AUTHORITY: Final = (
+    "trust its authority: caBundle of the chart; SSL_CERT_FILE (of git GIT_SSL_CAINFO) for `strata build`"
+)
 
 
 class Remotes:
-    """An `engine.keys.Remotes` over `store`. Without `fetch`, what is not there yet is an error."""
+    """An `engine.keys.Remotes` over `store`. Without `fetch`, what is not there yet is an error.
 
-    def __init__(self, store: Path, fetch: Fetch | None = None) -> None:
+    `known` tells what earlier builds found at URLs; of a file that is still the same the content is fetched only when it
+    is read.
+    """
+
+    def __init__(
+        self, store: Path, fetch: Fetch | None = None, known: Callable[[], Mapping[str, Stored]] = dict
+    ) -> None:
         self._store = store
         self._fetch = fetch
+        self._known = known
+        self._lock = threading.Lock()
 
     def tree(self, url: str, step: steps.Step) -> selecting.Source:
         add = step.instruction
         assert isinstance(add, ins.Add)
         place = self._store / name_of(url, add)
         try:
-            if not place.exists():
-                self._bring(url, add, place)
-            return _source(place, url, add)
+            with self._lock:
+                if not place.exists():
+                    self._bring(url, add, place, self._known().get(validators.url_id(url)))
+            return self._source(place, url, add)
         except errors.BuildError as e:
             e.place = e.place or step.place.at(url)
             raise
 
-    def _bring(self, url: str, add: ins.Add, place: Path) -> None:
+    def complete(self, step: steps.Step) -> None:
+        """Has the content of all that the ADD `step` names in `store`, for whoever reads there and cannot fetch."""
+        add = step.instruction
+        assert isinstance(add, ins.Add)
+        for address in filter(sources.is_remote, add.sources):
+            source = self.tree(address, step)
+            if isinstance(source.tree, RemoteFile):
+                source.tree.open(source.path).close()
+
+    def _bring(self, url: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         if self._fetch is None:
             raise errors.InfrastructureFailed(f"{gitref.shown(url)} was not fetched")
         partial = place.with_name(f".{place.name}")
         partial.mkdir(parents=True)
-        self._fetch(url, add, partial)
+        self._fetch(url, add, partial, stored)
         partial.rename(place)
+
+    def _source(self, place: Path, url: str, add: ins.Add) -> selecting.Source:
+        if (repository := place / _REPOSITORY).exists():
+            found: Tree = folder.FolderTree(repository)
+            path = b""
+        else:
+            stored = storedfiles.read(place)
+            if stored.name == headers.UNNAMED and add.dest.endswith("/"):
+                raise errors.InvalidSpec(
+                    f"{gitref.shown(url)} does not say what the file is called",
+                    hint="give the destination a file name of its own, without a slash at its end",
+                )
+            found = RemoteFile(stored, lambda: self._content(place, url, add, stored))
+            path = found.path
+        entry = found.lookup(path)
+        assert entry is not None
+        return selecting.Source(found, path, path, entry, dated=isinstance(found, RemoteFile))
+
+    def _content(self, place: Path, url: str, add: ins.Add, stored: Stored) -> Path:
+        """Where the body lies, which is fetched now if all that was asked before is whether it is still the same."""
+        content = place / storedfiles.CONTENT
+        with self._lock:
+            if not content.exists():
+                again = place.with_name(f"{place.name}.again")
+                self._bring(url, add, again, None)
+                if storedfiles.read(again).digest != stored.digest:
+                    raise errors.SourceUnavailable(f"{gitref.shown(url)} changed while it was built")
+                (again / storedfiles.CONTENT).rename(content)
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +118,29 @@ class Fetcher:
     ssh: Callable[[], Path | None] = lambda: None
     local: bool = False
 
-    def __call__(self, address: str, add: ins.Add, place: Path) -> None:
+    def __call__(self, address: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         reference = gitref.parse_context(address)
         secret = "GIT_AUTH_TOKEN" if reference else f"HTTP_AUTH_TOKEN_{urlsplit(address).hostname}"
         try:
             if reference is None:
-                self._file(address, add, place)
+                self._file(address, add, place, stored)
             else:
                 self._repository(reference, add, place)
         except errors.SourceAuthFailed as e:
-            if "Secret of the source" in e.hint or not e.hint:
-                e.hint = f"give the build a token in its secret {secret}"
+            e.hint = {errors.LOGIN: _LOGIN.format(secret), errors.AUTHORITY: _AUTHORITY}.get(e.lacks, e.hint)
             raise
 
-    def _file(self, address: str, add: ins.Add, place: Path) -> None:
-        credentials = buildsecrets.for_file(self.secrets, address)
+    def _file(self, address: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         found = url.fetch(
             address,
-            place / "file",
+            place / storedfiles.CONTENT,
             checksum=add.checksum,
+            stored=stored,
             limit=self.limit,
             client=self.client,
-            credentials=credentials,
+            credentials=buildsecrets.for_file(self.secrets, address),
         )
-        found.file.chmod(url.MODE)
+        storedfiles.write(place, address, found)
 
     def _repository(self, reference: gitref.Reference, add: ins.Add, place: Path) -> None:
         at = gitref.parse_url(reference.source.url, local=self.local)
@@ -96,7 +154,7 @@ class Fetcher:
             settings=self._settings(at),
             local=self.local,
         )
-        done.folder.rename(place / "repository")
+        done.folder.rename(place / _REPOSITORY)
 
     def _settings(self, at: gitref.GitUrl) -> gitprogram.Settings:
         if at.scheme != "ssh":
@@ -127,17 +185,3 @@ def _agreed(name: str, flag: _Said, query: _Said) -> _Said:
 def name_of(address: str, add: ins.Add) -> str:
     """The folder of one ADD's source: by all that decides what is fetched."""
     return hashlib.sha256(repr((address, add.checksum, bool(add.keep_git_dir))).encode()).hexdigest()[:32]
-
-
-def _source(place: Path, address: str, add: ins.Add) -> selecting.Source:
-    repository = place / "repository"
-    found: folder.FolderTree = folder.FolderTree(repository) if repository.exists() else url.RemoteTree(place / "file")
-    path = b"" if repository.exists() else os.fsencode(next((place / "file").iterdir()).name)
-    if path == url.UNNAMED.encode() and add.dest.endswith("/"):
-        raise errors.InvalidSpec(
-            f"{gitref.shown(address)} does not say what the file is called",
-            hint="give the destination a file name of its own, without a slash at its end",
-        )
-    entry = found.lookup(path)
-    assert entry is not None
-    return selecting.Source(found, path, path, entry, dated=not repository.exists())

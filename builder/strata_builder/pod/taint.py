@@ -8,6 +8,7 @@ already (most do: keys chain) keeps its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import digests, keys, records, steps
@@ -60,7 +61,7 @@ def known(found: records.Records, plan: steps.Plan, keyed: keys.Keyed) -> record
     """`found`, with what was kept under such keys also under the definition keys of this very plan."""
     kept = keys_to_keep(plan, keyed)
     extra = {key: found.steps[other] for key, other in kept.items() if key not in found.steps and other in found.steps}
-    return records.Records({**found.steps, **extra}, found.builds)
+    return replace(found, steps={**found.steps, **extra})
 
 
 def to_keep(

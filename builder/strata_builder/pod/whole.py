@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strata_builder import contract, errors
@@ -12,7 +12,7 @@ from strata_builder.engine import blobs, execute, images, keys, planner, records
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import cache, inputs, measure, missing, publish, recipe, remotes, settings, taint
+from strata_builder.pod import cache, inputs, measure, missing, publish, recipe, remotes, settings, storedfiles, taint
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
@@ -73,7 +73,7 @@ class _Whole:
                 raise
             self.reporter.note(f"the registry has lost {len(lost)} cached layers; they are made again")
             left = {key: r for key, r in found.steps.items() if not r.layer or r.layer.descriptor.digest not in lost}
-            return self._build(platform, records.Records(left, found.builds), where)
+            return self._build(platform, replace(found, steps=left), where)
 
     def _build(self, platform: Platform, found: records.Records, where: dict[str, tuple[str, str]]) -> _Done:
         began = time.monotonic()
@@ -88,7 +88,8 @@ class _Whole:
         began = time.monotonic()
         pushed = self._publish(built, store, where)
         kept = taint.to_keep(built.used, frozenset(), taint.keys_to_keep(plan, keyed))
-        cache.write(self.request, platform, self.registries, kept, pushed.digest, self.reporter.note)
+        made = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
+        cache.write(self.request, platform, self.registries, made, pushed.digest, self.reporter.note)
         self.pushing += time.monotonic() - began
         name = f"{self.request.output.registry}/{self.request.output.repository}@{pushed.digest}"
         self.reporter.note(f"pushed {name} for {platform}")
@@ -103,7 +104,7 @@ class _Whole:
         dockerfile = recipe.dockerfile(self.paths, self.brought.dockerfile)
         plan = planner.make(dockerfile, options, resolver)
         self.warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
-        adds = self._remotes()
+        adds = self._remotes(found)
         keyed = keys.of_plan(plan, options, adds)
         known = taint.known(found, plan, keyed)
         _refuse_runs(plan, missing.missing_runs(plan, keyed, known))
@@ -118,9 +119,10 @@ class _Whole:
         )
         return plan, keyed, execute.execute(plan, keyed, options, edges)
 
-    def _remotes(self) -> remotes.Remotes:
+    def _remotes(self, found: records.Records) -> remotes.Remotes:
         secrets = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
-        return remotes.Remotes(self.paths.remotes, recipe.fetcher(self.request, self.paths, secrets))
+        fetcher = recipe.fetcher(self.request, self.paths, secrets)
+        return remotes.Remotes(self.paths.remotes, fetcher, lambda: found.remotes)
 
     def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> Descriptor:
         def at_hand(layer: LayerRef) -> Path | None:

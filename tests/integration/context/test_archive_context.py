@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder import errors
-from strata_builder.context import archive, download, url
+from strata_builder.context import archive, download, remotefile, url
 from strata_builder.context.credentials import Credentials
 from strata_builder.contract import ArchiveSource
 from strata_builder.registry import retry
@@ -266,17 +266,19 @@ def test_a_pipe_brings_an_archive_or_a_dockerfile(tmp_path: Path) -> None:
 def test_add_of_a_url(tmp_path: Path) -> None:
     headers = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT", "ETag": '"v1"'}
     with FileServer({"/dl/tool.bin": Answer(b"hello", headers=headers)}) as server:
-        digest = hashlib.sha512(b"hello").hexdigest()
-        done = url.fetch(f"{server.url}/dl/tool.bin", tmp_path / "out", checksum=f"sha512:{digest}")
+        digest, address = hashlib.sha512(b"hello").hexdigest(), f"{server.url}/dl/tool.bin"
+        done = url.fetch(address, tmp_path / "out", checksum=f"sha512:{digest}")
         assert (done.name, done.size, done.mtime, done.etag) == ("tool.bin", 5, 1445412480, '"v1"')
-        entry = done.tree().lookup(b"tool.bin")
+        assert (tmp_path / "out").read_bytes() == b"hello"
+        tree = remotefile.RemoteFile(done, lambda: tmp_path / "out")
+        entry = tree.lookup(b"tool.bin")
         assert entry is not None
         assert (entry.mode, entry.mtime, entry.size) == (0o600, 1445412480, 5)
-        assert done.tree().digest(b"tool.bin") == done.digest == hashlib.sha256(b"hello").hexdigest()
+        assert tree.digest(b"tool.bin") == hashlib.sha256(b"hello").hexdigest()
         with pytest.raises(errors.SourceNotFound, match="has the sha256"):
-            url.fetch(f"{server.url}/dl/tool.bin", tmp_path / "bad", checksum=f"sha256:{'0' * 64}")
-        assert list((tmp_path / "bad").iterdir()) == []
+            url.fetch(address, tmp_path / "bad", checksum=f"sha256:{'0' * 64}")
         with pytest.raises(errors.InvalidSpec, match="larger than 4 bytes"):
-            url.fetch(f"{server.url}/dl/tool.bin", tmp_path / "big", limit=4)
+            url.fetch(address, tmp_path / "big", limit=4)
         with pytest.raises(errors.InvalidSpec, match="is not a digest"):
-            url.fetch(f"{server.url}/dl/tool.bin", tmp_path / "x", checksum="md5:00")
+            url.fetch(address, tmp_path / "x", checksum="md5:00")
+        assert os.listdir(tmp_path) == ["out"]

@@ -137,6 +137,43 @@ def test_a_file_that_changes_is_a_new_layer_and_a_new_time_alone_is_one_too(
     assert builder.build(context).digest != first.digest
 
 
+BIG = b"0123456789abcdef" * 100_000
+
+
+@pytest.mark.parametrize("flags", ["", "--unpack=false ", "--link "])
+def test_a_rebuild_in_which_all_is_found_moves_no_body(builder: Builder, files: FileServer, flags: str) -> None:
+    files.answers["/f"] = Answer(BIG, headers={"ETag": '"v1"', "Last-Modified": "Fri, 13 Feb 2009 23:31:30 GMT"})
+    context = builder.context({}, f"FROM scratch AS a\nADD {flags}{files.url}/f /\nFROM a\nLABEL a=b\n")
+    first = builder.build(context)
+    sent = files.sent
+    again = builder.build(context)
+    assert again.digest == first.digest
+    assert "CACHED" in again.log
+    assert files.sent == sent
+    builder.build(context, "--no-cache")
+    assert files.sent > sent
+    files.answers["/f"] = Answer(BIG[:-1] + b"!", headers={"ETag": '"v2"'})
+    assert builder.build(context).files()["f"].content == BIG[:-1] + b"!"
+
+
+def test_a_layer_that_is_gone_is_made_again_of_a_body_that_is_fetched_then(builder: Builder, files: FileServer) -> None:
+    files.answers["/f"] = Answer(HELLO, headers={"ETag": '"v1"'})
+    context = builder.context({}, f"FROM scratch\nADD {files.url}/f /\n")
+    first = builder.build(context)
+    for blob in (builder.folder / "cache" / "blobs").iterdir():
+        blob.unlink()
+    assert builder.build(context).digest == first.digest
+    assert files.log[-1][1].get("if-none-match") is None
+
+
+def test_a_checksum_of_what_is_found_sends_no_request(builder: Builder, files: FileServer) -> None:
+    context = builder.context({}, f"FROM scratch\nADD --checksum=sha256:{SHA256} {files.url}/f /\n")
+    first = builder.build(context)
+    asked = len(files.log)
+    assert builder.build(context).digest == first.digest
+    assert len(files.log) == asked
+
+
 # repositories
 
 

@@ -198,6 +198,25 @@ def test_an_archive_source_and_add_of_a_url(tmp_path: Path, registry: str, repos
     assert (files["bin/tool"], files["x"]) == (b"binary", b"1")
 
 
+@pytest.mark.parametrize("platforms", [("linux/amd64",), ("linux/amd64", "linux/arm64")], ids=len)
+def test_what_add_fetched_is_not_sent_again(
+    tmp_path: Path, registry: str, repository: str, platforms: tuple[str, ...]
+) -> None:
+    answers: dict[str, Answer | list[Answer]] = {"/tool": Answer(b"binary" * 50_000, headers={"ETag": '"v1"'})}
+    with FileServer(answers) as server:
+        text = {"Dockerfile": f"FROM scratch\nADD {server.url}/tool /bin/\n"}
+        source = contract.Source(files_folder=True)
+        made = wanted(registry, f"{repository}-{len(platforms)}", source=source, platforms=platforms)
+        first = build(tmp_path / "1", made, text).result()
+        sent = server.sent
+        again = build(tmp_path / "2", made, text).result()
+        assert again.platforms == first.platforms
+        assert server.sent == sent == 300_000
+        anew = replace(made, cache=replace(made.cache, no_cache=True))
+        build(tmp_path / "3", anew, text).result()
+        assert server.sent == 600_000
+
+
 def test_warnings_are_told_at_the_end_of_the_log_and_are_no_failure(
     tmp_path: Path, registry: str, repository: str
 ) -> None:

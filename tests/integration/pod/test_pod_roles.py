@@ -158,6 +158,21 @@ def test_a_base_of_another_registry_moves_once_and_by_way_of_fetch(tmp_path: Pat
         assert second.metrics.pushed_bytes < 100_000
 
 
+def test_what_add_fetched_is_sent_again_only_to_a_step_that_needs_it(tmp_path: Path, registry: str) -> None:
+    tool = b"binary" * 50_000
+    with FileServer({"/tool": Answer(tool, headers={"ETag": '"v1"'})}) as files:
+        sent, digests = [], []
+        for number, word in enumerate(["a", "a", "b"]):
+            text = dockerfile(registry, f"FROM BASE\nRUN echo {word} > /word\nADD {files.url}/tool /o/\n")
+            with pods.Pod(tmp_path / str(number), request(registry, "added", source_date_epoch=5), {}, text) as pod:
+                assert run(pod) == (0, 0, 0), container(pod, "push").log
+                digests.append(container(pod, "push").result().platforms[0].digest)
+            sent.append(files.sent)
+    assert sent == [300_000, 300_000, 600_000]
+    assert digests[0] == digests[1]
+    assert pulled(registry, "added", digests[2])[1]["o/tool"] == tool
+
+
 def first_layer(registry: str, result: contract.BuildResult) -> str:
     client = Registry(registry, insecure=True)
     manifest = parse_manifest(client.manifest("team/moved", result.platforms[0].digest).data)

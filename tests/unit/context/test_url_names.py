@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from strata_builder import errors
-from strata_builder.context import download, url
+from strata_builder.context import download, headers
 
 NAMES = [
     ("https://h/a/b.tar.gz", "", "", "b.tar.gz"),
@@ -29,11 +29,11 @@ NAMES = [
 
 @pytest.mark.parametrize(("address", "disposition", "final", "name"), NAMES)
 def test_the_name_of_a_file(address: str, disposition: str, final: str, name: str) -> None:
-    assert url.file_name(address, disposition, final) == name
+    assert headers.file_name(address, disposition, final) == name
 
 
 def test_a_url_without_a_name_gives_none() -> None:
-    assert url.file_name("https://h/?secret=1") == url.UNNAMED
+    assert headers.file_name("https://h/?secret=1") == headers.UNNAMED
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_url_without_a_name_gives_none() -> None:
     ],
 )
 def test_the_time_of_a_file(header: str, seconds: int) -> None:
-    assert url.parse_time(header) == seconds
+    assert headers.parse_time(header) == seconds
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
+
 import pytest
 
 from strata_builder import errors
 from strata_builder.context import memory
+from strata_builder.context.validators import Stored
 from strata_builder.engine import digests, modes, records, scope, selecting
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import following
@@ -183,6 +187,14 @@ def test_a_steps_time_lies_between_2000_and_2020() -> None:
     assert digests.step_time("f" * 64) < 1_577_836_800
 
 
+FILE = Stored("f", 5, "d" * 64, 0, '"v1"', "e" * 64)
+
+
+def _with_file(**fields: object) -> bytes:
+    stored = {**asdict(FILE), **fields}
+    return json.dumps({"v": 1, "steps": {}, "remotes": {"0" * 64: stored}}).encode()
+
+
 def _record(number: int, *, size: int, used: int) -> tuple[str, records.Record]:
     digest = f"sha256:{number:064x}"
     layer = LayerRef(Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest, size), digest)
@@ -193,10 +205,26 @@ def test_records_survive_the_trip_with_their_builds_in_order() -> None:
     made = records.Records(
         dict([_record(1, size=5, used=9), (f"{2:064x}", records.Record(None, 3))]),
         {"z/1": "sha256:" + "b" * 64, "a/2": "sha256:" + "c" * 64},
+        {"b" * 64: FILE, "a" * 64: replace(FILE, etag="", name="ü")},
     )
     read = records.Records.from_bytes(made.to_bytes())
     assert read == made
     assert list(read.builds) == ["z/1", "a/2"]
+    assert list(read.remotes) == ["b" * 64, "a" * 64]
+
+
+def test_a_url_that_was_used_again_outlives_those_that_were_not() -> None:
+    old = records.Records(remotes={f"{n:064x}": FILE for n in range(records.MAX_REMOTES)})
+    newer = records.Records(remotes={f"{0:064x}": replace(FILE, size=6), "f" * 64: FILE})
+    kept = old.merged(newer).trimmed(today=0, max_age=1, max_size=1).remotes
+    assert len(kept) == records.MAX_REMOTES
+    assert kept[f"{0:064x}"].size == 6
+    assert "f" * 64 in kept
+    assert f"{1:064x}" not in kept
+
+
+def test_what_an_older_builder_wrote_has_no_urls() -> None:
+    assert records.Records.from_bytes(b'{"v":1,"steps":{},"builds":{}}') == records.Records()
 
 
 def test_records_are_trimmed_by_age_then_by_least_use() -> None:
@@ -224,8 +252,16 @@ def test_the_newest_twenty_builds_stay() -> None:
         b'{"v":1,"steps":{"%s":{"used":"1"}}}' % (b"0" * 64),
         b'{"v":1,"steps":{"%s":{"used":1,"layer":{}}}}' % (b"0" * 64),
         b'{"v":1,"steps":{},"builds":{"a":"nodigest"}}',
+        b'{"v":1,"steps":{},"remotes":[]}',
+        b'{"v":1,"steps":{},"remotes":{"x":{}}}',
+        b'{"v":1,"steps":{},"remotes":{"%s":{"name":"f"}}}' % (b"0" * 64),
+        _with_file(name="../f"),
+        _with_file(size=-1),
+        _with_file(size="5"),
+        _with_file(etag='"a"\r\nX: y'),
+        _with_file(digest="x"),
     ],
-    ids=range(10),
+    ids=range(18),
 )
 def test_a_damaged_record_is_told(data: bytes) -> None:
     with pytest.raises(errors.LayerError, match="damaged"):
