@@ -6,9 +6,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from strata_builder import errors
 from strata_builder.context import descriptors, stable, tree
@@ -29,8 +28,7 @@ _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOREIGN_XATTRS: Final = ("security.selinux", "security.ima", "security.evm", "system.", "trusted.", "user.overlay.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(NamedTuple):
     """`inode` (device, number) is known of a file that has more names than this one."""
 
     entry: Entry
@@ -76,6 +74,15 @@ class FolderTree:
         return [name for name, node in nodes.items() if self._is_kept(tree.join(path, name), node.entry.kind)]
 
     def open(self, path: bytes) -> stable.StableFile:
+        file = self._open(path)
+        try:
+            file.check()
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _open(self, path: bytes) -> stable.StableFile:
         node = self._node(path)
         if node is None or node.entry.kind != Kind.FILE:
             raise errors.LayerError(f"the context has no file {tree.show(path)}")
@@ -89,7 +96,7 @@ class FolderTree:
 
     def digest(self, path: bytes) -> str:
         if path not in self._digests:
-            with self.open(path) as file:
+            with self._open(path) as file:
                 self._digests[path] = file.sha256()
         return self._digests[path]
 

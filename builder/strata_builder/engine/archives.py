@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import errors
@@ -77,7 +76,7 @@ def _saved(entry: Entry, content: Content, place: Path) -> Item:
         while piece := content.read(1 << 20):
             digest.update(piece)
             out.write(piece)
-    return Item(replace(entry, digest=digest.hexdigest()), lambda: place.open("rb", buffering=0))
+    return Item(entry._replace(digest=digest.hexdigest()), lambda: place.open("rb", buffering=0))
 
 
 def _linked(entry: Entry, target: Item | None) -> Item:
@@ -86,7 +85,7 @@ def _linked(entry: Entry, target: Item | None) -> Item:
         raise errors.LayerError(
             f"{paths.show(entry.path)} is a hard link to {paths.show(entry.link)}, which is no file that stands before it"
         )
-    return replace(target, entry=replace(target.entry, path=entry.path))
+    return target._replace(entry=target.entry._replace(path=entry.path))
 
 
 def _is_tar(stream: Readable) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from strata_builder import errors
 from strata_builder.context import memory
@@ -137,17 +137,15 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
     for path, item in at:
         entry = item.entry
         if entry.kind == Kind.HARDLINK:
-            entry = replace(entry, link=posixpath.join(target, entry.link))
+            entry = entry._replace(link=posixpath.join(target, entry.link))
         layer.unpack(path, entry, item.open)
 
 
 def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Placed:
-    own = [item.entry.mtime == STEP_TIME for item in items]
-    undated = set() if dated else {item.entry.path for item, is_own in zip(items, own, strict=True) if not is_own}
+    undated = set() if dated else {entry.path for entry, _ in items if entry.mtime != STEP_TIME}
     content = digests.items(items, undated=undated)
     when = digests.step_time(content) if epoch is None else epoch
     timed = [
-        replace(item, entry=replace(item.entry, mtime=when)) if is_own else item
-        for item, is_own in zip(items, own, strict=True)
+        Item(item.entry._replace(mtime=when), item.open) if item.entry.mtime == STEP_TIME else item for item in items
     ]
     return Placed(timed, content)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from strata_builder.entries import Item, Kind
 
@@ -37,9 +36,9 @@ class HardLinks:
 
 def further(item: Item, first: bytes) -> Item:
     """The file `item` as a further name of the file that is at `first`. Its content stays at hand."""
-    return replace(item, entry=replace(item.entry, kind=Kind.HARDLINK, link=first))
+    return item._replace(entry=item.entry._replace(kind=Kind.HARDLINK, link=first))
 
 
 def whole(item: Item) -> Item:
     """A further name as the file that it is."""
-    return replace(item, entry=replace(item.entry, kind=Kind.FILE, link=b""))
+    return item._replace(entry=item.entry._replace(kind=Kind.FILE, link=b""))

@@ -183,7 +183,7 @@ def shown_by(tree: Tree, source: str) -> str:
 
     Raises BuildError where there is no such source."""
     found = _walked(selecting.select(tree, source, where="a mount"), selecting.excludes(()))
-    return digests.items([Item(replace(entry, path=path, mtime=0)) for path, entry in found])
+    return digests.items([Item(entry._replace(path=path, mtime=0)) for path, entry in found])
 
 
 def is_remote(source: str) -> bool:
@@ -206,4 +206,4 @@ def _walked(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterato
 
 
 def _known(source: selecting.Source, path: bytes, entry: Entry) -> Entry:
-    return replace(entry, digest=source.tree.digest(path)) if entry.kind == Kind.FILE else entry
+    return entry._replace(digest=source.tree.digest(path)) if entry.kind == Kind.FILE else entry

@@ -7,6 +7,7 @@ source brought along: the destination's own links are followed first, by name, a
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 from collections.abc import Callable, Sequence
@@ -47,10 +48,11 @@ class Manner:
     mode: Callable[[Entry], int] | None = None
     folder: int = FOLDER
 
-    def dress(self, entry: Entry) -> Entry:
+    def dress(self, entry: Entry, path: bytes) -> Entry:
+        """`entry` as it arrives at `path`."""
         uid, gid = self.owner or (entry.uid, entry.gid)
         mode = entry.mode if self.mode is None or entry.kind == Kind.SYMLINK else self.mode(entry)
-        return replace(entry, uid=uid, gid=gid, mode=mode)
+        return entry._replace(path=path, uid=uid, gid=gid, mode=mode)
 
     def new_folder(self, path: bytes) -> Entry:
         uid, gid = self.owner or (0, 0)
@@ -72,6 +74,8 @@ class Layer:
 
     def folder(self, path: bytes, manner: Manner | None = None) -> None:
         """`path` as a directory with its parents, made where missing, in another `manner` than the layer's if given."""
+        if (placed := self.items.get(path)) is not None and placed.entry.kind == Kind.DIR:
+            return  # and with it all above it
         for parent in _with_parents(path):
             if parent in self.items:
                 self._require_folder(parent, self.items[parent].entry)
@@ -79,13 +83,13 @@ class Layer:
             found = self.lower.lookup(parent)
             if found is not None:
                 self._require_folder(parent, found)
-                self.items[parent] = Item(replace(found, mtime=STEP_TIME))
+                self.items[parent] = Item(found._replace(mtime=STEP_TIME))
             elif parent:
                 self.items[parent] = Item((manner or self.manner).new_folder(parent))
 
     def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
         """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
-        self.folder(posixpath.dirname(path))
+        self.folder(paths.split(path)[0])
         below = self.lookup(path)
         if entry.kind == Kind.DIR and below is not None:
             self._require_folder(path, below)
@@ -94,15 +98,15 @@ class Layer:
                 f"cannot copy a file over the directory /{_show(path)}",
                 hint="write a / at the end of the destination to copy into it, or remove it in an earlier RUN",
             )
-        self._set(path, self.manner.dress(entry), opener)
+        self._set(self.manner.dress(entry, path), opener)
 
     def unpack(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
         """As `put`, of an archive's entry, as `tar -x` writes it: with its own mode, over whatever else is there.
 
         Directories that the archive leaves out are root's. What a file takes the place of was to be cleared before.
         """
-        self.folder(posixpath.dirname(path), Manner())
-        self._set(path, replace(self.manner, mode=None).dress(entry), opener)
+        self.folder(paths.split(path)[0], Manner())
+        self._set(replace(self.manner, mode=None).dress(entry, path), opener)
 
     def clear(self, replaced: AbstractSet[bytes]) -> None:
         """Forgets what was placed below the paths that are to be files."""
@@ -111,13 +115,13 @@ class Layer:
             self._links.replaced(path)
             del self.items[path]
 
-    def _set(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None) -> None:
-        self._links.replaced(path)
-        item = Item(replace(entry, path=path), opener)
+    def _set(self, entry: Entry, opener: Callable[[], Readable] | None) -> None:
+        self._links.replaced(entry.path)
+        item = Item(entry, opener)
         if entry.kind == Kind.HARDLINK:
-            self._links.link(path, entry.link)
+            self._links.link(entry.path, entry.link)
             item = hardlinks.whole(item)
-        self.items[path] = item
+        self.items[entry.path] = item
 
     def finished(self) -> list[Item]:
         """The items by path, parents first; without the root where nothing else was placed."""
@@ -155,7 +159,7 @@ def place(sources: Sequence[selecting.Source], dest: bytes, *, into: bool, layer
 def _keep(path: bytes, source: selecting.Source, entry: Entry, layer: Layer) -> None:
     """A directory of --parents: as in its tree where it is new, and as it is where it is there."""
     if layer.lookup(path) is None:
-        layer.put(path, entry if source.dated else replace(entry, mtime=STEP_TIME))
+        layer.put(path, entry if source.dated else entry._replace(mtime=STEP_TIME))
     else:
         layer.folder(path)
 
@@ -165,8 +169,8 @@ def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: 
         layer.folder(target)
         for below, path, entry in selecting.contents(source, excluded):
             if entry.kind == Kind.HARDLINK:
-                entry = replace(entry, link=posixpath.join(target, entry.link))
-            _put(layer, posixpath.join(target, below), source, path, entry)
+                entry = entry._replace(link=posixpath.join(target, entry.link))
+            _put(layer, paths.join(target, below), source, path, entry)
         return
     if excluded.excludes(os.fsdecode(posixpath.join(source.above, source.name))):
         return
@@ -176,12 +180,12 @@ def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: 
 
 
 def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry) -> None:
-    if not source.dated:
-        entry = replace(entry, mtime=STEP_TIME)
+    time = entry.mtime if source.dated else STEP_TIME
     if entry.kind in (Kind.FILE, Kind.HARDLINK):
-        layer.put(to, replace(entry, digest=source.tree.digest(path)), lambda: source.tree.open(path))
+        digest = source.tree.digest(path)
+        layer.put(to, entry._replace(mtime=time, digest=digest), functools.partial(source.tree.open, path))
     else:
-        layer.put(to, entry)
+        layer.put(to, entry._replace(mtime=time))
 
 
 def _with_parents(path: bytes) -> list[bytes]:

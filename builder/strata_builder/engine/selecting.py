@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import following
+from strata_builder.layers import following, paths
 
 _At = tuple[bytes, bytes]  # a path as it is written, and where it lies once links are followed
 _ROOT: Final[_At] = (b"", b"")
@@ -67,7 +67,7 @@ def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, byt
     for below, path, entry in _below(source, excluded):
         identity = source.tree.identity(path) if entry.kind == Kind.FILE else None
         if identity is not None and (known := first.setdefault(identity, below)) != below:
-            yield below, path, replace(entry, kind=Kind.HARDLINK, link=known)
+            yield below, path, entry._replace(kind=Kind.HARDLINK, link=known)
         else:
             yield below, path, entry
 
@@ -145,7 +145,7 @@ def _folders(tree: Tree, at: _At) -> Iterator[_At]:
     while waiting:
         path, lies = waiting.pop()
         yield path, lies
-        inner = [(posixpath.join(path, name), posixpath.join(lies, name)) for name in tree.children(lies)]
+        inner = [(paths.join(path, name), paths.join(lies, name)) for name in tree.children(lies)]
         waiting += [below for below in inner if _is_folder(tree, below[1])]
 
 
@@ -155,13 +155,13 @@ def _inside(tree: Tree, at: _At, part: bytes, *, links: bool) -> Iterator[_At]:
     if not _is_folder(tree, lies):
         return
     for name in _names(tree, lies, part):
-        inner = posixpath.join(lies, name)
+        inner = paths.join(lies, name)
         entry = tree.lookup(inner)
         if entry is not None and entry.kind == Kind.SYMLINK:
             if not links:
                 continue
             inner = following.follow(tree.lookup, inner)
-        yield posixpath.join(path, name), inner
+        yield paths.join(path, name), inner
 
 
 def _names(tree: Tree, folder: bytes, part: bytes) -> Sequence[bytes]:
@@ -184,7 +184,7 @@ def _below(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes
             waiting.pop()
             continue
         below, inner, entry = found
-        name = os.fsdecode(posixpath.join(source.above, below))
+        name = os.fsdecode(paths.join(source.above, below))
         out = excluded.excludes(name)
         if not out:
             yield below, inner, entry
@@ -194,6 +194,6 @@ def _below(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes
 
 def _listed(tree: Tree, path: bytes, relative: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:
     for name in tree.children(path):
-        inner = posixpath.join(path, name)
+        inner = paths.join(path, name)
         if (entry := tree.lookup(inner)) is not None:
-            yield posixpath.join(relative, name), inner, entry
+            yield paths.join(relative, name), inner, entry

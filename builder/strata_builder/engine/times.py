@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
@@ -85,7 +84,7 @@ class Renewed:
         number = self._layer_of(path) if entry is not None else None
         if entry is None or number is None or entry.mtime != self._times[number]:
             return entry
-        return replace(entry, mtime=STEP_TIME)
+        return entry._replace(mtime=STEP_TIME)
 
     def children(self, path: bytes) -> Sequence[bytes]:
         return self._tree.children(path)

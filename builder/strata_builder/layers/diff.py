@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -209,10 +209,10 @@ class _Differ:
         if found.st_nlink > 1:
             first = self._links.setdefault(inode, entry.path)
             if first != entry.path:
-                return Item(replace(entry, kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=()))
+                return Item(entry._replace(kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=()))
         if entry.kind is not Kind.FILE:
             return Item(entry)
-        return Item(replace(entry, digest=self._digests.get(inode, "")), functools.partial(self._tree.open, entry.path))
+        return Item(entry._replace(digest=self._digests.get(inode, "")), functools.partial(self._tree.open, entry.path))
 
     def _same(self, entry: Entry, lower: Entry | None, found: os.stat_result) -> bool:
         if lower is None or _shape(entry) != _shape(lower):
@@ -243,7 +243,7 @@ class _Differ:
     def _clamped(self, entry: Entry) -> Entry:
         if self._clamp is None or entry.mtime <= self._clamp:
             return entry
-        return replace(entry, mtime=self._clamp)
+        return entry._replace(mtime=self._clamp)
 
 
 def _shape(entry: Entry) -> tuple[object, ...]:

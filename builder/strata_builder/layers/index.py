@@ -10,7 +10,6 @@ import bisect
 import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, Self
 
 from isal import isal_zlib
@@ -82,7 +81,7 @@ class Index:
         entry = self.lookup(path)
         if entry is None or entry.kind is not Kind.HARDLINK:
             return entry
-        return replace(entry, kind=Kind.FILE, link=b"")
+        return entry._replace(kind=Kind.FILE, link=b"")
 
     def children(self, folder: bytes) -> list[bytes]:
         """The names, sorted, that this layer holds directly or indirectly in `folder`."""
@@ -219,8 +218,8 @@ class Builder:
                 hint="no unpacker can write it; the tool that made this layer or archive has to be asked",
             )
         if target.kind is Kind.FILE:
-            return replace(target, path=entry.path, kind=Kind.HARDLINK, link=entry.link)
-        return replace(target, path=entry.path)
+            return target._replace(path=entry.path, kind=Kind.HARDLINK, link=entry.link)
+        return target._replace(path=entry.path)
 
     def hide(self, path: bytes) -> None:
         self._whiteouts.add(path)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import operator
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind, Readable
 from strata_builder.layers import compress, index, paths, pipeline, storage, tarheader
+
+_SMALL: Final = 64 << 10  # bytes of a file that is read in one piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,11 @@ def _ordered(items: list[Item], whiteouts: list[bytes]) -> list[Item | bytes]:
     for path in [*(item.entry.path for item in items), *whiteouts]:
         _check_name(path)
     steps: list[Item | bytes] = [*whiteouts, *_links_after_files(items)]
-    steps.sort(key=_place)
-    for before, after in itertools.pairwise(steps):
-        if _place(before) == _place(after):
-            raise errors.LayerError(f"{paths.show(_path(after))} would be in one layer twice")
-    return steps
+    placed = sorted(((_place(step), step) for step in steps), key=operator.itemgetter(0))
+    for (before, _), (after, step) in itertools.pairwise(placed):
+        if before == after:
+            raise errors.LayerError(f"{paths.show(_path(step))} would be in one layer twice")
+    return [step for _, step in placed]
 
 
 def _path(step: Item | bytes) -> bytes:
@@ -92,7 +95,7 @@ def _place(step: Item | bytes) -> tuple[bytes, bool]:
 
 
 def _check_name(path: bytes) -> None:
-    if paths.normalise(path) != path:
+    if not paths.is_normal(path):
         raise errors.LayerError(f"{paths.show(path)} is not a path relative to the image's root")
     if paths.has_reserved_name(path):
         raise errors.LayerError(
@@ -119,8 +122,8 @@ def _relinked(item: Item, first: dict[bytes, bytes]) -> Item:
         return item
     if entry.kind is Kind.HARDLINK and entry.path == leader:
         # The leader's content and metadata are those of the file itself: they travel with the file's item.
-        return replace(item, entry=replace(entry, path=group, link=leader))
-    return replace(item, entry=replace(entry, path=leader) if entry.path == group else replace(entry, link=leader))
+        return item._replace(entry=entry._replace(path=group, link=leader))
+    return item._replace(entry=entry._replace(path=leader) if entry.path == group else entry._replace(link=leader))
 
 
 def _write(steps: list[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
@@ -141,13 +144,14 @@ def _write(steps: list[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
 
 def _write_file(item: Item, pipe: pipeline.Pipeline, built: index.Builder) -> None:
     entry = item.entry
-    pipe.write(tarheader.header(entry))
     with contextlib.closing(_opened(item)) as source:
-        digest, text = _copy(entry, source, pipe)
-    if entry.digest and digest != entry.digest:
+        write = _write_whole if entry.size <= _SMALL else _copy
+        digest, text = write(entry, source, pipe)
+    if not entry.digest:
+        entry = entry._replace(digest=digest)
+    elif digest != entry.digest:
         raise _changed(entry, "its content is no longer what it was when it was compared")
-    pipe.write(bytes(tarheader.padding(entry.size)))
-    built.add(replace(entry, digest=digest), text)
+    built.add(entry, text)
 
 
 def _opened(item: Item) -> Readable:
@@ -164,8 +168,19 @@ def _opened(item: Item) -> Readable:
         raise _changed(item.entry, "it is gone") from error
 
 
+def _write_whole(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:
+    """As `_copy`, of a small file: one piece with what stands around it."""
+    data = source.read(entry.size + 1) or b""
+    while len(data) <= entry.size and (more := source.read(entry.size + 1 - len(data))):
+        data += more
+    _check_size(entry, len(data))
+    pipe.write(b"%b%b%b" % (tarheader.header(entry), data, bytes(tarheader.padding(entry.size))))
+    return hashlib.sha256(data).hexdigest(), data if index.keeps_text(entry) else None
+
+
 def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:
-    """Content into the pipe; its sha256, and its text where the index keeps it."""
+    """Header and content into the pipe; its sha256, and its text where the index keeps it."""
+    pipe.write(tarheader.header(entry))
     digest = hashlib.sha256()
     text = bytearray() if index.keeps_text(entry) else None
     left = entry.size
@@ -173,15 +188,26 @@ def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str,
         room = pipe.room()[:left]
         count = source.readinto(room)
         if not count:
-            raise _changed(entry, f"it ends {left} bytes before its size of {entry.size}")
+            raise _too_short(entry, left)
         digest.update(room[:count])
         if text is not None:
             text += room[:count]
         pipe.advance(count)
         left -= count
-    if source.readinto(bytearray(1)):
-        raise _changed(entry, f"it is longer than its size of {entry.size}")
+    _check_size(entry, entry.size + (source.readinto(bytearray(1)) or 0))
+    pipe.write(bytes(tarheader.padding(entry.size)))
     return digest.hexdigest(), bytes(text) if text is not None else None
+
+
+def _too_short(entry: Entry, left: int) -> errors.LayerError:
+    return _changed(entry, f"it ends {left} bytes before its size of {entry.size}")
+
+
+def _check_size(entry: Entry, found: int) -> None:
+    if found < entry.size:
+        raise _too_short(entry, entry.size - found)
+    if found > entry.size:
+        raise _changed(entry, f"it is longer than its size of {entry.size}")
 
 
 def _changed(entry: Entry, how: str) -> errors.LayerError:

@@ -38,6 +38,12 @@ def normalise(path: bytes) -> bytes:
     return normal
 
 
+def is_normal(path: bytes) -> bool:
+    """Whether `normalise` would give `path` back. Raises as it does."""
+    is_plain = b"/." not in path and b"//" not in path and b"\0" not in path and path[:1] not in (b"/", b".")
+    return (is_plain and len(path) <= MAX_NAME and path[-1:] != b"/") or normalise(path) == path
+
+
 def split(path: bytes) -> tuple[bytes, bytes]:
     """(parent, last component); the root's own are both empty."""
     parent, _, name = path.rpartition(b"/")

@@ -78,7 +78,12 @@ class Pipeline:
             pool.shutdown(wait=True, cancel_futures=kind is not None)
 
     def write(self, data: bytes) -> None:
-        """Takes `data` (headers, padding: small things)."""
+        """Takes `data` (headers, padding, small files)."""
+        end = self._used + len(data)
+        if end < compress.BLOCK:
+            self._view[self._used : end] = data
+            self._used = end
+            return
         rest = memoryview(data)
         while rest:
             room = self.room()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from strata_builder.entries import Entry
@@ -38,11 +38,11 @@ def completed(entry: Entry, lower: Entry, left_out: Collection[str]) -> Entry:
     or mode since, that stands.
     """
     if OWNER in left_out and (entry.uid, entry.gid) == (0, 0):
-        entry = replace(entry, uid=lower.uid, gid=lower.gid)
+        entry = entry._replace(uid=lower.uid, gid=lower.gid)
         if entry.mode == lower.mode & ~_SET_ID:
-            entry = replace(entry, mode=lower.mode)
+            entry = entry._replace(mode=lower.mode)
     held = dict(entry.xattrs)
     for name, value in lower.xattrs:
         if ATTRIBUTE + name.decode("utf-8", "backslashreplace") in left_out:
             held.setdefault(name, value)
-    return replace(entry, xattrs=tuple(sorted(held.items())))
+    return entry._replace(xattrs=tuple(sorted(held.items())))

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -153,7 +153,7 @@ class Restorer:
             written = self._content(entry, content, fd)
             self._metadata(entry, fd)
             os.utime(fd, ns=_times(entry))
-            self._tell(replace(entry, digest=written[0]), os.fstat(fd))
+            self._tell(entry._replace(digest=written[0]), os.fstat(fd))
         finally:
             os.close(fd)
         return written
@@ -177,7 +177,7 @@ class Restorer:
             raise LookupError(f"{entry.link!r} was not checked by Builder.add")
         if self._options.copy_links and target.kind in (Kind.FILE, Kind.HARDLINK):
             with self._folders.open(entry.link) as content:
-                self._file(replace(target, path=entry.path, kind=Kind.FILE, link=b""), content)
+                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), content)
             return
         parent, name = paths.split(entry.link)
         source = os.dup(self._folders.fd(parent))
@@ -188,7 +188,7 @@ class Restorer:
             )
         finally:
             os.close(source)
-        self._tell(replace(target, path=entry.path), self._folders.stat(entry.path))
+        self._tell(target._replace(path=entry.path), self._folders.stat(entry.path))
 
     def _node(self, entry: Entry) -> None:
         device = os.makedev(entry.major, entry.minor)

@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +58,7 @@ def scan(
         if _is_content(entry, built):
             if entry.kind is Kind.FILE:
                 digest, text = restore.digest_of(entry, content)
-                built.add(replace(entry, digest=digest), text)
+                built.add(entry._replace(digest=digest), text)
             else:
                 built.add(entry)
     return built.finish()
@@ -133,7 +132,7 @@ def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, conte
         error.filename = error.filename or os.fsdecode(entry.path)
         raise
     if entry.kind is Kind.FILE:
-        built.add(replace(entry, digest=digest), text)
+        built.add(entry._replace(digest=digest), text)
 
 
 def extract(

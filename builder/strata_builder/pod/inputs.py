@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def _write(files: tree.Tree, dest: Path, limit: int) -> None:
             waiting += [tree.join(path, name) for name in files.children(path)]
         else:
             budget.take(entry.size)
-            target.write_bytes(files.open(path).read() or b"")
+            with contextlib.closing(files.open(path)) as file:
+                target.write_bytes(file.read() or b"")
 
 
 def _dockerfile(context: folder.FolderTree, wanted: str) -> tuple[str, bytes]:

@@ -10,7 +10,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from strata_builder.entries import Entry
@@ -42,7 +41,7 @@ class Dated:
         number = self._shown.layer_of(path) if entry is not None and self._times else None
         if entry is None or number is None or number not in self._times:
             return entry
-        return replace(entry, mtime=self._times[number])
+        return entry._replace(mtime=self._times[number])
 
     def children(self, path: bytes, /) -> Iterable[bytes]:
         return self._shown.children(path)

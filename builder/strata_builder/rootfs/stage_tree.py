@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,7 +53,7 @@ class StageTree:
             entry = index.lookup(entry.link)
         if entry is None or named is None:
             return None
-        return number, entry.path, replace(named, path=b"", kind=Kind.FILE, link=b"")
+        return number, entry.path, named._replace(path=b"", kind=Kind.FILE, link=b"")
 
     def open(self, path: bytes) -> Readable:
         with self._lock:

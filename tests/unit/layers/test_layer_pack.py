@@ -211,7 +211,12 @@ def test_what_no_layer_can_hold_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("content", "size", "said"),
-    [(b"short", 9, "ends 4 bytes before its size of 9"), (b"longer", 3, "longer than its size of 3")],
+    [
+        (b"short", 9, "ends 4 bytes before its size of 9"),
+        (b"longer", 3, "longer than its size of 3"),
+        (bytes(3 << 20), (3 << 20) + 4, "ends 4 bytes before its size of 3145732"),
+        (bytes(3 << 20), (3 << 20) - 4, "longer than its size of 3145724"),
+    ],
 )
 def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, content: bytes, size: int, said: str) -> None:
     item = Item(Entry(b"srv/log", Kind.FILE, 0o644, size=size), lambda: io.BytesIO(content))
@@ -221,6 +226,25 @@ def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, content: 
     assert said in str(caught.value)
     assert "build again" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+class Drips(io.BytesIO):
+    """Gives less than it is asked for, as what decompresses may."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(1 if size else 0)
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        return super().readinto(memoryview(buffer)[:1])
+
+
+def test_a_file_that_comes_in_drops_is_whole(tmp_path: Path) -> None:
+    content = b"in drops" * 20
+    item = Item(Entry(b"f", Kind.FILE, 0o644, size=len(content)), lambda: Drips(content))
+    dripped, whole = pack.pack([item], blob=tmp_path / "a"), pack.pack([file("f", content)], blob=tmp_path / "b")
+    assert dripped is not None
+    assert whole is not None
+    assert dripped.digest == whole.digest
 
 
 def test_content_that_differs_from_the_digest_it_was_compared_by_is_refused(tmp_path: Path) -> None:
@@ -249,9 +273,12 @@ class Breaks(io.BytesIO):
     def readinto(self, _buffer: object) -> int:
         raise OSError(5, "Input/output error", "f")
 
+    read = readinto  # type: ignore[assignment]
 
-def test_an_error_while_reading_stops_all_threads_and_leaves_no_file(tmp_path: Path) -> None:
-    bad = Item(Entry(b"z", Kind.FILE, 0o644, size=10), Breaks)
+
+@pytest.mark.parametrize("size", [10, 10 << 20])
+def test_an_error_while_reading_stops_all_threads_and_leaves_no_file(tmp_path: Path, size: int) -> None:
+    bad = Item(Entry(b"z", Kind.FILE, 0o644, size=size), Breaks)
     with pytest.raises(OSError, match="Input/output"):
         pack.pack([file("a", bytes(9 << 20)), bad], blob=tmp_path / "blob", threads=3)
     assert list(tmp_path.iterdir()) == []
