@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from strata_builder.oci import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _ARCHITECTURES: Final = {
     "x86_64": ("amd64", ""),
@@ -55,15 +55,44 @@ class Platform:
         return self in wanted.acceptable()
 
     def acceptable(self) -> tuple[Platform, ...]:
-        """Platforms whose images run here, best first: an ARMv7 runs v6, an x86-64-v3 runs v2."""
-        if self.architecture not in ("arm", "amd64") or not re.fullmatch(r"v[1-9]", self.variant):
-            return (self,)
-        lowest = 5 if self.architecture == "arm" else 1
-        levels = range(int(self.variant[1:]), lowest - 1, -1)
-        return tuple(normalise(self.os, self.architecture, f"v{level}") for level in levels) or (self,)
+        """Platforms whose images run here, best first: an ARMv7 runs v6, an x86-64-v3 runs v2 and 386, an ARMv8 of 64 bits
+        those of 32.
+
+        The same, in the same order, as what containerd's platforms.Only takes of an index.
+        """
+        others = (normalise(self.os, *other) for other in _others(self.architecture, self.variant))
+        return tuple(dict.fromkeys((self, *others)))
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _others(architecture: str, variant: str) -> Iterator[tuple[str, str]]:
+    match architecture:
+        case "amd64":
+            yield from (("amd64", f"v{level}") for level in range(_level(variant) - 1, 0, -1))
+            yield "386", ""
+        case "arm":
+            yield from (("arm", f"v{level}") for level in range(_level(variant) - 1, 4, -1))
+        case "arm64":
+            older = [*_older(variant.removeprefix("v") or "8")]
+            yield from (("arm64", f"v{version}") for version in older)
+            yield from (("arm", f"v{level}") for level in range(8, 4, -1) if older)
+
+
+def _level(variant: str) -> int:
+    return int(variant[1:]) if re.fullmatch(r"v[1-9]", variant) else 0
+
+
+def _older(version: str) -> Iterator[str]:
+    """The versions of the 64-bit Arm architecture that `version` includes, the newest first: 9.x has all of 8.(x+5)."""
+    match = re.fullmatch(r"([89])(?:\.([0-9]))?", version)
+    if match is None:
+        return
+    major, minor = int(match[1]), int(match[2] or 0)
+    steps = [(major, below) for below in range(minor, -1, -1)]
+    steps += [(8, below) for below in range(min(minor + 5, 9), -1, -1)] if major == 9 else []
+    yield from (f"{number}.{below}" if below else str(number) for number, below in steps)
 
 
 def normalise(system: str, architecture: str, variant: str = "") -> Platform:
@@ -74,7 +103,9 @@ def normalise(system: str, architecture: str, variant: str = "") -> Platform:
         variant = f"v{variant}"
     if architecture == "arm" and not variant:
         variant = "v7"
-    if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
+    if architecture == "arm64":
+        variant = {"v8": "", "v8.0": "", "v9.0": "v9"}.get(variant, variant)
+    if (architecture, variant) == ("amd64", "v1"):
         variant = ""
     return Platform(_OSES.get(system, system), architecture, variant)
 

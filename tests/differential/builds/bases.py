@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def _push_bases(registry: Registry, folder: Path) -> None:
     _push(registry, "base-noenv", [(plain, layer, layer)], config={"Cmd": ["sh"]})
     _push(registry, "base-layers", [(plain, data, data) for data in (layer, *_more_layers())])
     _push_index(registry, "base-index", [(plain, layer, layer)], docker=False)
+    _push_index(registry, "base-less", [(plain, layer, layer)], docker=False, platforms=("386", "arm/v5", "arm/v7"))
     _push_index(registry, "base-list", [(DOCKER_LAYER, zipped, layer)], docker=True)
 
 
@@ -108,26 +109,33 @@ def _push(
     registry.put_manifest(f"library/{name}", "latest", data, media_type)
 
 
-def _push_index(registry: Registry, name: str, layers: Layers, *, docker: bool) -> None:
-    """Two platforms of one content, told apart by a variable."""
+def _push_index(
+    registry: Registry, name: str, layers: Layers, *, docker: bool, platforms: Sequence[str] = ("amd64", "arm64")
+) -> None:
+    """Several platforms of one content, told apart by a variable."""
     children = []
-    for architecture in ("amd64", "arm64"):
-        config = {"Env": [testbase.PATH, f"ARCHITECTURE={architecture}"], "Cmd": ["sh"]}
-        data, media_type = _manifest(registry, name, layers, config, architecture, docker=docker)
+    for each in platforms:
+        config = {"Env": [testbase.PATH, f"ARCHITECTURE={each}"], "Cmd": ["sh"]}
+        data, media_type = _manifest(registry, name, layers, config, each, docker=docker)
         digest = _digest(data)
         registry.put_manifest(f"library/{name}", digest, data, media_type)
-        platform = {"os": "linux", "architecture": architecture}
+        platform = {"os": "linux", **_platform(each)}
         children.append({"mediaType": media_type, "digest": digest, "size": len(data), "platform": platform})
     media_type = DOCKER_LIST if docker else f"{OCI}.index.v1+json"
     index = {"schemaVersion": 2, "mediaType": media_type, "manifests": children}
     registry.put_manifest(f"library/{name}", "latest", json.dumps(index).encode(), media_type)
 
 
+def _platform(text: str) -> dict[str, str]:
+    architecture, _, variant = text.partition("/")
+    return {"architecture": architecture} | ({"variant": variant} if variant else {})
+
+
 def _manifest(
-    registry: Registry, name: str, layers: Layers, config: Mapping[str, Any] | None, architecture: str, *, docker: bool
+    registry: Registry, name: str, layers: Layers, config: Mapping[str, Any] | None, platform: str, *, docker: bool
 ) -> tuple[bytes, str]:
     body = {
-        "architecture": architecture,
+        **_platform(platform),
         "os": "linux",
         "config": config or {"Env": [testbase.PATH], "Cmd": ["sh"]},
         "rootfs": {"type": "layers", "diff_ids": [_digest(content) for _, _, content in layers]},

@@ -106,6 +106,25 @@ def test_a_base_of_any_form_becomes_an_oci_image_with_the_same_layers(
     assert [sorted(layer) for layer in built.layers] == [["b", "b/x"], ["", "b", "b/f"]]
 
 
+LESS = {"amd64": ("386", ""), "arm64": ("arm", "v7")}
+"""What each architecture runs beside its own."""
+
+
+def test_an_index_without_this_platform_gives_what_runs_on_it(build: Build, registry: FakeRegistry) -> None:
+    architecture, variant = LESS[testbase.ARCHITECTURE]
+
+    def child(registry: FakeRegistry) -> dict[str, Any]:
+        document = base_images.config([LAYER], architecture=architecture, variant=variant)
+        described = on(base_images.put(registry, "base", [LAYER], document), architecture)
+        described["platform"] |= {"variant": variant} if variant else {}
+        return described
+
+    index_of(elsewhere, child)(registry)
+    built = build("COPY f /b/\n")
+    assert built.manifest["layers"][0] == LAYER.descriptor()
+    assert (built.config["architecture"], built.config.get("variant", "")) == (architecture, variant)
+
+
 def test_a_layer_that_came_damaged_once_is_read_again(build: Build, registry: FakeRegistry) -> None:
     from support.fake_registry import Corrupt
 
