@@ -16,7 +16,7 @@ from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
-from strata_builder.engine import digests, metadata, selecting, steps
+from strata_builder.engine import digests, hostname, metadata, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.oci.image import LayerRef
@@ -101,8 +101,8 @@ def _run_parts(step: steps.Step, options: Options) -> list[Any]:
     bodies = [[heredoc.name, heredoc.content] for heredoc in run.heredocs]
     mounts = [asdict(replace(mount, raw="", from_="")) for mount, _ in step.mounts]
     network, security = step.network(options.network), run.security or "sandbox"
-    environment = dict(step.environment)
-    return [_program(step), bodies, environment, step.workdir, step.config.user, mounts, network, security]
+    parts = [_program(step), bodies, dict(step.environment), step.workdir, step.config.user, mounts, network, security]
+    return [*parts, *filter(None, [hostname.wanted(options.build_args)])]
 
 
 def _program(step: steps.Step) -> list[str]:

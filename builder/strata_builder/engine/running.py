@@ -14,7 +14,7 @@ from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import exporting, keys, metadata, steps
+from strata_builder.engine import exporting, hostname, keys, metadata, steps
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.oci.image import LayerRef
@@ -99,6 +99,7 @@ class Runner:
             groups=who.groups,
             network=self.step.network(self.options.network),
             mounts=tuple(mounts),
+            hostname=hostname.wanted(self.options.build_args) or command.HOSTNAME,
         )
 
     def _argv(self) -> tuple[tuple[str, ...], command.MountSpec | None]:

@@ -32,18 +32,14 @@ def run(
     cancel: threading.Event | None = None,
 ) -> command.Outcome:
     """Runs `wanted`, whose mounts are in place; its working directory has to be there. See `userns.run` for `output`,
-    `timeout` and `cancel`. The host name is the container's.
+    `timeout` and `cancel`.
 
     As PID 1 this ends every other process of the container when the step's first process has ended; otherwise only
     those of its process group.
 
-    Raises NotSupported for network "none".
+    Raises NotSupported for network "none" and for another host name: both are the container's.
     """
-    if wanted.network == "none":
-        raise errors.NotSupported(
-            "--network=none is not possible in isolation InPlace: the step shares the container's network",
-            hint="remove --network=none, or use the isolation UserNS",
-        )
+    _refuse_what_is_the_containers(wanted)
     kills = memory.kills()
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
@@ -63,6 +59,19 @@ def run(
     finally:
         os.close(read)
     return command.outcome(status, killed=kills is not None and (memory.kills() or 0) > kills)
+
+
+def _refuse_what_is_the_containers(wanted: command.Command) -> None:
+    if wanted.network == "none":
+        raise errors.NotSupported(
+            "--network=none is not possible in isolation InPlace: the step shares the container's network",
+            hint="remove --network=none, or use the isolation UserNS",
+        )
+    if wanted.hostname != command.HOSTNAME:
+        raise errors.NotSupported(
+            f"the host name {wanted.hostname} is not possible in isolation InPlace: the step has the container's",
+            hint="remove the argument BUILDKIT_SANDBOX_HOSTNAME, or use the isolation UserNS",
+        )
 
 
 def _started(wanted: command.Command, output: int) -> subprocess.Popen[bytes]:

@@ -45,7 +45,7 @@ def play(steps: Steps, script: list[dict[str, Any]]) -> list[dict[str, Any]]:
     (steps.blobs.folder / "seed").mkdir(exist_ok=True)
     (steps.blobs.folder / "seed" / "x").write_text("seeded\n")
     for step in script:
-        fields = {key: value for key, value in step.items() if key in ("uid", "gid", "network", "timeout")}
+        fields = {key: value for key, value in step.items() if key in ("uid", "gid", "network", "hostname", "timeout")}
         cwd = step.get("cwd", "/").encode()
         try:
             outcome = steps.run(step["run"], mounts=mounts_of(step, steps.blobs.folder), cwd=cwd, **fields)

@@ -156,6 +156,7 @@ def test_another_image_can_be_shown_meanwhile(in_place):
 
 ALONE: list[dict[str, Any]] = [
     {"run": "true", "network": "none"},
+    {"run": "true", "hostname": "other"},
     {"run": "cat /etc/hosts; echo mine > /etc/hosts; cat /etc/hosts"},
     {"run": "cat /proc/1/environ /proc/1/mem | wc -c; for f in /proc/1/fd/* /proc/1/exe; do readlink $f; done | wc -l"},
     {"run": "kill -9 1; kill 1; echo still; setsid sleep 300 & sleep 0.2"},
@@ -168,8 +169,11 @@ ALONE: list[dict[str, Any]] = [
 
 
 def test_in_place_a_container_is_the_only_wall_and_the_builder_stands(tmp_path: Path):
-    none, hosts, builder, killed, left, late, mounted, removed, etc = containers.run(DRIVER, tmp_path, ALONE)["first"]
+    none, named, hosts, builder, killed, left, late, mounted, removed, etc = containers.run(DRIVER, tmp_path, ALONE)[
+        "first"
+    ]
     assert none["error"].startswith("NotSupported: --network=none is not possible in isolation InPlace")
+    assert named["error"].startswith("NotSupported: the host name other is not possible in isolation InPlace")
     assert hosts["said"] == "of the runtime\nmine"
     assert (hosts["entries"], hosts["gone"]) == ({}, [])
     assert builder["said"].splitlines()[-2:] == ["0", "0"]

@@ -91,6 +91,14 @@ def test_system_files_are_shown_and_in_no_layer(steps: Steps):
     assert steps.blobs.view(steps.layers).lookup(b"etc/hosts") is None
 
 
+def test_the_machine_has_the_name_that_is_asked_for(steps: Steps):
+    assert steps.step("cat /etc/hostname; hostname; grep -c 'localhost other$' /etc/hosts", hostname="other") == (
+        {},
+        [],
+    )
+    assert steps.said().split() == ["other", "other", "1"]
+
+
 def test_an_image_from_scratch_keeps_no_stubs(places, blobs, base):
     program = blobs.must_add([file("busybox", BUSYBOX.read_bytes(), 0o755)])
     root = places.open()
