@@ -85,13 +85,6 @@ KNOWN = (
         "FROM scratch\nCOPY --from=$X a b\n",
     ),
     Known(
-        "a stage called scratch",
-        "BuildKit takes the name and then never finds the stage",
-        ACCEPTED,
-        "a stage cannot be called scratch",
-        "FROM scratch AS scratch\n",
-    ),
-    Known(
         "flags of instructions that have none",
         "BuildKit drops the flags of ARG, STOPSIGNAL and HEALTHCHECK NONE without a word",
         ACCEPTED,

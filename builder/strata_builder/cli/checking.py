@@ -12,7 +12,8 @@ from strata_builder import contract, lint
 from strata_builder import dockerfile as df
 from strata_builder.cli import sources, values
 from strata_builder.engine import steps
-from strata_builder.engine.options import NamedContext, Options
+from strata_builder.engine.contexts import NamedContext
+from strata_builder.engine.options import Options
 from strata_builder.lint import building
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.image import Image

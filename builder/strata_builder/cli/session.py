@@ -12,7 +12,7 @@ from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context import download, gitprogram
-from strata_builder.engine import artifact, keys, live, planner, records, report, steps
+from strata_builder.engine import artifact, epochs, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
@@ -21,7 +21,6 @@ from strata_builder.pod import remotes
 from strata_builder.registry import config, mirrors, proxies, registries
 from strata_builder.registry import errors as registry_errors
 
-EPOCH = "SOURCE_DATE_EPOCH"
 CONTEXT_LIMIT = 64 << 30  # a person's own machine: only against accidents
 
 
@@ -72,7 +71,9 @@ class Session:
 
     def options(self, platform: Platform) -> Options:
         args = values.pairs("--build-arg", self.given.build_arg, os.environ)
-        return Options(
+        if os.environ.get(epochs.ARGUMENT):
+            args.setdefault(epochs.ARGUMENT, os.environ[epochs.ARGUMENT])
+        asked = Options(
             context=self.source.tree,
             platform=platform,
             build_platform=platforms.host(),
@@ -83,22 +84,25 @@ class Session:
             contexts=self.contexts,
             secrets=self.secrets,
             ssh=self.agents,
-            source_date_epoch=_epoch(args.get(EPOCH, os.environ.get(EPOCH, ""))),
+            context_time=self.source.time,
             created=self.source.result.time or None,
             no_cache=self.given.no_cache,
             runs=self.given.isolation != "layers",
             network="none" if self.given.network == "none" else "default",
             compression=self.given.compression,
         )
+        return epochs.settled(
+            self.source.dockerfile, asked, planner.outer(self.source.dockerfile, asked), self.remotes.time
+        )
 
     def keyed(self, platform: Platform) -> Keyed:
         """Reads the cache, resolves the bases, hashes the context."""
-        options = self.options(platform)
-        plan = planner.make(self.source.dockerfile, options, self.images)
         found = self.store.records()
         for text in self.given.cache_from:
             found = found.merged(self._cache(values.cache("--cache-from", text), platform))
         self._found = records.Records() if self.given.no_cache else found
+        options = self.options(platform)
+        plan = planner.make(self.source.dockerfile, options, self.images)
         return Keyed(options, plan, keys.of_plan(plan, options, self.remotes), found)
 
     def _cache(self, source: values.CacheReference, platform: Platform) -> records.Records:
@@ -129,14 +133,6 @@ def _settings(given: argparse.Namespace) -> registries.Settings:
         mirrors=mirrors.Mirrors.parse(values.mirrors(given.registry_mirror)),
         proxies=proxies.Proxies.from_env(os.environ),
     )
-
-
-def _epoch(text: str) -> int | None:
-    if not text:
-        return None
-    if not text.isdigit():
-        raise values.UsageError(f"{EPOCH}={text!r} is no number of seconds since 1970")
-    return int(text)
 
 
 @contextmanager

@@ -14,30 +14,34 @@ from strata_builder import dockerfile as df
 from strata_builder.cli import values
 from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory
 from strata_builder.context.tree import Tree
-from strata_builder.engine.options import ImageContext, NamedContext, TreeContext
+from strata_builder.engine.contexts import ImageContext, NamedContext, TreeContext
 
 MAX_SECRET = 1 << 20
 _UNKNOWN = contract.SourceResult()
+_Dockerfile = tuple[bytes, str, df.IgnoreRules | None]
+"""Its bytes, its name for messages, and what it leaves out of the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`tree` is the context without what `ignore` says; `result` tells the commit of one that came from git."""
+    """`tree` is the context without what `ignore` says; `result` tells the commit of one that came from git, `time` when
+    what was fetched last changed."""
 
     tree: Tree
     dockerfile: df.Dockerfile
     result: contract.SourceResult
     ignore: df.IgnoreRules | None = None
+    time: int | None = None
 
 
 def load(context: str, file: str | None, scratch: Path, secrets: Mapping[str, bytes] = MappingProxyType({})) -> Source:
     """`secrets` may hold credentials for a context in git. Raises SourceNotFound, DockerfileError and what fetching raises."""
     if context == "-":
         return _from_pipe(file, scratch)
-    root, result = _folder(context, scratch, secrets)
-    text, name = _dockerfile(root, file)
-    ignore = _ignore(root, file, name)
-    return Source(folder.FolderTree(root, ignore), df.parse(text, name), result, ignore)
+    done = _folder(context, scratch, secrets)
+    root = done.folder
+    text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
+    return Source(folder.FolderTree(root, ignore), df.parse(text, name), done.source, ignore, done.time)
 
 
 def named(
@@ -51,8 +55,8 @@ def named(
         elif value.startswith("oci-layout://"):
             found[name] = ImageContext(value)
         else:
-            root, _ = _folder(value, scratch / f"named-{number}", secrets)
-            found[name] = TreeContext(folder.FolderTree(root, _ignore(root, None, "")))
+            done = _folder(value, scratch / f"named-{number}", secrets)
+            found[name] = TreeContext(folder.FolderTree(done.folder, _own_ignore(done.folder)), done.time)
     return found
 
 
@@ -86,17 +90,16 @@ def _from_pipe(file: str | None, scratch: Path) -> Source:
                 "standard input holds a Dockerfile, so there is no context that --file could lie in"
             )
         return Source(memory.MemoryTree({}), df.parse(found, "Dockerfile"), _UNKNOWN)
-    text, name = _read(found / (file or "Dockerfile"), file or "Dockerfile"), file or "Dockerfile"
-    ignore = _ignore(found, file, name)
+    text, name, ignore = _found(found, file or "", found)
     return Source(folder.FolderTree(found, ignore), df.parse(text, name), _UNKNOWN, ignore)
 
 
-def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> tuple[Path, contract.SourceResult]:
+def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> git.Checkout:
     path = Path(context)
     if path.is_dir():
-        return path, contract.SourceResult()
+        return git.Checkout(path, contract.SourceResult())
     if (reference := gitref.parse_context(context)) is not None:
-        checkout = git.fetch(
+        return git.fetch(
             reference.source,
             scratch / "git",
             buildsecrets.for_git(secrets, gitref.parse_url(reference.source.url, local=True)),
@@ -105,18 +108,27 @@ def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> tuple[
             settings=gitprogram.Settings(host_settings=True, scratch=scratch),
             local=True,
         )
-        return checkout.folder, checkout.source
     if context.startswith(("http://", "https://")):
-        return archive.fetch(contract.ArchiveSource(context), scratch / "archive").folder, contract.SourceResult()
+        done = archive.fetch(contract.ArchiveSource(context), scratch / "archive")
+        return git.Checkout(done.folder, contract.SourceResult(), done.time)
     raise errors.SourceNotFound(f"there is no folder {context!r}", hint="give a folder, a git or archive URL, or -")
 
 
-def _dockerfile(root: Path, file: str | None) -> tuple[bytes, str]:
+def _piped(root: Path) -> _Dockerfile:
+    return sys.stdin.buffer.read(df.MAX_BYTES + 1), "Dockerfile", _own_ignore(root)
+
+
+def _where(root: Path, file: str | None) -> Path:
     """--file is a path on this machine, as with docker; if there is none, one below the context."""
-    if file == "-":
-        return sys.stdin.buffer.read(df.MAX_BYTES + 1), "Dockerfile"
-    path = Path(file) if file and Path(file).exists() else root / (file or "Dockerfile")
-    return _read(path, file or "Dockerfile"), file or "Dockerfile"
+    return Path() if file and any(Path(name).exists() for name in df.candidates(file)) else root
+
+
+def _found(base: Path, file: str, root: Path) -> _Dockerfile:
+    """The Dockerfile below `base`; the ignore file beside it wins over that of the context `root`."""
+    names = df.candidates(file)
+    name = next((name for name in names if (base / name).exists()), names[0])
+    beside = base / df.ignore_file(file)
+    return _read(base / name, name), name, _rules(beside) if beside.is_file() else _own_ignore(root)
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -133,10 +145,10 @@ def _read(path: Path, name: str) -> bytes:
     return text
 
 
-def _ignore(root: Path, file: str | None, name: str) -> df.IgnoreRules | None:
-    """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore of the context."""
-    beside = Path(f"{file if file and Path(file).exists() else root / name}.dockerignore")
-    for path in (beside, root / ".dockerignore"):
-        if path.is_file():
-            return df.IgnoreRules.parse(_read(path, path.name), path.name)
-    return None
+def _own_ignore(root: Path) -> df.IgnoreRules | None:
+    path = root / ".dockerignore"
+    return _rules(path) if path.is_file() else None
+
+
+def _rules(path: Path) -> df.IgnoreRules:
+    return df.IgnoreRules.parse(_read(path, path.name), path.name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from strata_builder import errors
+from strata_builder.engine import contexts as named
 
 
 class UsageError(errors.InvalidSpec):
@@ -145,7 +146,7 @@ def cache(flag: str, text: str) -> CacheReference:
 
 
 def contexts(given: Iterable[str]) -> dict[str, str]:
-    """--build-context NAME=PATH | oci-layout://DIR[:TAG] | docker-image://REF; names in lower case."""
+    """--build-context NAME=PATH | oci-layout://DIR[:TAG] | docker-image://REF; names as the engine looks for them."""
     found = {}
     for item in given:
         name, equals, value = item.partition("=")
@@ -153,7 +154,7 @@ def contexts(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(
                 f"--build-context {item!r}: write NAME=PATH, NAME=oci-layout://DIR or NAME=docker-image://REF"
             )
-        found[name.lower()] = value
+        found[named.key(name)] = value
     return found
 
 

@@ -15,6 +15,7 @@ from strata_builder import errors
 from strata_builder.context import download, gitref, limits, places, untar, unzip, zipdirectory
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT, Checkout
+from strata_builder.context.headers import parse_time
 from strata_builder.contract import ArchiveSource, SourceResult
 from strata_builder.layers import decompress, folders, tarfields, tarheader
 from strata_builder.registry import addresses
@@ -45,7 +46,7 @@ def fetch(
     path, wanted = gitref.check_folder(source.path), _check_sha256(source.sha256)
     for tried in range(1, _TRIES + 1):
         try:
-            digest = _fetch_once(source.url, dest, credentials or ANONYMOUS, limits.Budget(limit), client)
+            digest, time = _fetch_once(source.url, dest, credentials or ANONYMOUS, limits.Budget(limit), client)
             break
         except errors.SourceUnavailable:
             _empty(dest)
@@ -57,17 +58,20 @@ def fetch(
             f"{addresses.redact(source.url)} has the sha256 {digest}, but {wanted} was asked for",
             hint="the archive has changed: if that is right, write its new digest",
         )
-    return Checkout(sub_folder(dest, path), SourceResult(revision=f"sha256:{digest}"))
+    return Checkout(sub_folder(dest, path), SourceResult(revision=f"sha256:{digest}"), time)
 
 
-def _fetch_once(url: str, dest: Path, credentials: Credentials, budget: limits.Budget, client: download.Client) -> str:
+def _fetch_once(
+    url: str, dest: Path, credentials: Credentials, budget: limits.Budget, client: download.Client
+) -> tuple[str, int | None]:
+    """The sha256 of what was fetched, and its time."""
     places.make(dest)
     with client.open(url, credentials) as response, download.translated(url):
         stream = _Counted(response, budget)
-        _extract(stream, dest, budget, addresses.redact(url))
+        newest = _extract(stream, dest, budget, addresses.redact(url))
         while stream.read(1 << 20):
             """What follows the archive's end belongs to the digest."""
-        return stream.digest.hexdigest()
+        return stream.digest.hexdigest(), parse_time(response.header("last-modified")) or newest
 
 
 def unpack(stream: BinaryIO, dest: Path, *, limit: int = DEFAULT_LIMIT, name: str = "the archive") -> Path:
@@ -120,13 +124,14 @@ def sub_folder(root: Path, path: str) -> Path:
     return root / path
 
 
-def _extract(stream: Stream, dest: Path, budget: limits.Budget, name: str) -> None:
+def _extract(stream: Stream, dest: Path, budget: limits.Budget, name: str) -> int | None:
+    """The time of the newest file of a tar archive; of a zip archive, whose times have no zone, None."""
     head = _read_exactly(stream, 8)
     if head.startswith(zipdirectory.MAGIC):
         unzip.extract(_Joined(head, stream), dest, budget, name)
-        return
+        return None
     try:
-        untar.extract(_Joined(head, stream), dest, budget)
+        return untar.extract(_Joined(head, stream), dest, budget)
     except errors.LayerError as e:
         raise errors.LayerError(f"{name} cannot be unpacked: {e.message}", hint=e.hint) from e
 

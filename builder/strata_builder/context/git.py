@@ -25,10 +25,12 @@ DEFAULT_LIMIT: Final = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """`folder` is the source's sub-folder; its files are 0644 or 0755. `source` is what was fetched, for the result."""
+    """`folder` is the source's sub-folder; its files are 0644 or 0755. `source` is what was fetched, for the result;
+    `time` when it last changed: of a commit its own, of an archive what its server says, else that of its newest file."""
 
     folder: Path
     source: SourceResult
+    time: int | None = None
 
 
 def fetch(
@@ -86,7 +88,7 @@ class _Fetch:
             self._bring_submodule(entry, known)
         if not (self.dest / self.source.path).is_dir():
             raise self._no_folder("lies in a submodule that is not to be fetched (update = none)", tree)
-        return Checkout(self.dest / self.source.path, result)
+        return Checkout(self.dest / self.source.path, result, result.time or None)
 
     def _wanted(self) -> str:
         named = self.source.commit or self.source.revision

@@ -8,6 +8,7 @@
                       words (statements.py) -> instructions.py (typed values)
     parse.py          the whole file; faults get their place                  -> stages.py (Dockerfile, Stage)
     resolve.py        the same instruction with variables expanded (expansion.py, globs.py)
+    naming.py         what a Dockerfile and its ignore file are called
     match.py          wildcards of COPY; patterns.py those of --exclude and of .dockerignore (ignore.py)
 """
 
@@ -39,11 +40,12 @@ from strata_builder.dockerfile.instructions import (
     Workdir,
 )
 from strata_builder.dockerfile.match import BadPattern, go_match, has_wildcard
+from strata_builder.dockerfile.naming import candidates, ignore_file
 from strata_builder.dockerfile.parse import MAX_BYTES, parse, parse_instruction
 from strata_builder.dockerfile.patterns import Patterns
 from strata_builder.dockerfile.resolve import resolve, resolve_arg, resolve_targets
 from strata_builder.dockerfile.scripts import Script, script_of
-from strata_builder.dockerfile.stages import Dockerfile, Stage, find_stage, place
+from strata_builder.dockerfile.stages import Dockerfile, Stage, find_base, find_stage, place
 from strata_builder.dockerfile.text import printable
 
 __all__ = [
@@ -77,10 +79,13 @@ __all__ = [
     "User",
     "Volume",
     "Workdir",
+    "candidates",
     "expand",
+    "find_base",
     "find_stage",
     "go_match",
     "has_wildcard",
+    "ignore_file",
     "parse",
     "parse_instruction",
     "place",

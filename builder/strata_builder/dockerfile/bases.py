@@ -18,11 +18,11 @@ def from_(statement: Statement) -> typed.From:
     found = words.blank_separated(statement.rest)
     if len(found) not in (1, 3) or (len(found) == 3 and found[1].lower() != "as"):
         raise Fault("FROM takes an image, or an image AS a name", about=statement.rest, hint="write FROM IMAGE AS NAME")
-    name = _stage_name(found[2], " ".join(found[1:])) if len(found) == 3 else None
+    name = _stage_name(found[2]) if len(found) == 3 else None
     return typed.From(*statement.head, found[0], given.text("platform"), name)
 
 
-def _stage_name(written: str, about: str) -> str:
+def _stage_name(written: str) -> str:
     name = written.lower()
     if not _STAGE_NAME.fullmatch(name):
         raise Fault(
@@ -30,6 +30,4 @@ def _stage_name(written: str, about: str) -> str:
             about=written,
             hint="start with a letter, go on with letters, digits, '-', '_' and '.'",
         )
-    if name == "scratch":
-        raise Fault("a stage cannot be called scratch: that is the empty image", about=about)
     return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strata_builder import errors
@@ -51,7 +51,7 @@ def place(dockerfile: Dockerfile, span: Span, about: str = "") -> errors.Place:
 def find_stage(
     dockerfile: Dockerfile, name_or_index: str | int, *, before: int | None = None, asking: Instruction | None = None
 ) -> Stage | None:
-    """The stage that a FROM, COPY --from, RUN --mount from= or --target means; None for what is no stage but an image.
+    """The stage that a COPY --from, RUN --mount from= or --target means; None for what is no stage but an image.
 
     Names ignore case and the later stage of a name wins; numbers count from 0. With `before`, the index of the stage
     that asks, only earlier stages count. `asking` is the instruction to point at.
@@ -66,17 +66,28 @@ def find_stage(
         raise errors.DockerfileError(fault.message, place=where, hint=fault.hint) from None
 
 
+def find_base(dockerfile: Dockerfile, name: str, before: int) -> Stage | None:
+    """The stage before number `before` that a FROM means; None for an image.
+
+    The stage itself and later ones may well have the name of an image (`FROM node AS node`), and an image may be called 1.
+    """
+    return _named(dockerfile.stages[:before], name)
+
+
 def _find(dockerfile: Dockerfile, wanted: str, before: int | None) -> Stage | None:
     visible = dockerfile.stages if before is None else dockerfile.stages[:before]
-    for stage in reversed(visible):
-        if stage.name == wanted.lower():
-            return stage
+    if (found := _named(visible, wanted)) is not None:
+        return found
     if wanted.isascii() and wanted.isdigit():
         return _by_number(dockerfile, wanted, before)
     for stage in dockerfile.stages[len(visible) :]:
         if stage.name == wanted.lower():
             raise _not_yet(stage, wanted, before)
     return None
+
+
+def _named(visible: Sequence[Stage], name: str) -> Stage | None:
+    return next((stage for stage in reversed(visible) if stage.name == name.lower()), None)
 
 
 def _by_number(dockerfile: Dockerfile, wanted: str, before: int | None) -> Stage:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strata_builder.context.tree import Tree
+from strata_builder.engine.contexts import NamedContext
 from strata_builder.oci.platform import Platform
 
 #: Build arguments that every RUN sees without an ARG, and that enter neither keys nor history.
@@ -18,28 +19,12 @@ PROXY_ARGS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class TreeContext:
-    """A named context that is a folder."""
-
-    tree: Tree
-
-
-@dataclass(frozen=True, slots=True)
-class ImageContext:
-    """A named context that is an image: `reference` as `Images.resolve` takes it."""
-
-    reference: str
-
-
-NamedContext = TreeContext | ImageContext
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """One build of one platform. With `platform_of_base` nobody asked for the platform, and the image is for the one that
     its base is for (`FROM --platform=...`). `secrets` maps ids to their contents, which are in no key and in no log;
-    `ssh` maps ids to sockets of agents on this machine.
+    `ssh` maps ids to sockets of agents on this machine; `contexts` are found by `contexts.key`.
 
+    `context_time` is when the context last changed, if anything tells that (see `epochs`).
     `created` is the Unix time that the image and its history carry (the commit's time); `source_date_epoch`, where
     given, replaces it and every derived time (https://reproducible-builds.org/specs/source-date-epoch/).
     """
@@ -54,6 +39,7 @@ class Options:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     ssh: Mapping[str, Path] = field(default_factory=dict)
+    context_time: int | None = None
     source_date_epoch: int | None = None
     created: int | None = None
     no_cache: bool = False

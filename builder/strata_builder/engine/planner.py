@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import history, metadata, scope, steps, watching
-from strata_builder.engine.options import ImageContext, Options, TreeContext
+from strata_builder.engine import contexts, epochs, folderbase, history, metadata, scope, steps, watching
+from strata_builder.engine.contexts import ImageContext, TreeContext
+from strata_builder.engine.options import Options
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
 
@@ -111,18 +112,17 @@ class _Planner:
 
     def _named_by(self, stage: df.Stage) -> Iterator[df.Stage]:
         image = self.base(stage).image
-        names = [] if image.isdigit() or image == "scratch" else [image]
-        for instruction in stage.instructions:
-            if isinstance(instruction, ins.Copy) and instruction.from_:
-                names.append(instruction.from_)
-            elif isinstance(instruction, ins.Run):
-                names += [mount.from_ for mount in instruction.mounts if mount.from_]
-        for name in names:
+        if (base := df.find_base(self.dockerfile, image, stage.index)) is not None and self.context(image) is None:
+            yield base
+        for name in _read_by(stage):
             # A name that is wrong is told of where the step is planned.
             with contextlib.suppress(errors.DockerfileError):
                 other = df.find_stage(self.dockerfile, name, before=stage.index)
-                if other is not None and name.lower() not in self.options.contexts:
+                if other is not None and self.context(name) is None:
                     yield other
+
+    def context(self, name: str) -> contexts.NamedContext | None:
+        return contexts.find(self.options.contexts, name)
 
     def stage(self, wanted: df.Stage) -> steps.Stage:
         if wanted.index not in self.done:
@@ -190,6 +190,15 @@ class _Planner:
         return {"escape": self.dockerfile.escape, "file": self.dockerfile.name, "source": self.dockerfile.source}
 
 
+def _read_by(stage: df.Stage) -> Iterator[str]:
+    """What the steps of a stage name as stages or images to read from."""
+    for instruction in stage.instructions:
+        if isinstance(instruction, ins.Copy) and instruction.from_:
+            yield instruction.from_
+        elif isinstance(instruction, ins.Run):
+            yield from (mount.from_ for mount in instruction.mounts if mount.from_)
+
+
 class _StagePlanner:
     """Walks one stage's instructions; what a later instruction sees of the earlier ones is in `scope` and `config`."""
 
@@ -200,17 +209,25 @@ class _StagePlanner:
         self.own_cmd = False
 
     def plan(self) -> steps.Stage:
-        base, base_config, self.scope = self._base()
+        replaced = self.source.name if self.planner.context(self.source.name or "") else None
+        base, base_config, self.scope = self._base(replaced)
         self.planner.watch.begins(self.source, base)
-        triggers = base_config.onbuild
         self.config = base_config.with_(onbuild=None)
+        if isinstance(base, steps.FromTree):
+            place = df.place(self.planner.dockerfile, self.source.from_.span)
+            self.made.append(folderbase.step(base, self.source.from_, self.config, place))
+            base = steps.FromScratch()
+        if not replaced:
+            self._walk(base_config.onbuild)
+        name = self.source.name or ""
+        stage = steps.Stage(self.source.index, name, base, base_config, tuple(self.made), self.config, self.scope)
+        return self._result(stage) if stage.index == self.planner.target().index else stage
+
+    def _walk(self, triggers: Sequence[str]) -> None:
         for trigger in triggers:
             self._fire(trigger)
         for instruction in self.source.instructions:
             self._add(instruction)
-        name = self.source.name or ""
-        stage = steps.Stage(self.source.index, name, base, base_config, tuple(self.made), self.config, self.scope)
-        return self._result(stage) if stage.index == self.planner.target().index else stage
 
     def _fire(self, trigger: str) -> None:
         """Of a trigger only the text is kept, and so it has the usual escape character whatever its file had."""
@@ -231,10 +248,11 @@ class _StagePlanner:
 
     # the base
 
-    def _base(self) -> tuple[steps.Origin, ImageConfig, scope.Scope]:
+    def _base(self, replaced: str | None) -> tuple[steps.Origin, ImageConfig, scope.Scope]:
+        """With `replaced` the stage is that named context: nothing of what it says is done."""
         options = self.planner.options
         resolved = self.planner.base(self.source)
-        origin = self._origin(resolved.image, self.source.from_, platform=resolved.platform)
+        origin = self._origin(replaced or resolved.image, self.source.from_, platform=resolved.platform)
         if isinstance(origin, steps.FromStage):
             parent = self.planner.done[origin.index]
             return origin, parent.config, parent.scope.inherited()
@@ -246,31 +264,30 @@ class _StagePlanner:
             config = config.with_(env=[f"PATH={metadata.DEFAULT_PATH}"])
         return origin, config, scope.Scope.of_image(metadata.environment(config))
 
-    def _origin(self, name: str, asking: ins.Instruction, *, platform: str = "", numbers: bool = False) -> steps.Origin:
+    def _origin(self, name: str, asking: ins.Instruction, *, platform: str = "") -> steps.Origin:
         """Whatever `name` is: a named context, `scratch`, an earlier stage or an image."""
         place = df.place(self.planner.dockerfile, asking.span, name)
         if not name:
             raise errors.DockerfileError("the name of the base is empty once its variables are expanded", place=place)
-        context = self.planner.options.contexts.get(name.lower())
+        context = self.planner.context(name)
         if isinstance(context, TreeContext):
             return steps.FromTree(name, context.tree)
         wanted = Platform.parse(platform) if platform else self.planner.options.platform
         if isinstance(context, ImageContext):
             return steps.FromImage(self.planner.base_image(context.reference, wanted, place))
-        if name == "scratch":
-            return steps.FromScratch()
-        stage = self._stage(name, asking, numbers)
+        stage = self._stage(name, asking)
         if stage is not None:
             self.planner.stage(stage)
             return steps.FromStage(stage.index)
+        if name == "scratch":
+            return steps.FromScratch()
         base = self.planner.base_image(name, wanted, place)
         self.planner.watch.pulls(asking, base, wanted)
         return steps.FromImage(base)
 
-    def _stage(self, name: str, asking: ins.Instruction, numbers: bool) -> df.Stage | None:
-        """Only COPY --from and mounts count stages; the base image of a FROM may well be called 1."""
-        if name.isdigit() and not numbers:
-            return None
+    def _stage(self, name: str, asking: ins.Instruction) -> df.Stage | None:
+        if isinstance(asking, ins.From):
+            return df.find_base(self.planner.dockerfile, name, self.source.index)
         return df.find_stage(self.planner.dockerfile, name, before=self.source.index, asking=asking)
 
     # the steps
@@ -311,14 +328,14 @@ class _StagePlanner:
             mounts = tuple((mount, self._mount_origin(mount, instruction)) for mount in instruction.mounts)
             return replace(step, environment=self.scope.environment(), proxies=proxies, mounts=mounts)
         if isinstance(instruction, ins.Copy) and instruction.from_ is not None:
-            return replace(step, origin=self._origin(instruction.from_, instruction, numbers=True))
+            return replace(step, origin=self._origin(instruction.from_, instruction))
         if isinstance(instruction, ins.Copy | ins.Add):
             return replace(step, origin=steps.FromTree("", self.planner.options.context))
         return step
 
     def _mount_origin(self, mount: ins.Mount, asking: ins.Instruction) -> steps.Origin | None:
         if mount.from_:
-            return self._origin(mount.from_, asking, numbers=True)
+            return self._origin(mount.from_, asking)
         return steps.FromTree("", self.planner.options.context) if mount.type == "bind" else None
 
     def _watched(self, written: ins.Instruction, resolved: ins.Instruction, missed: frozenset[str]) -> None:
@@ -326,7 +343,8 @@ class _StagePlanner:
         self.planner.watch.sees(seen)
 
     def _arg(self, instruction: ins.Arg) -> None:
-        values, missed = self.planner.arguments(instruction, self.scope.visible, self.planner.outer)
+        outer = epochs.told(self.planner.outer, self.planner.options.source_date_epoch)
+        values, missed = self.planner.arguments(instruction, self.scope.visible, outer)
         self._watched(instruction, instruction, missed)
         for name, value in values.items():
             self.scope = self.scope.with_arg(name, value)

@@ -102,11 +102,6 @@ class Worker:
             return self.end_of(base.index)
         if isinstance(base, steps.FromImage):
             return State.of_image(base.base.image)
-        if isinstance(base, steps.FromTree):
-            raise errors.NotSupported(
-                f"FROM {base.name}: that named context is a folder, not an image",
-                hint="use COPY --from with it, or give an oci-layout:// or docker-image:// context",
-            )
         return State.of_image(Image.scratch(self.options.platform))
 
     def _step(self, position: int, step: steps.Step, state: State) -> State:

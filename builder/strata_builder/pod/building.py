@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.engine import execute, keys, planner, records, report
+from strata_builder.engine import epochs, execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, blobs, exchange, measure, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
@@ -57,7 +57,7 @@ class _Build:
         exchange.publish(self.paths.result, result.to_bytes())
 
     def _execute(self, keyed: keys.Keyed, known: records.Records) -> execute.Built:
-        options = recipe.options(
+        asked = recipe.options(
             self.request,
             self.paths,
             recipe.platform_of(self.request),
@@ -65,6 +65,7 @@ class _Build:
             secrets=self._take_secrets(),
             no_cache=self.request.cache.no_cache,
         )
+        options = epochs.fixed(asked, self.plan.epoch)
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
         plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
         scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume

@@ -11,7 +11,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.context.validators import Stored
-from strata_builder.engine import images, keys, planner, records, report, steps
+from strata_builder.engine import epochs, images, keys, planner, records, report, steps
 from strata_builder.lint import building
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
@@ -70,6 +70,7 @@ class _Fetch:
         self.resolver = images.RegistryImages(registries)
         self.images = RecordingImages(self.resolver)
         self.platform = recipe.platform_of(request)
+        self.epoch: int | None = None
 
     def run(self) -> None:
         self.secrets = self._secrets()
@@ -91,11 +92,13 @@ class _Fetch:
         """The cache is read while the context is hashed: neither needs the other."""
         with futures.ThreadPoolExecutor(1, thread_name_prefix="cache") as pool:
             reading = pool.submit(self._records)
-            options = recipe.options(self.request, self.paths, self.platform, brought.source)
+            asked = recipe.options(self.request, self.paths, self.platform, brought.source, context_time=brought.time)
             dockerfile = recipe.dockerfile(self.paths, brought.dockerfile)
+            adds = self._remotes(lambda: reading.result().remotes)
+            options = epochs.settled(dockerfile, asked, planner.outer(dockerfile, asked), adds.time)
+            self.epoch = options.source_date_epoch
             plan = planner.make(dockerfile, options, self.images)
             warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
-            adds = self._remotes(lambda: reading.result().remotes)
             keyed = keys.of_plan(plan, options, adds)
             known = taint.known(reading.result(), plan, keyed)
         for step in missing.adds(plan, keyed, known):
@@ -137,6 +140,7 @@ class _Fetch:
             secrets=self.request.secrets,
             fetched=round(time.monotonic() - self.began, 3),
             pulled=self.registries.totals.bytes_down,
+            epoch=self.epoch,
         )
         exchange.publish(self.paths.records, known.to_bytes())
         exchange.publish(self.paths.plan, made.to_bytes())

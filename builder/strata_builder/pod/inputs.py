@@ -24,10 +24,12 @@ DOCKERFILE, IGNORE = "Dockerfile", "ignore"  # as they lie in the inputs
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """`source` says what was fetched; `dockerfile` is the name for messages."""
+    """`source` says what was fetched; `dockerfile` is the name for messages; `time` when the context last changed, if
+    anything tells that."""
 
     source: contract.SourceResult
     dockerfile: str
+    time: int | None = None
 
 
 def bring(request: contract.BuildRequest, paths: Paths) -> Brought:
@@ -36,15 +38,17 @@ def bring(request: contract.BuildRequest, paths: Paths) -> Brought:
     Raises InvalidSpec, SourceNotFound, SourceAuthFailed, ReferenceNotFound, SourceUnavailable.
     """
     paths.inputs.mkdir(parents=True, exist_ok=True)
-    source = _context(request, paths)
+    source, time = _context(request, paths)
     context = folder.FolderTree(paths.context)
     if request.dockerfile_inline:
         name, data = "Dockerfile", exchange.read(paths.at(contract.DOCKERFILE).resolve(), MAX_DOCKERFILE)
+        beside = None
     else:
         name, data = _dockerfile(context, request.dockerfile_path)
+        beside = _read(context, df.ignore_file(request.dockerfile_path))
     exchange.publish(paths.inputs / DOCKERFILE, data)
-    exchange.publish(paths.inputs / IGNORE, _ignore_file(context, "" if request.dockerfile_inline else name))
-    return Brought(source, name)
+    exchange.publish(paths.inputs / IGNORE, _ignore_file(context, beside))
+    return Brought(source, name, time)
 
 
 def ca_bundle(paths: Paths) -> bytes:
@@ -52,14 +56,14 @@ def ca_bundle(paths: Paths) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _context(request: contract.BuildRequest, paths: Paths) -> contract.SourceResult:
+def _context(request: contract.BuildRequest, paths: Paths) -> tuple[contract.SourceResult, int | None]:
     source, limit = request.source, request.context_limit_bytes
     if source.files or source.files_folder:
         _write(configmap.read(paths.at(contract.CONTEXT_FILES), source.files), paths.context, limit)
-        return contract.SourceResult()
+        return contract.SourceResult(), None
     if source.git is None and source.archive is None:
         places.make(paths.context)
-        return contract.SourceResult()
+        return contract.SourceResult(), None
     credentials = Credentials.load(paths.at(contract.SOURCE_CREDENTIALS))
     ca, whole = ca_bundle(paths), paths.inputs / "source"
     if source.git is not None:
@@ -71,7 +75,7 @@ def _context(request: contract.BuildRequest, paths: Paths) -> contract.SourceRes
         done = archive.fetch(source.archive, whole, credentials, limit=limit, client=download.Client(ca))
     done.folder.rename(paths.context)
     shutil.rmtree(whole, ignore_errors=True)  # what lies beside the sub-folder
-    return done.source
+    return done.source, done.time
 
 
 def _write(files: tree.Tree, dest: Path, limit: int) -> None:
@@ -91,8 +95,8 @@ def _write(files: tree.Tree, dest: Path, limit: int) -> None:
 
 
 def _dockerfile(context: folder.FolderTree, wanted: str) -> tuple[str, bytes]:
-    """The Dockerfile in the context; a name that nobody gave may be written in lower case, as docker allows."""
-    for name in [wanted] if wanted else ["Dockerfile", "dockerfile"]:
+    """The Dockerfile in the context, and its name there."""
+    for name in df.candidates(wanted):
         if (data := _read(context, name)) is not None:
             return name, data
     raise errors.SourceNotFound(
@@ -101,10 +105,9 @@ def _dockerfile(context: folder.FolderTree, wanted: str) -> tuple[str, bytes]:
     )
 
 
-def _ignore_file(context: folder.FolderTree, dockerfile: str) -> bytes:
+def _ignore_file(context: folder.FolderTree, beside: bytes | None) -> bytes:
     """The one beside the Dockerfile wins, and then alone counts."""
-    own = _read(context, f"{dockerfile}.dockerignore") if dockerfile else None
-    return own if own is not None else _read(context, ".dockerignore") or b""
+    return beside if beside is not None else _read(context, ".dockerignore") or b""
 
 
 def _read(context: folder.FolderTree, name: str) -> bytes | None:

@@ -50,7 +50,7 @@ class Base:
 class PlanFile:
     """`stages` and `steps` are the definition keys; `missing` the RUNs that no record stands for, as (stage, step).
 
-    `fetched` is in seconds, `pulled` in bytes, both up to the plan.
+    `fetched` is in seconds, `pulled` in bytes, both up to the plan. `epoch` is SOURCE_DATE_EPOCH as fetch settled it.
     """
 
     source: contract.SourceResult
@@ -62,6 +62,7 @@ class PlanFile:
     secrets: tuple[str, ...]
     fetched: float
     pulled: int
+    epoch: int | None = None
 
     def keyed(self) -> keys.Keyed:
         return keys.Keyed(dict(self.stages), {(stage, step): key for stage, step, key in self.steps})

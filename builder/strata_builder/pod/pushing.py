@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import contract, errors
-from strata_builder.engine import execute, keys, planner, records, report, steps
+from strata_builder.engine import epochs, execute, keys, planner, records, report, steps
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.pod import (
@@ -77,7 +77,8 @@ class _Push:
         exchange.wait(lambda: exchange.there(self.paths.plan), [self.fetch])
         self.plan = planfile.PlanFile.from_bytes(exchange.read(self.paths.plan, planfile.MAX_PLAN))
         known = records.Records.from_bytes(exchange.read(self.paths.records, records.MAX_BYTES * 2))
-        self.options = recipe.options(self.request, self.paths, self.platform, self.plan.source)
+        asked = recipe.options(self.request, self.paths, self.platform, self.plan.source)
+        self.options = epochs.fixed(asked, self.plan.epoch)
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
         plan = planner.make(dockerfile, self.options, recipe.PlannedImages(self.plan.bases))
         keyed = self.plan.keyed()

@@ -34,6 +34,7 @@ def options(
     *,
     secrets: Mapping[str, bytes] | None = None,
     no_cache: bool = False,
+    context_time: int | None = None,
 ) -> Options:
     """What the request asks of one platform's build. Raises DockerfileError for a bad ignore file."""
     return Options(
@@ -44,6 +45,7 @@ def options(
         build_args=dict(request.args),
         labels=dict(request.labels),
         secrets=secrets or {},
+        context_time=context_time,
         source_date_epoch=request.source_date_epoch,
         created=source.time or None,
         no_cache=no_cache,

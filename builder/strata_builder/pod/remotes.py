@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -19,11 +20,16 @@ from strata_builder.context.validators import Stored
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import selecting, steps
+from strata_builder.entries import Kind
+from strata_builder.layers import unpack
+from strata_builder.oci import platform
+from strata_builder.oci.image import ImageConfig
 from strata_builder.pod import storedfiles
 
 #: Brings what lies at a URL into a folder; no content of a file that is still the one given.
 Fetch = Callable[[str, ins.Add, Path, Stored | None], None]
 _REPOSITORY: Final = "repository"
+_COMMIT_TIME: Final = "time"
 # What an ADD reads has no source.secretRef, of which the errors of sources speak.
 _LOGIN: Final = "give the build a token in its secret {}"
 _AUTHORITY: Final = (
@@ -67,6 +73,13 @@ class Remotes:
             source = self.tree(address, step)
             if isinstance(source.tree, RemoteFile):
                 source.tree.open(source.path).close()
+
+    def time(self, url: str, add: ins.Add, place: errors.Place) -> int | None:
+        """When what lies at `url` last changed: the commit's time, what the server says, else an archive's newest file."""
+        found = self.tree(url, steps.Step(add, "", ImageConfig.scratch(platform.host()), "/", place))
+        if found.dated:
+            return found.entry.mtime or _newest(found)
+        return int((self._store / name_of(url, add) / _COMMIT_TIME).read_text()) or None
 
     def _bring(self, url: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         if self._fetch is None:
@@ -155,6 +168,7 @@ class Fetcher:
             local=self.local,
         )
         done.folder.rename(place / _REPOSITORY)
+        (place / _COMMIT_TIME).write_text(str(done.source.time))
 
     def _settings(self, at: gitref.GitUrl) -> gitprogram.Settings:
         if at.scheme != "ssh":
@@ -166,6 +180,15 @@ class Fetcher:
                 hint="give `strata build` --ssh default; an ImageBuild reads https, with a token in its secret GIT_AUTH_TOKEN",
             )
         return dataclasses.replace(self.settings, host_settings=True, agent=agent)
+
+
+def _newest(found: selecting.Source) -> int | None:
+    """The time of the newest file of a tar archive; None for anything else, and for one that is damaged."""
+    try:
+        with contextlib.closing(found.tree.open(found.path)) as stream:
+            return max((e.mtime for e, _ in unpack.read_layer(stream) if e.kind == Kind.FILE), default=None)
+    except errors.LayerError:
+        return None
 
 
 _Said = TypeVar("_Said", str, bool | None)

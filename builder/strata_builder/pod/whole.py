@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.engine import blobs, execute, images, keys, planner, records, report, steps
+from strata_builder.engine import blobs, epochs, execute, images, keys, planner, records, report, steps
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
@@ -98,13 +98,19 @@ class _Whole:
     def _execute(
         self, platform: Platform, found: records.Records, resolver: images.RegistryImages, store: blobs.Blobs
     ) -> tuple[steps.Plan, keys.Keyed, execute.Built]:
-        options = recipe.options(
-            self.request, self.paths, platform, self.brought.source, no_cache=self.request.cache.no_cache
+        asked = recipe.options(
+            self.request,
+            self.paths,
+            platform,
+            self.brought.source,
+            no_cache=self.request.cache.no_cache,
+            context_time=self.brought.time,
         )
         dockerfile = recipe.dockerfile(self.paths, self.brought.dockerfile)
+        adds = self._remotes(found)
+        options = epochs.settled(dockerfile, asked, planner.outer(dockerfile, asked), adds.time)
         plan = planner.make(dockerfile, options, resolver)
         self.warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
-        adds = self._remotes(found)
         keyed = keys.of_plan(plan, options, adds)
         known = taint.known(found, plan, keyed)
         _refuse_runs(plan, missing.missing_runs(plan, keyed, known))

@@ -103,14 +103,13 @@ def _needed(parsed: stages.Dockerfile, goal: stages.Stage) -> Iterator[stages.St
             continue
         seen.add(stage.index)
         yield stage
-        for name, asking in _named(stage):
-            found = stages.find_stage(parsed, name, before=stage.index, asking=asking)
-            waiting += [found] if found else []
+        base = stages.find_base(parsed, stage.from_.image, stage.index)
+        named = (stages.find_stage(parsed, name, before=stage.index, asking=asking) for name, asking in _read_by(stage))
+        waiting += [found for found in (base, *named) if found]
 
 
-def _named(stage: stages.Stage) -> Iterator[tuple[str, instructions.Instruction]]:
-    """Stages or images that `stage` takes from, and where it says so; a name with a variable is taken for an image."""
-    yield stage.from_.image, stage.from_
+def _read_by(stage: stages.Stage) -> Iterator[tuple[str, instructions.Instruction]]:
+    """Stages or images that steps of `stage` read, and where they say so; a name with a variable is taken for an image."""
     for instruction in stage.instructions:
         if isinstance(instruction, instructions.Copy) and instruction.from_:
             yield instruction.from_, instruction

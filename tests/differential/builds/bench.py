@@ -78,7 +78,8 @@ class Bench:
 def _judge(case: Case, mine: Built, theirs: Built) -> list[str]:
     refusal = case.setting("refused")
     if refusal is None and mine.image and theirs.image:
-        return compare.differences(mine.image, theirs.image, EPOCH)
+        own = case.epoch or ""
+        return compare.differences(mine.image, theirs.image, int(own) if own.isdigit() else EPOCH)
     if refusal is not None and not mine.image and not theirs.image:
         return [] if refusal in mine.said else [f"outcome: Strata does not say {refusal!r}"]
     return [f"outcome: {OUTCOMES[bool(mine.image), bool(theirs.image)]}"]

@@ -52,6 +52,12 @@ class Case:
         return next((value for key, value in reversed(self.settings) if key == name), None)
 
     @property
+    def epoch(self) -> str | None:
+        """SOURCE_DATE_EPOCH of its own: a number, or the word for whose time it is."""
+        given = [value.partition("=") for key, value in self.settings if key == "arg"]
+        return next((value for name, _, value in reversed(given) if name == "SOURCE_DATE_EPOCH"), None)
+
+    @property
     def dockerfile(self) -> str:
         """Its name in the context."""
         return self.setting("file") or "Dockerfile"
@@ -71,7 +77,7 @@ def parse(name: str, text: str) -> Case:
     settings = tuple(_settings(name, lines[: starts[0]]))
     entries = tuple(_entry(f"{name}:{s + 1}", lines[s], lines[s + 1 : e]) for s, e in zip(starts, ends, strict=True))
     case = Case(name, settings, entries)
-    if case.dockerfile not in {entry.name for entry in entries}:
+    if not {case.dockerfile, case.dockerfile.lower()} & {entry.name for entry in entries}:
         raise CaseError(f"{name}: no entry '-- {case.dockerfile} --'")
     return case
 

@@ -23,6 +23,8 @@ from differential.builds.images import Entry, Image, Layer
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 FIELDS = ("kind", "mode", "uid", "gid", "size", "content", "link", "device", "xattrs")
+FROM_A_CONTEXT = ("COPY ", "ADD ", "FROM")
+"""How a step begins that may take files from a context; FROM tells of a base that is a folder."""
 _MISSING = object()
 
 
@@ -60,7 +62,7 @@ def steps(image: Image) -> list[Step]:
     found: list[Step] = []
     state: Layer = {}
     layers = iter(image.layers)
-    for item in image.config.get("history") or []:
+    for item in history.in_order(image.config.get("history") or []):
         effects = None
         if not item.get("empty_layer"):
             layer = next(layers)
@@ -71,7 +73,7 @@ def steps(image: Image) -> list[Step]:
         text = history.meaning(words)
         if changed or not history.declares(text):
             found.append(
-                Step(text, text.startswith(("COPY ", "ADD ")) and "--from=" not in words, effects if changed else None)
+                Step(text, text.startswith(FROM_A_CONTEXT) and "--from=" not in words, effects if changed else None)
             )
     return found
 
@@ -146,7 +148,7 @@ def _effects(mine: Step, theirs: Step, epoch: int) -> Iterator[str]:
     ours, other = mine.effects or nothing, theirs.effects or nothing
     for path in sorted(ours.entries.keys() | other.entries.keys()):
         yield from _entries(
-            path, ours.entries.get(path), other.entries.get(path), epoch, copied=mine.text.startswith(("COPY ", "ADD "))
+            path, ours.entries.get(path), other.entries.get(path), epoch, copied=mine.text.startswith(FROM_A_CONTEXT)
         )
     yield from (f"{path}: removed by Strata only" for path in sorted(ours.removed - other.removed))
     yield from (f"{path}: removed by BuildKit only" for path in sorted(other.removed - ours.removed))

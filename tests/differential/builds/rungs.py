@@ -137,7 +137,7 @@ def _request(site: Site, case: Case, context: bytes) -> contract.BuildRequest:
         args=pairs["arg"],
         labels=pairs["label"],
         secrets=tuple(value.partition("=")[0] for name, value in case.settings if name == "secret"),
-        source_date_epoch=strata.EPOCH,
+        source_date_epoch=strata.EPOCH if case.epoch is None else None,
         network="None" if case.setting("network") == "none" else "Cluster",
         mirrors=(contract.Mirror("docker.io", f"http://{site.registry}"),),
         cache=contract.Cache(mode="None"),

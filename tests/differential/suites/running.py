@@ -95,6 +95,7 @@ class Runner:
         tally.counts["unexplained" if wrong else verdict] += 1
         if wrong:
             tally.faults.append(f"{name}\n{wrong}\n{self.builders.said}")
+            print(f"\n{name}: {wrong}")  # the end of a suite may be an hour away
 
     def _compare(self, name: str, case: Recorded) -> list[str]:
         work = Path(tempfile.mkdtemp(prefix="suite-", dir=self.builders.strata.site.folder))
@@ -109,13 +110,19 @@ def _rewritten(case: Recorded, work: Path) -> Path:
     """The Dockerfile that both build, with the file of ignore rules that goes with it."""
     folder = work / "dockerfile"
     folder.mkdir()
-    target = folder / case.dockerfile.name
-    if case.dockerfile.exists():
-        target.write_bytes(stand_ins.dockerfile(case.dockerfile.read_bytes()))
+    source = _written(case)
+    if source is not None:
+        (folder / source.name).write_bytes(stand_ins.dockerfile(source.read_bytes()))
     rules = case.dockerfile.with_name(f"{case.dockerfile.name}.dockerignore")
     if rules.exists():
         shutil.copy(rules, folder)
-    return target
+    return folder / case.dockerfile.name
+
+
+def _written(case: Recorded) -> Path | None:
+    """Its Dockerfile, which may be there in small letters only, or not at all."""
+    places = [case.dockerfile, case.dockerfile.with_name(case.dockerfile.name.lower())]
+    return next((path for path in places if path.exists()), None)
 
 
 def _answers(served: Path | None) -> dict[str, Answer]:
@@ -127,9 +134,8 @@ def _answers(served: Path | None) -> dict[str, Answer]:
 
 
 def _text(case: Recorded) -> str:
-    if not case.dockerfile.exists():
-        return ""
-    return case.dockerfile.read_bytes().decode(errors="replace")
+    source = _written(case)
+    return source.read_bytes().decode(errors="replace") if source else ""
 
 
 def images(cases: Iterable[Recorded]) -> set[tuple[str, str]]:

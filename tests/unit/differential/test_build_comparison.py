@@ -96,6 +96,7 @@ def test_configs_are_equal_whatever_is_empty_and_told_by_field() -> None:
         ('CMD ["a" "b"]', "CMD"),
         ("COPY --from=a --chown=1:2 --link /f /g # buildkit", "COPY --chown=1:2 /f /g"),
         ("WORKDIR /a/", "WORKDIR /a"),
+        ("FROM lib", "FROM"),
         ("RUN /bin/sh -c echo # buildkit", "RUN /bin/sh -c echo"),
     ],
 )
@@ -120,3 +121,12 @@ def test_an_explanation_holds_for_exactly_its_differences() -> None:
 def test_a_table_with_a_bad_row_is_refused(rows: list[dict[str, object]]) -> None:
     with pytest.raises(ValueError, match="a"):
         explained.parse({"explained": rows})
+
+
+def test_what_the_exporter_adds_tells_of_the_lowest_layers() -> None:
+    items = [{"created_by": "COPY a /"}, {"created_by": "USER x", "empty_layer": True}]
+    added = {"created_by": "[1/1] COPY a /", "comment": history.EXPORTER}
+    assert [item["created_by"] for item in history.in_order([*items, added])] == ["FROM", "COPY a /", "USER x"]
+    mine = Image("", {}, {"history": [{"created_by": "FROM lib"}, *items]}, [BASE, {"n": FILE}], [])
+    theirs = Image("", {}, {"history": [*items, added]}, [BASE, {"n": FILE}], [])
+    assert compare.differences(mine, theirs, EPOCH) == []

@@ -48,6 +48,23 @@ def test_a_stage_that_cannot_be_meant_is_an_error(asked: str, before: int | None
         dockerfile.find_stage(FILE, asked, before=before)
 
 
+@pytest.mark.parametrize(
+    ("asked", "before", "index"),
+    [
+        ("one", 3, 1),
+        ("One", 4, 3),
+        ("one", 1, None),
+        ("later", 4, None),
+        ("v1.2-x_y", 4, None),
+        ("0", 3, None),
+        ("99", 3, None),
+    ],
+)
+def test_a_base_is_an_earlier_stage_or_else_an_image(asked: str, before: int, index: int | None) -> None:
+    stage = dockerfile.find_base(FILE, asked, before)
+    assert (stage.index if stage else None) == index
+
+
 def test_an_error_about_a_stage_points_at_the_instruction_that_asks() -> None:
     copy = FILE.stages[4].instructions[0]
     with pytest.raises(errors.DockerfileError) as caught:

@@ -10,7 +10,7 @@ import pytest
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context import memory
-from strata_builder.engine import keys, planner, selecting, steps
+from strata_builder.engine import contexts, keys, planner, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.oci.image import Image
 from strata_builder.oci.platform import Platform
@@ -84,6 +84,97 @@ def test_where_an_arg_is_seen_and_which_value_wins(text: str, args: dict[str, st
 def test_a_base_or_target_that_is_not_there_is_named(text: str, target: str, said: str) -> None:
     with pytest.raises(errors.BuildError, match=said):
         _plan(text, _options(target=target))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM scratch AS node\nFROM node AS scratch\nUSER a\nFROM scratch\n",
+        "FROM scratch AS scratch\nUSER a\nFROM scratch\n",
+        "FROM scratch AS Scratch\nUSER a\nFROM scratch AS x\nFROM x\n",
+    ],
+)
+def test_a_stage_may_be_called_scratch_and_is_then_what_scratch_means(text: str) -> None:
+    plan = _plan(text)
+    assert plan.stages[plan.target].config.user == "a"
+
+
+class OneImage:
+    """An image of any name, whose user is its name."""
+
+    def resolve(self, reference: str, platform: Platform) -> steps.Base:
+        image = Image.scratch(platform)
+        return steps.Base(reference, "sha256:" + "1" * 64, image.with_config(image.config.with_(user=reference)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM node AS node\n",
+        "FROM node AS Node\nFROM node\n",
+        "FROM node\nFROM scratch AS node\nUSER other\nFROM 0\nCOPY --from=0 / /\nUSER node\n",
+        "FROM node AS base\nFROM base\nFROM scratch AS base\nFROM node\n",
+    ],
+)
+def test_a_stage_of_its_images_name_and_a_later_one_leave_the_image_alone(text: str) -> None:
+    plan = planner.make(df.parse(text.encode()), _options(), OneImage())
+    assert plan.stages[plan.target].config.user == "node"
+
+
+def _named(*names: str) -> dict[str, contexts.NamedContext]:
+    return {name: contexts.TreeContext(memory.MemoryTree({b"g": b"g"})) for name in names}
+
+
+def test_a_base_that_is_a_folder_is_one_layer_and_then_an_empty_image() -> None:
+    plan = _plan("FROM lib\nUSER a\n", _options(contexts=_named("lib")))
+    stage = plan.stages[0]
+    assert [step.created_by for step in stage.steps] == ["FROM lib", "USER a"]
+    assert (stage.base, stage.config.workdir, stage.config.env) == (
+        steps.FromScratch(),
+        "/",
+        ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "found"),
+    [
+        ("lib", "lib", True),
+        ("lib", "LIB", True),
+        ("lib", "lib:latest", True),
+        ("lib", "docker.io/library/lib", True),
+        ("docker.io/library/lib:latest", "lib", True),
+        ("lib:1", "lib:1", True),
+        ("lib:1", "lib", False),
+        ("lib", "lib:1", False),
+        ("lib", "quay.io/lib", False),
+        ("not a reference", "Not A Reference", True),
+        ("scratch", "scratch", False),
+        ("context", "context", False),
+    ],
+)
+def test_a_context_is_found_however_its_image_is_written(given: str, asked: str, found: bool) -> None:
+    assert (contexts.find(_named(contexts.key(given)), asked) is not None) is found
+
+
+def test_a_context_stands_for_the_stage_of_its_name_also_as_the_target() -> None:
+    text = "FROM nosuch AS lib\nONBUILD USER b\nRUN exit 1\nFROM lib AS end\n"
+    for target, expected in (("end", ["FROM lib"]), ("lib", ["FROM lib"])):
+        plan = _plan(text, _options(contexts=_named("lib"), target=target))
+        assert [step.created_by for stage in plan.stages.values() for step in stage.steps] == expected
+
+
+@pytest.mark.parametrize("name", ["foo", "A.b-c_d", "x" * 64])
+def test_the_name_of_the_machine_is_part_of_a_runs_key(name: str) -> None:
+    plain = _key(BASE)
+    assert _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": ""})) == plain
+    assert _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": name})) != plain
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "x" * 65, "-a", "a.", "\u00e9", "a/b"])
+def test_what_is_no_name_of_a_machine_is_refused(name: str) -> None:
+    with pytest.raises(errors.InvalidSpec, match=r"BUILDKIT_SANDBOX_HOSTNAME=.* is no host name"):
+        _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": name}))
 
 
 def test_stages_that_the_target_does_not_need_are_never_looked_at() -> None:

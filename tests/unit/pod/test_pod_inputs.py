@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strata_builder import contract
+import pytest
+
+from strata_builder import contract, errors
 from strata_builder.pod import inputs
 from strata_builder.pod.paths import Paths
 
@@ -39,3 +41,39 @@ def test_folders_of_a_config_map_have_the_mode_of_any_checkout(tmp_path: Path) -
 
 def test_an_empty_context_is_a_folder_like_any(tmp_path: Path) -> None:
     assert modes(bring(tmp_path, contract.Source())) == {".": 0o755}
+
+
+def read(home: Path, wanted: str, **files: str) -> tuple[str, str]:
+    """The name of the Dockerfile that a build of these files finds, and its ignore rules."""
+    paths = Paths(home)
+    paths.inputs.mkdir(parents=True)
+    given = paths.at(contract.CONTEXT_FILES)
+    given.mkdir(parents=True)
+    for number, text in enumerate(files.values()):
+        (given / str(number)).write_text(text)
+    source = contract.Source(files=tuple((name, str(number)) for number, name in enumerate(files)))
+    output = contract.Output("registry", "team/web")
+    brought = inputs.bring(contract.BuildRequest(BUILD, output, source=source, dockerfile_path=wanted), paths)
+    return brought.dockerfile, (paths.inputs / inputs.IGNORE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "found"),
+    [
+        ("", {"dockerfile": "", "Dockerfile": ""}, ("Dockerfile", "")),
+        ("", {"dockerfile": "", "Dockerfile.dockerignore": "own"}, ("dockerfile", "own")),
+        ("", {"dockerfile": "", "dockerfile.dockerignore": "own", ".dockerignore": "all"}, ("dockerfile", "all")),
+        ("Dockerfile", {"dockerfile": ""}, ("dockerfile", "")),
+        ("sub/Dockerfile", {"sub/dockerfile": "", "sub/Dockerfile.dockerignore": "own"}, ("sub/dockerfile", "own")),
+        ("dev", {"dev": "", "dev.dockerignore": "own", ".dockerignore": "all"}, ("dev", "own")),
+    ],
+)
+def test_a_dockerfile_may_be_written_in_small_letters(
+    tmp_path: Path, wanted: str, files: dict[str, str], found: tuple[str, str]
+) -> None:
+    assert read(tmp_path, wanted, **files) == found
+
+
+def test_a_dockerfile_of_another_name_is_found_as_it_is_written_only(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceNotFound, match="the context has no DEV"):
+        read(tmp_path, "DEV", dev="")
