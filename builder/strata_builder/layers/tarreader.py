@@ -81,7 +81,7 @@ class TarReader:
     """An iterator of (entry, content); the content of anything but a FILE is empty.
 
     `trailer` tells whether an archive that ends without the mark of its end is refused: pass False only where a digest
-    proves that it is whole. Every failure is a LayerError that names the entry.
+    proves that it is whole, or where it is a file that somebody made so. Every failure is a LayerError that names the entry.
     """
 
     def __init__(self, source: Source, limits: Limits, *, trailer: bool = True) -> None:

@@ -29,18 +29,24 @@ _AUFS: Final = b".wh..wh."
 
 
 def read_layer(
-    stream: decompress.Stream, media_type: str = "", *, limits: Limits = LIMITS, diff_id: str = ""
+    stream: decompress.Stream,
+    media_type: str = "",
+    *,
+    limits: Limits = LIMITS,
+    diff_id: str = "",
+    trailer: bool = True,
 ) -> Iterator[tuple[Entry, Content]]:
     """The entries of a tar in its order, whiteouts under their marker's name, each with its content (empty but for a
     FILE), which has to be read before the next entry is asked for, or is passed over.
 
-    `diff_id` ("sha256:<hex>"), if given, is compared at the end; without it the archive must carry the mark of its end.
+    `diff_id` ("sha256:<hex>"), if given, is compared at the end; without it the archive must carry the mark of its end,
+    unless `trailer` is False.
     Raises LayerError naming the entry.
     """
     if media_type.endswith("+encrypted"):
         raise errors.LayerError(f"a layer of type {media_type} is encrypted", hint="use an image with plain layers")
     source = Source(decompress.chunks(stream), limits)
-    yield from TarReader(source, limits, trailer=not diff_id)
+    yield from TarReader(source, limits, trailer=trailer and not diff_id)
     source.drain()
     if diff_id and source.digest() != diff_id:
         raise errors.LayerError(
