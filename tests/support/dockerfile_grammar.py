@@ -28,7 +28,7 @@ WORDS = (
     "-",
     ".",
 )
-STAGES = ("one", "Two", "three", "base", "a1", "x_y", "1")
+STAGES = ("one", "Two", "three", "base", "a1", "x_y", "testbase", "onbuilder", "scratch", "1")
 IMAGES = ("scratch", "testbase", "testbase:1", "onbuilder", "${H:-scratch}", "docker.io/library/testbase", "$G", "one")
 PLATFORMS = ("linux/amd64", "$BUILDPLATFORM", "$TARGETPLATFORM", "linux/arm64", "${NO}", "linux/arm/v7", "bad/")
 BLANKS = ("  ", "\t", " \\\n", " \\\n\n  ", " \\\n# why\n ", "\\\n ", " \\  \n", " `\n", " \\\n \\\n ", "\v")

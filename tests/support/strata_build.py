@@ -114,7 +114,7 @@ class Builder:
         environment = {**os.environ, "PYTHONPATH": str(BUILDER), "STRATA_CACHE_DIR": str(self.folder / "cache"), **env}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, umask=umask)
 
-    def build(self, context: Path, *flags: str, umask: int = 0o022, env: Mapping[str, str] = NOTHING) -> Image:
+    def build(self, context: Path | str, *flags: str, umask: int = 0o022, env: Mapping[str, str] = NOTHING) -> Image:
         self.count += 1
         archive = self.folder / f"image-{self.count}.tar"
         ended = self.run(context, "-o", f"type=oci,dest={archive}", *flags, umask=umask, env=env)

@@ -26,7 +26,8 @@ examples:
 Base images are looked up by their tag at every build, as with docker's --pull. An image goes where --push or -o says;
 without both nothing is written but the cache.
 Credentials come from Docker's config.json ($DOCKER_CONFIG or ~/.docker), its helpers included: `docker login` works.
-SOURCE_DATE_EPOCH (environment or --build-arg) fixes every time in the image.
+SOURCE_DATE_EPOCH (environment, --build-arg, or ARG before FROM) fixes every time in the image; `context` as its value is
+the time of the commit that is built.
 Exit codes: 0 built, 1 failed, 2 the command line is wrong, 11 a RUN failed, 20 a registry or source is unavailable
 (try again), 130 interrupted.
 """

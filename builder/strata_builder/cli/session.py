@@ -12,7 +12,7 @@ from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context import download, gitprogram
-from strata_builder.engine import artifact, epochs, keys, live, planner, records, report, steps
+from strata_builder.engine import artifact, buildargs, epochs, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
@@ -52,7 +52,11 @@ class Session:
         self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher(), lambda: self._found.remotes)
         (scratch / "remotes").mkdir()
         self._found = records.Records()
-        self.source = sources.load(given.context, given.file, scratch, self.secrets)
+        self.args = values.pairs("--build-arg", given.build_arg, os.environ)
+        if os.environ.get(epochs.ARGUMENT):
+            self.args.setdefault(epochs.ARGUMENT, os.environ[epochs.ARGUMENT])
+        keep = buildargs.keep_git_dir(self.args)
+        self.source = sources.load(given.context, given.file, scratch, self.secrets, keep_git_dir=keep)
         self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
 
     def _fetcher(self) -> remotes.Fetcher:
@@ -70,16 +74,13 @@ class Session:
         return [Platform.parse(text) for text in wanted] or [platforms.host()]
 
     def options(self, platform: Platform) -> Options:
-        args = values.pairs("--build-arg", self.given.build_arg, os.environ)
-        if os.environ.get(epochs.ARGUMENT):
-            args.setdefault(epochs.ARGUMENT, os.environ[epochs.ARGUMENT])
         asked = Options(
             context=self.source.tree,
             platform=platform,
             build_platform=platforms.host(),
             platform_of_base=not self.given.platform,
             target=self.given.target,
-            build_args=args,
+            build_args=self.args,
             labels=values.labels(self.given.label),
             contexts=self.contexts,
             secrets=self.secrets,

@@ -34,11 +34,19 @@ class Source:
     time: int | None = None
 
 
-def load(context: str, file: str | None, scratch: Path, secrets: Mapping[str, bytes] = MappingProxyType({})) -> Source:
-    """`secrets` may hold credentials for a context in git. Raises SourceNotFound, DockerfileError and what fetching raises."""
+def load(
+    context: str,
+    file: str | None,
+    scratch: Path,
+    secrets: Mapping[str, bytes] = MappingProxyType({}),
+    *,
+    keep_git_dir: bool = False,
+) -> Source:
+    """`secrets` may hold credentials for a context in git, of which `keep_git_dir` keeps the `.git`. Raises SourceNotFound,
+    DockerfileError and what fetching raises."""
     if context == "-":
         return _from_pipe(file, scratch)
-    done = _folder(context, scratch, secrets)
+    done = _folder(context, scratch, secrets, keep_git_dir=keep_git_dir)
     root = done.folder
     text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
     return Source(folder.FolderTree(root, ignore), df.parse(text, name), done.source, ignore, done.time)
@@ -94,7 +102,7 @@ def _from_pipe(file: str | None, scratch: Path) -> Source:
     return Source(folder.FolderTree(found, ignore), df.parse(text, name), _UNKNOWN, ignore)
 
 
-def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> git.Checkout:
+def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes], *, keep_git_dir: bool = False) -> git.Checkout:
     path = Path(context)
     if path.is_dir():
         return git.Checkout(path, contract.SourceResult())
@@ -104,7 +112,7 @@ def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes]) -> git.Ch
             scratch / "git",
             buildsecrets.for_git(secrets, gitref.parse_url(reference.source.url, local=True)),
             checksum=reference.checksum,
-            keep_git_dir=bool(reference.keep_git_dir),
+            keep_git_dir=keep_git_dir or bool(reference.keep_git_dir),
             settings=gitprogram.Settings(host_settings=True, scratch=scratch),
             local=True,
         )

@@ -16,7 +16,7 @@ from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
-from strata_builder.engine import digests, hostname, metadata, selecting, steps
+from strata_builder.engine import buildargs, digests, metadata, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.oci.image import LayerRef
@@ -99,10 +99,17 @@ def _run_parts(step: steps.Step, options: Options) -> list[Any]:
     run = step.instruction
     assert isinstance(run, ins.Run)
     bodies = [[heredoc.name, heredoc.content] for heredoc in run.heredocs]
-    mounts = [asdict(replace(mount, raw="", from_="")) for mount, _ in step.mounts]
+    mounts = [asdict(replace(_named(mount, options), raw="", from_="")) for mount, _ in step.mounts]
     network, security = step.network(options.network), run.security or "sandbox"
     parts = [_program(step), bodies, dict(step.environment), step.workdir, step.config.user, mounts, network, security]
-    return [*parts, *filter(None, [hostname.wanted(options.build_args)])]
+    return [*parts, *filter(None, [buildargs.hostname(options.build_args)])]
+
+
+def _named(mount: ins.Mount, options: Options) -> ins.Mount:
+    """With the namespace in its id: who changes it wants steps to begin with empty caches."""
+    if mount.type != "cache" or not options.build_args.get(buildargs.CACHE_NAMESPACE):
+        return mount
+    return replace(mount, id=buildargs.cache_id(mount, options.build_args))
 
 
 def _program(step: steps.Step) -> list[str]:

@@ -8,13 +8,14 @@ import os
 import posixpath
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import exporting, hostname, keys, metadata, steps
+from strata_builder.engine import buildargs, exporting, keys, metadata, steps
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.oci.image import LayerRef
@@ -99,7 +100,7 @@ class Runner:
             groups=who.groups,
             network=self.step.network(self.options.network),
             mounts=tuple(mounts),
-            hostname=hostname.wanted(self.options.build_args) or command.HOSTNAME,
+            hostname=buildargs.hostname(self.options.build_args) or command.HOSTNAME,
         )
 
     def _argv(self) -> tuple[tuple[str, ...], command.MountSpec | None]:
@@ -156,7 +157,7 @@ class Runner:
             kind="cache",
             target=target,
             source=seed,
-            id=mount.id or os.fsdecode(target),
+            id=buildargs.cache_id(replace(mount, target=os.fsdecode(target)), self.options.build_args),
             sharing=mount.sharing or "shared",
             uid=mount.uid or 0,
             gid=mount.gid or 0,

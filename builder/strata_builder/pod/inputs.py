@@ -13,6 +13,7 @@ from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, places, tree
 from strata_builder.context.credentials import Credentials
+from strata_builder.engine import buildargs
 from strata_builder.entries import Kind
 from strata_builder.layers import following
 from strata_builder.pod import exchange
@@ -68,7 +69,7 @@ def _context(request: contract.BuildRequest, paths: Paths) -> tuple[contract.Sou
     ca, whole = ca_bundle(paths), paths.inputs / "source"
     if source.git is not None:
         settings = gitprogram.Settings(ca=ca, scratch=paths.scratch)
-        keep = dict(request.args).get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "0").lower() in ("1", "true")
+        keep = buildargs.keep_git_dir(dict(request.args))
         done = git.fetch(source.git, whole, credentials, limit=limit, keep_git_dir=keep, settings=settings)
     else:
         assert source.archive is not None

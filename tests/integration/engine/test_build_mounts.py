@@ -244,3 +244,12 @@ def test_an_agent_that_cannot_be_given_is_a_wrong_command_line(builder: Builder,
     assert ended.returncode == 2, ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_builds_of_different_namespaces_share_no_cache(builder: Builder) -> None:
+    text = "FROM testbase\nRUN --mount=type=cache,target=/named ls /named > /seen; touch /named/f\n"
+    seen = []
+    for namespace in ("a", "a", "b", ""):
+        image = builder.make(text, {}, "--no-cache", "--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={namespace}")
+        seen.append(image.read("seen"))
+    assert seen == ["", "f\n", "", ""]

@@ -247,3 +247,23 @@ def test_a_moved_branch_is_a_new_layer_and_a_commit_that_changed_nothing_is_none
         assert builder.build(context).digest == first.digest
         repository.commit({"f": "new"})
         assert builder.build(context).read("o/f") == "new"
+
+
+@pytest.mark.parametrize(("flags", "kept"), [((), False), (("--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"), True)])
+def test_a_context_from_git_keeps_its_git_folder_where_the_argument_says_so(
+    builder: Builder, repository: Repository, flags: tuple[str, ...], kept: bool
+) -> None:
+    repository.commit({"Dockerfile": "FROM scratch\nCOPY . /\n"})
+    with HttpServer(repository.bare.parent) as server:
+        image = builder.build(f"{server.url}/app.git#main", *flags)
+    assert (".git/HEAD" in image.files()) is kept
+    assert image.read("f") == "f"
+
+
+def test_the_word_context_means_the_time_of_the_commit(builder: Builder, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "ARG SOURCE_DATE_EPOCH=context\nFROM testbase\nCOPY f /\nRUN date +%s > /d\n"})
+    time = int(git_server.git("log", "-1", "--format=%ct", cwd=repository.folder))
+    with HttpServer(repository.bare.parent) as server:
+        image = builder.build(f"{server.url}/app.git#main")
+    files = image.files()
+    assert [files[name].time for name in ("f", "d")] == [time, time]

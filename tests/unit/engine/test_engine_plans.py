@@ -164,19 +164,6 @@ def test_a_context_stands_for_the_stage_of_its_name_also_as_the_target() -> None
         assert [step.created_by for stage in plan.stages.values() for step in stage.steps] == expected
 
 
-@pytest.mark.parametrize("name", ["foo", "A.b-c_d", "x" * 64])
-def test_the_name_of_the_machine_is_part_of_a_runs_key(name: str) -> None:
-    plain = _key(BASE)
-    assert _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": ""})) == plain
-    assert _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": name})) != plain
-
-
-@pytest.mark.parametrize("name", ["a b", "a\nb", "x" * 65, "-a", "a.", "\u00e9", "a/b"])
-def test_what_is_no_name_of_a_machine_is_refused(name: str) -> None:
-    with pytest.raises(errors.InvalidSpec, match=r"BUILDKIT_SANDBOX_HOSTNAME=.* is no host name"):
-        _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": name}))
-
-
 def test_stages_that_the_target_does_not_need_are_never_looked_at() -> None:
     plan = _plan("FROM nosuch.example/x AS broken\nFROM scratch AS a\nFROM a\n")
     assert list(plan.stages) == [1, 2]
@@ -309,3 +296,31 @@ def test_a_stage_for_the_build_platform_runs_there_whatever_the_image_is_for() -
     made = planner.make(df.parse(text.encode(), "Dockerfile"), _options(platform=ARM64), AnyPlatform())
     assert made.foreign_run(AMD64) is None
     assert made.stages[made.target].config.platform == ARM64
+
+
+CACHED = BASE.replace("RUN", "RUN --mount=type=cache,target=/c")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value", "same"),
+    [
+        (BASE, "BUILDKIT_SANDBOX_HOSTNAME", "", True),
+        (BASE, "BUILDKIT_SANDBOX_HOSTNAME", "foo", False),
+        (BASE, "BUILDKIT_SANDBOX_HOSTNAME", "A.b-c_d", False),
+        (BASE, "BUILDKIT_SANDBOX_HOSTNAME", "x" * 64, False),
+        (CACHED, "BUILDKIT_CACHE_MOUNT_NS", "", True),
+        (CACHED, "BUILDKIT_CACHE_MOUNT_NS", "other", False),
+        (BASE, "BUILDKIT_CACHE_MOUNT_NS", "other", True),
+        (BASE, "BUILDKIT_INLINE_CACHE", "1", True),
+    ],
+)
+def test_arguments_with_a_meaning_of_their_own_are_in_the_keys_of_what_they_change(
+    text: str, name: str, value: str, same: bool
+) -> None:
+    assert (_key(text, _options(build_args={name: value})) == _key(text)) is same
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "x" * 65, "-a", "a.", "\u00e9", "a/b"])
+def test_what_is_no_name_of_a_machine_is_refused(name: str) -> None:
+    with pytest.raises(errors.InvalidSpec, match=r"BUILDKIT_SANDBOX_HOSTNAME=.* is no host name"):
+        _key(BASE, _options(build_args={"BUILDKIT_SANDBOX_HOSTNAME": name}))
