@@ -85,6 +85,13 @@ KNOWN = (
         "FROM scratch\nCOPY --from=$X a b\n",
     ),
     Known(
+        "a mount in a stage called scratch",
+        "BuildKit takes every mount without from= for one of `scratch`, and so of the stage of that name",
+        "circular dependency detected on stage: scratch",
+        ACCEPTED,
+        "FROM testbase AS scratch\nRUN --mount=type=cache,target=/c y\n",
+    ),
+    Known(
         "flags of instructions that have none",
         "BuildKit drops the flags of ARG, STOPSIGNAL and HEALTHCHECK NONE without a word",
         ACCEPTED,
