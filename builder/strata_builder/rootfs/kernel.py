@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -32,6 +33,7 @@ CLONE_NEWIPC: Final = 0x8000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
+_CLONE: Final = 56 if os.uname().machine == "x86_64" else 220  # the generic table's
 # System calls since number 424 have the same one on every machine.
 _MOVE_MOUNT: Final = 429
 _FSOPEN: Final = 430
@@ -49,6 +51,8 @@ _RESOLVE_NO_MAGICLINKS: Final = 0x02
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_with_lock = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock, which a child has to hold
+_with_lock.syscall.restype = ctypes.c_long
 
 
 def checked(result: int, what: str) -> int:
@@ -85,6 +89,15 @@ def set_mount(mounted: int, attributes: int) -> None:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     checked(_libc.unshare(flags), "unshare")
+
+
+def fork(flags: int) -> int:
+    """fork(2) of a process with one thread, the child in new namespaces by `flags` (CLONE_NEW*): clone(2).
+
+    unshare(2) and os.fork would leave this process' later children in the same process namespace, and to go back needs
+    rights in the outer one that an unprivileged user's namespace has not.
+    """
+    return checked(_with_lock.syscall(_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), None, None, None, None), "clone")
 
 
 def pivot_root(new: bytes, old: bytes) -> None:

@@ -4,10 +4,12 @@
 
     command.py   what to run and how it ended (pure)     roots.py      the engine's Roots: one class a rung
     userns.py    in namespaces of its own ...            inplace.py    in the container's own root
-     +- child.py       the helper process between        host.py       namespaces for a build on a host
-     +- mounts.py      the step's mount namespace        caches.py     RUN's cache mounts
-     +- devices.py     its /dev                          memory.py     whether the kernel killed for want of memory
-     +- privileges.py  its identity and capabilities     interpreter.py  how the helper is started
-     +- hostfiles.py   its hosts and resolv.conf         agent.py      the ssh agent that it sees
+     +- launcher.py    the server's start, and requests  host.py       namespaces for a build on a host
+     +- request.py     what is asked for, as bytes       caches.py     RUN's cache mounts
+     +- server.py      the process that forks steps      memory.py     whether the kernel killed for want of memory
+     +- child.py       from the fork to the program      interpreter.py  how the server is started
+     +- mounts.py      the step's mount namespace        agent.py      the ssh agent that it sees
+     +- devices.py     its /dev                          hostfiles.py  its hosts and resolv.conf
+     +- privileges.py  its identity and capabilities
      +- seccomp.py     the system calls it may not make
 """

@@ -1,8 +1,6 @@
-"""The helper process between the builder and a step: makes the namespaces, starts the step as their PID 1, waits.
+"""A step's first process, from the fork to its program: makes the namespaces and the mounts, and gives up its rights.
 
-Started by `userns.run` as a fresh interpreter, so that nothing of the builder's memory is in it. Its standard input
-carries the length of the request, the request, and nothing more: when it ends, the step ends. Its argument is the
-descriptor to report to, a JSON object a line: `made` (mount points), `failed` (before the program started), `status`.
+Forked by `server`, which is outside: it sees the end of this process, and its death is this one's.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 from typing import Any, NoReturn
 
 from strata_builder import errors
@@ -25,19 +22,54 @@ from strata_builder.sandbox import mounts, privileges, request, seccomp
 
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+_REPORT = 3
+_HIGHEST = 2**31 - 1  # that a descriptor could be
 
 
-def main() -> None:
-    os.umask(0o022)
-    report = int(sys.argv[1])
-    os.set_inheritable(report, False)
+def main(server: int, control: int, output: int, report: int) -> NoReturn:
+    """Becomes the step that `control` asks for; see `server.Pipes`. `server` is a descriptor of its process."""
     try:
-        wanted = request.decode(_received())
-        status = _supervised(_start(wanted, report))
+        _end_with_parent()
+        if select.select([server], [], [], 0)[0]:  # it ended before
+            os._exit(1)
+        os.setsid()
+        _keep_only(control, output, report)
+        os.umask(0o022)
+        _run(request.decode(_received()))
     except Exception as error:  # noqa: BLE001 -- whatever it is, the builder has to hear of it
-        _tell(report, failed=_reason(error))
-        sys.exit(1)
-    _tell(report, status=os.waitstatus_to_exitcode(status))
+        tell(_REPORT, failed=reason(error))
+    finally:
+        os._exit(1)
+
+
+def tell(report: int, **what: Any) -> None:
+    os.write(report, json.dumps(what).encode() + b"\n")
+
+
+def reason(error: Exception) -> dict[str, str]:
+    """What a report says of a step that did not come to run."""
+    if isinstance(error, errors.BuildError):
+        return {"class": type(error).__name__, "message": error.message, "hint": error.hint}
+    return {
+        "class": "InfrastructureFailed",
+        "message": f"the step's namespaces could not be set up: {error}",
+        "hint": "",
+    }
+
+
+def _end_with_parent() -> None:
+    """To be said again after a change of identity, which makes the kernel forget it: PR_SET_PDEATHSIG(2const)."""
+    kernel.checked(kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+
+
+def _keep_only(control: int, output: int, report: int) -> None:
+    """Standard input, output and error, and _REPORT, which the program does not get."""
+    os.dup2(control, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if report != _REPORT:
+        os.dup2(report, _REPORT, inheritable=False)
+    os.closerange(_REPORT + 1, _HIGHEST)
 
 
 def _received() -> bytes:
@@ -55,45 +87,24 @@ def _exactly(size: int) -> bytes:
     return bytes(data)
 
 
-def _start(wanted: request.Request, report: int) -> int:
-    flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
-    if wanted.command.network == "none":
-        flags |= kernel.CLONE_NEWNET
-    kernel.unshare(flags)
-    pid = os.fork()
-    if pid == 0:
-        _first_process(wanted, report)
-    return pid
+def _run(wanted: request.Request) -> NoReturn:
+    command = wanted.command
+    code = seccomp.program(seccomp.machine())
+    kernel.unshare(_namespaces(command.network))
+    _name(command.hostname)
+    if command.network == "none":
+        _raise_loopback()
+    tell(_REPORT, made=[os.fsdecode(path) for path in mounts.enter(wanted)])
+    _input(command.stdin)
+    _directory(command.cwd)
+    seccomp.install(code)
+    _become(wanted)
 
 
-def _supervised(pid: int) -> int:
-    """The wait status of `pid`; killed, and with it all of its namespace, when standard input ends."""
-    fd = os.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.register(0, select.POLLIN | select.POLLHUP)
-    ready = {number for number, _ in poll.poll()}
-    if fd not in ready:
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
-
-
-def _first_process(wanted: request.Request, report: int) -> NoReturn:
-    """PID 1 of the new namespaces, until it is the step's program."""
-    try:
-        kernel.checked(kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-        code = seccomp.program(seccomp.machine())
-        _name(wanted.command.hostname)
-        if wanted.command.network == "none":
-            _raise_loopback()
-        _tell(report, made=[os.fsdecode(path) for path in mounts.enter(wanted)])
-        _input(wanted.command.stdin)
-        _directory(wanted.command.cwd)
-        seccomp.install(code)
-        _become(wanted)
-    except Exception as error:  # noqa: BLE001 -- as above
-        _tell(report, failed=_reason(error))
-    os._exit(1)
+def _namespaces(network: str) -> int:
+    """Besides that of processes, which is there."""
+    flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+    return flags | kernel.CLONE_NEWNET if network == "none" else flags
 
 
 def _name(hostname: str) -> None:
@@ -137,24 +148,12 @@ def _directory(path: bytes) -> None:
 def _become(wanted: request.Request) -> NoReturn:
     command = wanted.command
     privileges.drop(command.uid, command.gid, command.groups)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _end_with_parent()
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # what is ignored here stays so there
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         os.execvpe(command.argv[0], command.argv, dict(command.env))  # noqa: S606 -- there is no shell to want
     except OSError as error:
-        print(f"exec {command.argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os.write(2, f"exec {command.argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
         os._exit(127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126)
-
-
-def _reason(error: Exception) -> dict[str, str]:
-    if isinstance(error, errors.BuildError):
-        return {"class": type(error).__name__, "message": error.message, "hint": error.hint}
-    return {
-        "class": "InfrastructureFailed",
-        "message": f"the step's namespaces could not be set up: {error}",
-        "hint": "",
-    }
-
-
-def _tell(report: int, **what: Any) -> None:
-    os.write(report, json.dumps(what).encode() + b"\n")

@@ -1,5 +1,5 @@
-"""The step's mount namespace: its root, what is mounted in it, and the way into it. Runs in the helper, as PID 1 of the
-new namespaces, with no other process in sight."""
+"""The step's mount namespace: its root, what is mounted in it, and the way into it. Runs as PID 1 of the new namespaces,
+with no other process in sight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the builder asks of the helper process, and what it hears back, as JSON. Pure."""
+"""What the builder asks of the process that becomes a step, as JSON, and by which pipes. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from strata_builder.rootfs.stack import Stack
 from strata_builder.sandbox.command import Command, MountSpec
 
 
+class Pipes(NamedTuple):
+    """The server's ends of one step's pipes.
+
+    `control` carries the length of the request, the request, and nothing more: when it ends, the step ends. `output`
+    is the step's standard output and error. `report` gets a JSON object a line: `made` (mount points), `failed` (before
+    the program started), `status`.
+    """
+
+    control: int
+    output: int
+    report: int
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`root` is where the step's root is mounted (in the helper's mount namespace alone); `files` are shown in the
+    """`root` is where the step's root is mounted (in the step's mount namespace alone); `files` are shown in the
     step's root (path -> content), and in no layer."""
 
     stack: Stack

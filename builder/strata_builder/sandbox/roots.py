@@ -17,8 +17,9 @@ from strata_builder import errors
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import inplace, overlay, view
-from strata_builder.sandbox import borrowed, caches, command, hostfiles, privileges, trees, userns
+from strata_builder.sandbox import borrowed, caches, command, hostfiles, launcher, privileges, trees, userns
 from strata_builder.sandbox import inplace as inplace_run
+from strata_builder.sandbox.request import Request
 
 
 class _Stage(Protocol):
@@ -82,7 +83,8 @@ class UserNSRoots:
     """Stages side by side, each an overlay whose steps run in namespaces of their own (see `userns`).
 
     `scratch` has to be on a file system that can be an overlay's upper one (no overlay itself), `cache_folder` is where
-    cache mounts are kept, `learn` hears the index of each layer that is unpacked. `close` removes what is in scratch.
+    cache mounts are kept, `learn` hears the index of each layer that is unpacked; `steps` of them run at once at most.
+    `close` removes what is in scratch.
     """
 
     exclusive = False
@@ -94,12 +96,15 @@ class UserNSRoots:
         cache_folder: Path,
         *,
         learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
+        steps: int = launcher.MAX_STEPS,
     ) -> None:
         self._lowers = overlay.Lowers(scratch, blobs, learn)
         self._cache_folder = cache_folder
+        self._launcher = launcher.Launcher(steps)
 
     def open(self) -> UserNSRoot:
-        return UserNSRoot(overlay.Stage(self._lowers), caches.Caches(self._cache_folder))
+        self._launcher.start()  # a step follows; meanwhile its layers are unpacked
+        return UserNSRoot(overlay.Stage(self._lowers), caches.Caches(self._cache_folder), self._launcher)
 
     def show(self, layers: Sequence[LayerRef]) -> AbstractContextManager[Path]:
         return overlay.shown(self._lowers, layers)
@@ -108,10 +113,15 @@ class UserNSRoots:
         return self._cache_folder
 
     def close(self) -> None:
+        self._launcher.close()
         self._lowers.close()
 
 
 class UserNSRoot(_Root[overlay.Stage]):
+    def __init__(self, stage: overlay.Stage, kept: caches.Caches, starter: launcher.Launcher) -> None:
+        super().__init__(stage, kept)
+        self._launcher = starter
+
     def _run(
         self,
         wanted: command.Command,
@@ -121,15 +131,8 @@ class UserNSRoot(_Root[overlay.Stage]):
         cancel: threading.Event,
     ) -> command.Outcome:
         files = hostfiles.seen_by_steps(wanted.hostname)
-        ran = userns.run(
-            self._stage.begin(),
-            self._stage.root,
-            wanted,
-            output=output,
-            timeout=_left(deadline),
-            cancel=cancel,
-            files=files,
-        )
+        request = Request(self._stage.begin(), self._stage.root, wanted, files)
+        ran = userns.run(self._launcher, request, output=output, deadline=deadline, cancel=cancel)
         self._stage.forget(ran.made)
         return ran.outcome
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,7 @@ _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 
 
+@functools.cache
 def program(machine: str) -> bytes:
     """The filter as an array of struct sock_filter. Raises NotSupported for a machine without a table."""
     if machine not in _ARCHITECTURES:

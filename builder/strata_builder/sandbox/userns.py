@@ -10,22 +10,21 @@ import json
 import os
 import selectors
 import struct
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from strata_builder import errors
-from strata_builder.rootfs.stack import Stack
-from strata_builder.sandbox import command, interpreter, memory
-from strata_builder.sandbox.request import Request
+from strata_builder.sandbox import command, memory
+from strata_builder.sandbox.launcher import Launcher
+from strata_builder.sandbox.request import Pipes, Request
 
 _PIECE: Final = 65536
-_TICK: Final = 0.1
-#: How long after its end output that is in the pipe already is still read, in pieces.
+_TICK: Final = 0.25
+#: How much of what is in the pipe already is still read after the end, in pieces.
 _LAST_PIECES: Final = 1024
 
 
@@ -38,97 +37,91 @@ class Ran:
 
 
 def run(
-    stack: Stack,
-    root: Path,
-    wanted: command.Command,
+    launcher: Launcher,
+    request: Request,
     *,
     output: Callable[[bytes], None],
-    timeout: float | None = None,
+    deadline: float | None = None,
     cancel: threading.Event | None = None,
-    files: Mapping[str, bytes] | None = None,
 ) -> Ran:
-    """Runs `wanted` over `stack`, mounted at the empty directory `root` in the step's mount namespace alone.
+    """Runs what `request` says, its root mounted in the step's mount namespace alone.
 
-    `output` gets stdout and stderr as they come, in this thread. After `timeout` seconds, or once `cancel` is set, the
-    step and all that it started are killed; they are in any case when its first process ends. `files` are shown in its
-    root (path -> content).
+    `output` gets stdout and stderr as they come, in this thread. At `deadline` (time.monotonic), or once `cancel` is
+    set, the step and all that it started are killed; they are in any case when its first process ends.
 
     Raises DockerfileInvalid for a mount or a working directory that the image does not allow, InfrastructureFailed
     where the kernel refuses a namespace or a mount.
     """
-    kills = memory.kills()
-    with _Helper(Request(stack, root, wanted, files or {})) as helper:
-        helper.pump(output, None if timeout is None else time.monotonic() + timeout, cancel or threading.Event())
-    status = helper.status()
-    killed = kills is not None and (memory.kills() or 0) > kills
-    return Ran(command.outcome(status, killed=killed), tuple(map(os.fsencode, helper.heard.get("made", ()))))
+    cancel = cancel or threading.Event()
+    with launcher.place(deadline, cancel):
+        kills = memory.kills()
+        with _Step(launcher, request) as step:
+            step.pump(output, deadline, cancel)
+        status = step.status()
+        killed = kills is not None and (memory.kills() or 0) > kills
+    return Ran(command.outcome(status, killed=killed), tuple(map(os.fsencode, step.heard.get("made", ()))))
 
 
 @dataclass
-class _Helper:
+class _Step:
+    """The builder's ends of its pipes, and what was reported."""
+
+    launcher: Launcher
     request: Request
     heard: dict[str, Any] = field(default_factory=dict)
     _reports: bytearray = field(default_factory=bytearray)
 
     def __enter__(self) -> Self:
+        control, self._control = os.pipe2(os.O_CLOEXEC)
         self._output, output = os.pipe2(os.O_CLOEXEC)
         self._report, report = os.pipe2(os.O_CLOEXEC)
-        try:
-            self._process = subprocess.Popen(
-                interpreter.command("strata_builder.sandbox.child", str(report)),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=(report,),
-                env=interpreter.environment(),
-                start_new_session=True,
-                cwd="/",
-            )
-        except BaseException:
-            os.close(self._output)
-            os.close(self._report)
-            raise
-        finally:
-            os.close(output)
-            os.close(report)
         os.set_blocking(self._output, False)
-        self._ask(self._control(), self.request.encode())
+        try:
+            self._launch(Pipes(control, output, report))
+            self._ask()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Also where `output` raised: ending the control pipe kills the step."""
+        """Also where `output` raised: the step is killed, and over when this ends."""
         self._stop()
-        self._process.wait()
+        while self._read_report():
+            pass
         os.close(self._output)
         os.close(self._report)
 
-    def _control(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    @staticmethod
-    def _ask(control: IO[bytes], message: bytes) -> None:
+    def _launch(self, theirs: Pipes) -> None:
         try:
+            self.launcher.launch(theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+
+    def _ask(self) -> None:
+        message = self.request.encode()
+        with (
+            suppress(BrokenPipeError),
+            open(os.dup(self._control), "wb") as control,
+        ):  # its report says why, or its silence
             control.write(struct.pack("!Q", len(message)) + message)
-            control.flush()
-        except BrokenPipeError:
-            return  # it ended early; its report, or its silence, says why
 
     def _stop(self) -> None:
-        try:
-            self._control().close()
-        except BrokenPipeError:
-            return
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
 
     def pump(self, output: Callable[[bytes], None], deadline: float | None, cancel: threading.Event) -> None:
-        """Passes output on until the helper has told the end; never waits for the end of the output."""
+        """Passes output on until the step's end has been told; never waits for the end of the output."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
             selector.register(self._report, selectors.EVENT_READ)
             while True:
-                if cancel.is_set() or (deadline is not None and time.monotonic() >= deadline):
+                left = _TICK if deadline is None else deadline - time.monotonic()
+                if cancel.is_set() or left <= 0:
                     self._stop()
-                ready = {key.fd for key, _ in selector.select(_TICK)}
+                ready = {key.fd for key, _ in selector.select(min(_TICK, left) if left > 0 else _TICK)}
                 if self._output in ready and not self._read_output(output):
                     selector.unregister(self._output)
                 if self._report in ready and not self._read_report():
@@ -148,6 +141,7 @@ class _Helper:
         return bool(piece)
 
     def _read_report(self) -> bool:
+        """False at the end: the step is no more."""
         piece = os.read(self._report, _PIECE)
         self._reports += piece
         *lines, rest = bytes(self._reports).split(b"\n")
@@ -161,6 +155,5 @@ class _Helper:
         if failed := self.heard.get("failed"):
             raise getattr(errors, failed["class"])(failed["message"], hint=failed["hint"])
         if "status" not in self.heard:
-            code = self._process.returncode
-            raise errors.InfrastructureFailed(f"the sandbox's helper process ended with {code} and no word")
+            raise self.launcher.failure()
         return int(self.heard["status"])

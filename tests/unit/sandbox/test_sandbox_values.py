@@ -141,7 +141,7 @@ def test_kills_for_want_of_memory_are_read_from_either_kind_of_cgroup(tmp_path: 
 
 
 def test_another_interpreter_starts_isolated_and_finds_the_packages():
-    words = interpreter.command("strata_builder.sandbox.child", "7")
+    words = interpreter.command("strata_builder.sandbox.server", "7")
     assert words[-1] == "7"
     assert {"-I", "-S"} <= set(words)
     assert set(interpreter.environment()) <= {"PYTHONHOME"}
