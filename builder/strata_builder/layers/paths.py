@@ -24,6 +24,8 @@ def normalise(path: bytes) -> bytes:
 
     Raises LayerError for a NUL byte and for names that no Linux file system takes.
     """
+    if _is_plain(path):
+        return path
     if b"\0" in path:
         raise errors.LayerError(f"the name {show(path)} holds a NUL byte")
     parts: list[bytes] = []
@@ -40,8 +42,14 @@ def normalise(path: bytes) -> bytes:
 
 def is_normal(path: bytes) -> bool:
     """Whether `normalise` would give `path` back. Raises as it does."""
-    is_plain = b"/." not in path and b"//" not in path and b"\0" not in path and path[:1] not in (b"/", b".")
-    return (is_plain and len(path) <= MAX_NAME and path[-1:] != b"/") or normalise(path) == path
+    return _is_plain(path) or normalise(path) == path
+
+
+def _is_plain(path: bytes) -> bool:
+    """Whether a look is enough to see that `path` is in its normal form, as nearly all are."""
+    if len(path) > MAX_NAME or path[:1] in (b"/", b".") or path[-1:] == b"/":
+        return False
+    return b"/." not in path and b"//" not in path and b"\0" not in path
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind, Readable
 from strata_builder.layers import folders, index, paths, recorded
+from strata_builder.layers.tarreader import Content
 
 OnEntry = Callable[[Entry, os.stat_result], None]
 
@@ -68,18 +69,17 @@ class Restorer:
         self._implied: dict[bytes, Entry | None] = {}
         self._budget = index.Folders()
         self._times: dict[bytes, int] = {}
-        self._buffer = memoryview(bytearray(_BUFFER))
 
     def close(self) -> None:
         self._folders.close()
 
-    def entry(self, entry: Entry, content: Readable) -> tuple[str, bytes | None]:
+    def entry(self, entry: Entry, content: Content) -> tuple[str, bytes | None]:
         """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it."""
         if entry.kind is Kind.FILE and self._options.skip(entry.path):
-            return digest_of(entry, content)
+            return digest_of(entry, content.pieces())
         if not self._options.skip(entry.path):
             if entry.kind is Kind.FILE:
-                return self._file(entry, content)
+                return self._file(entry, content.pieces())
             self._special(entry)
         return "", None
 
@@ -145,7 +145,7 @@ class Restorer:
 
     # -- each kind
 
-    def _file(self, entry: Entry, content: Readable) -> tuple[str, bytes | None]:
+    def _file(self, entry: Entry, content: Iterable[memoryview]) -> tuple[str, bytes | None]:
         created: list[int] = []
         self._make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, 0o600, dir_fd=fd)))
         fd = created[0]
@@ -158,7 +158,7 @@ class Restorer:
             os.close(fd)
         return written
 
-    def _content(self, entry: Entry, content: Readable, fd: int) -> tuple[str, bytes | None]:
+    def _content(self, entry: Entry, content: Iterable[memoryview], fd: int) -> tuple[str, bytes | None]:
         def write(piece: memoryview) -> None:
             if len(piece) >= _HOLE and piece[0] == 0 and piece.tobytes() == _ZEROS[: len(piece)]:
                 os.lseek(fd, len(piece), os.SEEK_CUR)
@@ -166,7 +166,7 @@ class Restorer:
                 while piece:
                     piece = piece[os.write(fd, piece) :]
 
-        found = digest_of(entry, content, write, self._buffer)
+        found = digest_of(entry, content, write)
         if entry.size >= _HOLE:
             os.ftruncate(fd, entry.size)
         return found
@@ -177,7 +177,7 @@ class Restorer:
             raise LookupError(f"{entry.link!r} was not checked by Builder.add")
         if self._options.copy_links and target.kind in (Kind.FILE, Kind.HARDLINK):
             with self._folders.open(entry.link) as content:
-                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), content)
+                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), _pieces(content))
             return
         parent, name = paths.split(entry.link)
         source = os.dup(self._folders.fd(parent))
@@ -356,21 +356,24 @@ def _attributes_of(fd: int) -> list[str]:
 
 
 def digest_of(
-    entry: Entry,
-    content: Readable,
-    write: Callable[[memoryview], None] = lambda _: None,
-    buffer: memoryview | None = None,
+    entry: Entry, pieces: Iterable[memoryview], write: Callable[[memoryview], None] | None = None
 ) -> tuple[str, bytes | None]:
-    """Reads all of `content`, passing it on to `write`; its sha256, and its text where an index keeps it."""
-    view = buffer if buffer is not None else memoryview(bytearray(min(_BUFFER, entry.size + 1)))
+    """Reads all of a file, passing it on to `write`; its sha256, and its text where an index keeps it."""
     digest = hashlib.sha256()
     text = bytearray() if index.keeps_text(entry) else None
-    while count := content.readinto(view):
-        digest.update(view[:count])
-        write(view[:count])
+    for piece in pieces:
+        digest.update(piece)
+        if write is not None:
+            write(piece)
         if text is not None:
-            text += view[:count]
+            text += piece
     return digest.hexdigest(), bytes(text) if text is not None else None
+
+
+def _pieces(file: Readable) -> Iterator[memoryview]:
+    view = memoryview(bytearray(_BUFFER))
+    while count := file.readinto(view):
+        yield view[:count]
 
 
 def _mode(entry: Entry, owned: bool) -> int:

@@ -40,14 +40,13 @@ class Source:
             parts += piece
         return bytes(parts)
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fills some of `buffer`; 0 only at the end of the stream or for an empty buffer."""
-        if not buffer or not self._fill():
-            return 0
-        count = min(len(buffer), len(self._chunk))
-        buffer[:count] = self._chunk[:count]
-        self._chunk = self._chunk[count:]
-        return count
+    def piece(self, most: int) -> memoryview:
+        """Some of the next `most` bytes, as they lie here; empty only at the end of the stream, or for 0."""
+        if not most or not self._fill():
+            return self._chunk[:0]
+        found = self._chunk[:most]
+        self._chunk = self._chunk[most:]
+        return found
 
     def skip(self, size: int) -> int:
         """Passes over `size` bytes; returns how many there were."""

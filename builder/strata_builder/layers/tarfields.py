@@ -5,6 +5,7 @@ Sources: POSIX.1-2017 pax; the GNU tar manual, "Basic Tar Format" and "Storing S
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from strata_builder import errors
@@ -19,8 +20,18 @@ def text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-def number(field: bytes, what: str, where: str) -> int:
-    """Octal text, or GNU's base-256 where the first bit is set."""
+@functools.lru_cache(1024)
+def _octal(field: bytes) -> int | None:
+    """What nearly all fields are, and the same in nearly all headers of one archive."""
+    digits = field.rstrip(b"\0 ")
+    return int(digits, 8) if digits.isdigit() and b"8" not in digits and b"9" not in digits else None
+
+
+def number(field: bytes, what: str, where: object) -> int:
+    """Octal text, or GNU's base-256 where the first bit is set. `where`, here as below, is told by its str()."""
+    plain = _octal(field)
+    if plain is not None:
+        return plain
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:], "big") - (1 << 8 * (len(field) - 1) if field[0] == 0xFF else 0)
     digits = field.strip(b" \0")
@@ -29,7 +40,7 @@ def number(field: bytes, what: str, where: str) -> int:
     return int(digits or b"0", 8)
 
 
-def check(header: bytes, where: str) -> None:
+def check(header: bytes, where: object) -> None:
     """Raises LayerError unless the header's checksum is right, by unsigned bytes or (very old tars) by signed ones."""
     stated = number(header[148:156], "checksum", where)
     rest = header[:148] + b" " * 8 + header[156:]
@@ -41,7 +52,7 @@ def check(header: bytes, where: str) -> None:
 Records = list[tuple[bytes, bytes]]
 
 
-def records(body: bytes, where: str) -> Records:
+def records(body: bytes, where: object) -> Records:
     """The `length key=value\\n` records of a pax extended header, in their order."""
     found, at = [], 0
     while at < len(body):
@@ -56,7 +67,7 @@ def records(body: bytes, where: str) -> Records:
     return found
 
 
-def decimal(value: bytes, what: str, where: str) -> int:
+def decimal(value: bytes, what: str, where: object) -> int:
     """A pax number; fractions of a second are cut towards the past."""
     whole, _, fraction = value.partition(b".")
     sign, digits = (-1, whole[1:]) if whole[:1] == b"-" else (1, whole)
@@ -65,7 +76,7 @@ def decimal(value: bytes, what: str, where: str) -> int:
     return sign * int(digits) - (1 if sign < 0 and fraction.strip(b"0") else 0)
 
 
-def old_gnu_sparse(fields: bytes, where: str) -> Segments:
+def old_gnu_sparse(fields: bytes, where: object) -> Segments:
     """The (offset, length) pairs of 24 bytes each, up to the first empty one."""
     segments = []
     for at in range(0, len(fields) - 23, 24):
@@ -76,7 +87,7 @@ def old_gnu_sparse(fields: bytes, where: str) -> Segments:
     return segments
 
 
-def listed_sparse(text_map: bytes, where: str) -> Segments:
+def listed_sparse(text_map: bytes, where: object) -> Segments:
     """GNU.sparse.map of format 0.1: numbers between commas."""
     numbers = [decimal(piece, "GNU.sparse.map", where) for piece in text_map.split(b",")] if text_map else []
     if len(numbers) % 2:
@@ -84,7 +95,7 @@ def listed_sparse(text_map: bytes, where: str) -> Segments:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def checked_segments(segments: Segments, stored: int, size: int, where: str) -> Segments:
+def checked_segments(segments: Segments, stored: int, size: int, where: object) -> Segments:
     """`segments` if they are in order, within `size` and as long together as the `stored` bytes; else LayerError."""
     end = 0
     for offset, length in segments:
@@ -96,7 +107,7 @@ def checked_segments(segments: Segments, stored: int, size: int, where: str) -> 
     return [piece for piece in segments if piece[1]]
 
 
-def link_target(link: bytes, where: str) -> bytes:
+def link_target(link: bytes, where: object) -> bytes:
     """A hard link's target as a path of the layer."""
     target = paths.normalise(link)
     if not target:

@@ -6,7 +6,6 @@ Names are normalised (`./a`, `/a` and `../a` are all `a`); links keep their text
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,52 +27,71 @@ _KINDS: Final = {
     b"D": Kind.DIR,
     b"6": Kind.FIFO,
 }
+_ZEROS: Final = memoryview(bytes(1 << 20))
 _MAX_ID: Final = 2**32 - 2
 _MAX_TIME: Final = 2**63 - 1
 _MAX_MAJOR: Final = 2**12 - 1  # Linux, include/linux/kdev_t.h
 _MAX_MINOR: Final = 2**20 - 1
 
 
-class Content(io.RawIOBase):
+class Where:
+    """Where in the archive something is wrong, in words: made only when they are wanted."""
+
+    __slots__ = ("_name", "_words")
+
+    def __init__(self, words: str, name: bytes | None = None) -> None:
+        self._words, self._name = words, name
+
+    def __str__(self) -> str:
+        return self._words if self._name is None else f"{self._words} {paths.show(self._name)}"
+
+
+class Content:
     """What a FILE holds: read once, front to back, before the next entry is asked for. Holes come as zeros."""
 
-    def __init__(self, source: Source, size: int, where: str, segments: tarfields.Segments | None = None) -> None:
-        super().__init__()
+    __slots__ = ("_at", "_segments", "_size", "_source", "_where", "stored_left")
+
+    def __init__(self, source: Source, size: int, where: Where, segments: tarfields.Segments | None = None) -> None:
         self._source = source
         self._where = where
-        self._segments = [(0, size)] if segments is None else segments
-        self._segments = self._segments[::-1]
+        self._segments = [(0, size)] if segments is None else segments[::-1]
         self._at = 0
         self._size = size
-        self.stored_left = sum(length for _, length in self._segments)
+        self.stored_left = size if segments is None else sum(length for _, length in segments)
 
-    def readable(self) -> bool:
-        return True
+    def pieces(self) -> Iterator[memoryview]:
+        """All that is left, as it lies in memory; each piece is gone when the next one is asked for."""
+        while piece := self._piece(_ZEROS.nbytes):
+            yield piece
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        view = memoryview(buffer)[: self._size - self._at]
+    def read(self, size: int = -1) -> bytes:
+        """As of a raw file: all that is left, or some of the next `size` bytes."""
+        return b"".join(self.pieces()) if size < 0 else bytes(self._piece(size))
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        piece = self._piece(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        """Nothing: what is not read is passed over."""
+
+    def _piece(self, most: int) -> memoryview:
+        most = min(most, self._size - self._at)
         while self._segments and self._at >= self._segments[-1][0] + self._segments[-1][1]:
             self._segments.pop()
-        start = self._segments[-1][0] if self._segments else self._size
+        start, length = self._segments[-1] if self._segments else (self._size, 0)
         if self._at < start:
-            return self._zeros(view[: start - self._at])
-        if not view:
-            return 0
-        end = start + self._segments[-1][1]
-        count = self._source.readinto(view[: end - self._at])
-        if not count:
+            piece = _ZEROS[: min(most, start - self._at)]
+        elif piece := self._source.piece(min(most, start + length - self._at)):
+            self.stored_left -= len(piece)
+        elif most:
             raise cut_short(self._where)
-        self._at += count
-        self.stored_left -= count
-        return count
-
-    def _zeros(self, view: memoryview) -> int:
-        view[:] = bytes(len(view))
-        self._at += len(view)
-        return len(view)
+        self._at += len(piece)
+        return piece
 
 
-def cut_short(where: str) -> errors.LayerError:
+def cut_short(where: Where) -> errors.LayerError:
     return errors.LayerError(f"{where}: the archive is cut short", hint="fetch or make the file again")
 
 
@@ -90,7 +108,8 @@ class TarReader:
         self._trailer = trailer
         self._global: dict[bytes, bytes] = {}
         self._count = 0
-        self._where = "the beginning of the archive"
+        self._where = Where("the beginning of the archive")
+        self._after = self._where
 
     def __iter__(self) -> Iterator[tuple[Entry, Content]]:
         while (header := self._header()) is not None:
@@ -129,14 +148,14 @@ class TarReader:
         if not block or block == tarfields.ZERO:
             # An empty stream is a layer without entries; elsewhere the end has to be marked.
             if not block and self._trailer and self._count:
-                raise cut_short(f"after {self._where}")
+                raise cut_short(self._after)
             return None
         if len(block) != tarheader.BLOCK:
-            raise cut_short(f"after {self._where}")
+            raise cut_short(self._after)
         self._count += 1
         if self._count > 3 * self._limits.entries:
             raise errors.LayerError(f"the archive has more than {self._limits.entries} entries")
-        tarfields.check(block, f"after {self._where}" if self._count > 1 else self._where)
+        tarfields.check(block, self._after if self._count > 1 else self._where)
         return block
 
     def _extended(self, size: int) -> bytes:
@@ -144,7 +163,7 @@ class TarReader:
             raise errors.LayerError(f"after {self._where}: an extended header of {size} bytes is too large")
         body = self._source.read(size)
         if len(body) != size or self._source.skip(tarheader.padding(size)) != tarheader.padding(size):
-            raise cut_short(f"after {self._where}")
+            raise cut_short(self._after)
         return body
 
     def _keep_global(self, found: tarfields.Records) -> None:
@@ -155,9 +174,9 @@ class TarReader:
 
     def _entry(self, header: _Header) -> tuple[Entry, Content]:
         raw = header.raw_name()
-        self._where = f"entry {paths.show(raw)}"
+        self._where, self._after = Where("entry", raw), Where("after entry", raw)
         header.where = self._where
-        path = paths.normalise(raw)
+        path = paths.normalise(raw[:-1] if raw[-1:] == b"/" else raw)
         kind = header.kind(raw)
         if not path and kind is not Kind.DIR:
             raise errors.LayerError(f"{self._where} is the root of the image, but no directory")
@@ -182,7 +201,7 @@ class TarReader:
             raise cut_short(self._where)
 
 
-def _size(block: bytes, where: str) -> int:
+def _size(block: bytes, where: Where) -> int:
     size = tarfields.number(block[124:136], "size", where)
     if size < 0:
         raise errors.LayerError(f"after {where}: a tar header has a negative size")
@@ -198,7 +217,7 @@ class _Header:
         self.records: tarfields.Records = []
         self.name = b""
         self.link = b""
-        self.where = ""
+        self.where = Where("")
         self.stored = 0  # bytes in the archive
         self.size = 0  # bytes of the file
         self.map_size = 0  # bytes of a sparse map that stands before the content
@@ -345,5 +364,7 @@ class _Header:
         return link
 
     def _xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
+        if not self.records:
+            return ()
         found = {key[len(tarheader.XATTR) :]: value for key, value in self.records if key.startswith(tarheader.XATTR)}
         return tuple(sorted((key, value) for key, value in found.items() if key and not paths.is_foreign_xattr(key)))

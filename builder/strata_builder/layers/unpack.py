@@ -6,6 +6,7 @@ of the blob; here the diffID can be.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, index, paths, restore, storage
+from strata_builder.layers import decompress, index, paths, readahead, restore, storage
 from strata_builder.layers.recorded import Skipped
 from strata_builder.layers.restore import OnEntry, OwnerPolicy
 from strata_builder.layers.source import Limits, Source
@@ -45,9 +46,10 @@ def read_layer(
     """
     if media_type.endswith("+encrypted"):
         raise errors.LayerError(f"a layer of type {media_type} is encrypted", hint="use an image with plain layers")
-    source = Source(decompress.chunks(stream), limits)
-    yield from TarReader(source, limits, trailer=trailer and not diff_id)
-    source.drain()
+    with contextlib.closing(readahead.ahead(decompress.chunks(stream))) as plain:
+        source = Source(plain, limits)
+        yield from TarReader(source, limits, trailer=trailer and not diff_id)
+        source.drain()
     if diff_id and source.digest() != diff_id:
         raise errors.LayerError(
             f"the layer's content has the digest {source.digest()}, but the image's config says {diff_id}",
@@ -63,7 +65,7 @@ def scan(
     for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
         if _is_content(entry, built):
             if entry.kind is Kind.FILE:
-                digest, text = restore.digest_of(entry, content)
+                digest, text = restore.digest_of(entry, content.pieces())
                 built.add(entry._replace(digest=digest), text)
             else:
                 built.add(entry)
@@ -213,7 +215,7 @@ def _save(entry: Entry, content: Content, place: Path) -> None:
     partial = Path(name)
     try:
         with storage.full_is_a_limit(place.parent), open(descriptor, "wb", buffering=0) as file:
-            restore.digest_of(entry, content, lambda piece: _write_all(file.fileno(), piece))
+            restore.digest_of(entry, content.pieces(), lambda piece: _write_all(file.fileno(), piece))
         partial.rename(place)
     except BaseException:
         partial.unlink(missing_ok=True)

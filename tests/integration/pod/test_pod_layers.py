@@ -59,7 +59,7 @@ def pulled(registry: str, repository: str, digest: str) -> tuple[Image, dict[str
         with client.blob(repository, layer.descriptor.digest, layer.descriptor.size) as blob:
             for entry, content in unpack.read_layer(blob, layer.descriptor.media_type, diff_id=layer.diff_id):
                 if entry.path:
-                    files[entry.path.decode()] = content.readall() or b""
+                    files[entry.path.decode()] = content.read() or b""
     client.close()
     return image, files
 

@@ -67,7 +67,7 @@ def pulled(registry: str, name: str, digest: str) -> tuple[Image, dict[str, byte
     for layer in image.layers[1:]:
         with client.blob(f"team/{name}", layer.descriptor.digest, layer.descriptor.size) as blob:
             for entry, content in unpack.read_layer(blob, layer.descriptor.media_type, diff_id=layer.diff_id):
-                files[entry.path.decode()] = content.readall() or b""
+                files[entry.path.decode()] = content.read() or b""
     client.close()
     return image, files
 

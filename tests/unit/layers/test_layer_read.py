@@ -28,7 +28,7 @@ from support.layertrees import file, folder, hard, packed
 
 def read(data: bytes, **options: object) -> list[tuple[Entry, bytes]]:
     found = unpack.read_layer(io.BytesIO(data), "", **options)  # type: ignore[arg-type]
-    return [(entry, content.readall() or b"") for entry, content in found]
+    return [(entry, content.read() or b"") for entry, content in found]
 
 
 def names(data: bytes) -> list[bytes]:
