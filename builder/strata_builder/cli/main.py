@@ -6,13 +6,14 @@ import argparse
 import sys
 import traceback
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, garbage
 from strata_builder.cli import arguments, usage, values
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `strata` with `argv` (default: the process's own). Returns an exit code of contract.ExitCode."""
     given = None
+    garbage.collect_seldom()
     try:
         given = arguments.parse(sys.argv[1:] if argv is None else argv)
         usage.check(given)

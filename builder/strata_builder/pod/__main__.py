@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, garbage
 from strata_builder.engine import report
 from strata_builder.pod import ending, exchange
 from strata_builder.pod.paths import Paths
@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("role", choices=[contract.FETCH, contract.BUILD, contract.PUSH, "all", contract.INSTALL])
     parser.add_argument("--home", type=Path, default=Path(contract.HOME), help="where the paths of the pod begin")
     given = parser.parse_args(argv)
+    garbage.collect_seldom()
     os.umask(0o022)  # what one container leaves the others must be able to read
     paths = Paths(given.home)
     began = time.monotonic()
