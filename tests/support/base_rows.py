@@ -208,7 +208,12 @@ WRITTEN: Final = {
     "sparse files": _alone(
         raw(
             FOLDER,
-            tars.pax(GNU__sparse__map=b"3,2,9,1", GNU__sparse__size=b"12", GNU__sparse__name=b"b/old"),
+            tars.pax(
+                GNU__sparse__map=b"3,2,9,1",
+                GNU__sparse__numblocks=b"2",
+                GNU__sparse__size=b"12",
+                GNU__sparse__name=b"b/old",
+            ),
             tars.member(b"b/GNUSparseFile.0/old", b"abc"),
             tars.pax(
                 GNU__sparse__major=b"1",
@@ -331,6 +336,19 @@ HIDDEN: Final = {
         "d 0755 0:0 b/link",
         "f 0644 0:0 b/link/new = n",
         "d 0711 0:0 b/loop",
+    ),
+    "devices 0:0, as an overlay marks what is deleted": _over(
+        LOWER,
+        raw(
+            *(
+                tars.member(b"b/" + name, b"", b"3", major=b"0000000", minor=b"0000000")
+                for name in (b"one", b"d", b"never")
+            ),
+            tars.member(b"b/new", b"n"),
+        ),
+        "d 0750 0:0 b",
+        "f 0644 0:0 b/new = n",
+        "f 0600 0:0 b/two = 2",
     ),
     "a directory that only a layer further down describes": Row(
         (

@@ -78,6 +78,8 @@ def _ordered(items: list[Item], whiteouts: list[bytes]) -> list[Item | bytes]:
     """Items and whiteouts in the order of the tar; a whiteout is its path alone."""
     for path in [*(item.entry.path for item in items), *whiteouts]:
         _check_name(path)
+    for item in items:
+        _check_kind(item.entry)
     steps: list[Item | bytes] = [*whiteouts, *_links_after_files(items)]
     placed = sorted(((_place(step), step) for step in steps), key=operator.itemgetter(0))
     for (before, _), (after, step) in itertools.pairwise(placed):
@@ -101,6 +103,14 @@ def _check_name(path: bytes) -> None:
         raise errors.LayerError(
             f"{paths.show(path)} has a name that begins with '.wh.'",
             hint="image layers mark deleted files with this prefix: rename the file, or remove it in the same step",
+        )
+
+
+def _check_kind(entry: Entry) -> None:
+    if paths.is_overlay_whiteout(entry):
+        raise errors.LayerError(
+            f"{paths.show(entry.path)} is the device 0:0",
+            hint="overlay file systems mark deleted files with it, so no container could see it: leave it out",
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from strata_builder import errors
+from strata_builder.entries import Entry, Kind
 
 #: image-spec, layer.md "Whiteouts".
 WHITEOUT: Final = b".wh."
@@ -86,6 +87,11 @@ def is_whiteout(path: bytes) -> bool:
 
 def has_reserved_name(path: bytes) -> bool:
     return path.startswith(WHITEOUT) or b"/" + WHITEOUT in path
+
+
+def is_overlay_whiteout(entry: Entry) -> bool:
+    """Whether it is the character device 0:0 (Linux, Documentation/filesystems/overlayfs.rst, "whiteouts")."""
+    return entry.kind is Kind.CHAR and entry.major == entry.minor == 0
 
 
 def whiteout_for(path: bytes) -> bytes:

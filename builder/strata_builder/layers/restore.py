@@ -192,10 +192,6 @@ class Restorer:
 
     def _node(self, entry: Entry) -> None:
         device = os.makedev(entry.major, entry.minor)
-        if self._options.overlay and entry.kind is Kind.CHAR and not device:
-            raise errors.LayerError(
-                f"entry {paths.show(entry.path)} is the device 0:0, which an overlay file system takes for a deletion"
-            )
         try:
             self._make(entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd))
         except PermissionError as error:

@@ -73,7 +73,11 @@ def scan(
 
 
 def _is_content(entry: Entry, built: index.Builder) -> bool:
-    """False for a marker, which is noted instead."""
+    """False for a marker, which is noted instead. So is a device 0:0: it is the whiteout of overlay file systems, which
+    show nothing there, and a few tools have packed it as it lay there."""
+    if paths.is_overlay_whiteout(entry):
+        built.hide(entry.path)
+        return False
     if not paths.has_reserved_name(entry.path):
         return True
     parent, name = paths.split(entry.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -19,6 +20,8 @@ from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import diff, index, pack, unpack
 from strata_builder.layers.recorded import Skipped
+from strata_builder.oci import mediatypes
+from support import tars
 from support.layertrees import Merged, file, folder, hard, link, packed, tree_of, unpacked
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
@@ -107,6 +110,15 @@ def merge_of(scratch: Path, *layers: pack.PackedLayer) -> tuple[list[Path], Path
         unpacked(layer, scratch / "inplace", **STRICT)
         view.push(layer.index)
     return lowers, scratch / "inplace", view
+
+
+def by_hand(where: Path, tar: bytes) -> pack.PackedLayer:
+    """A layer that pack would not write."""
+    where.write_bytes(tar)
+    digest = f"sha256:{hashlib.sha256(tar).hexdigest()}"
+    with where.open("rb") as stream:
+        contents = unpack.scan(stream)
+    return pack.PackedLayer(digest, len(tar), mediatypes.OCI_LAYER, digest, len(tar), where, contents)
 
 
 def test_an_overlay_of_layers_and_layers_applied_in_place_show_the_same(scratch: Path) -> None:
@@ -325,10 +337,16 @@ def test_a_mount_whose_upper_does_not_hold_the_content_is_refused(scratch: Path)
             diff.diff_upper(upper, view)
 
 
-def test_a_device_that_an_overlay_takes_for_a_deletion_is_refused(scratch: Path) -> None:
-    layer = packed(scratch / "blob", [Item(Entry(b"zero", Kind.CHAR, 0o666))])
-    with pytest.raises(errors.LayerError, match="'zero' is the device 0:0"):
-        unpacked(layer, scratch / "root", **TRUSTED)
+def test_a_device_that_an_overlay_takes_for_a_deletion_is_one_without_overlays_too(scratch: Path) -> None:
+    lower = packed(scratch / "base", [folder("d"), file("d/gone", b"1"), file("d/kept", b"2")])
+    mark = tars.member(b"d/gone", b"", b"3", major=b"0000000", minor=b"0000000")
+    stray = tars.member(b"d/never", b"", b"3", major=b"0000000", minor=b"0000000")
+    upper = by_hand(scratch / "upper.tar", mark + stray + tars.END)
+    lowers, inplace, view = merge_of(scratch, lower, upper)
+    assert view.lookup(b"d/gone") is None
+    with overlay(scratch, *lowers) as (merged, _):
+        assert os.listdir(merged / "d") == os.listdir(inplace / "d") == ["kept"]
+        assert shown(diff.diff_walk(inplace, view)) == []
 
 
 def test_access_times_are_left_alone(scratch: Path) -> None:

@@ -187,6 +187,7 @@ def test_the_index_of_a_packed_layer_knows_its_users(tmp_path: Path) -> None:
         ([folder("a"), file("a/.wh..wh..opq")], [], "begins with '.wh.'"),
         ([folder(".wh.d"), file(".wh.d/f")], [], "'.wh.d'"),
         ([], [b"a/.wh.x"], "begins with '.wh.'"),
+        ([folder("a"), Item(Entry(b"a/c", Kind.CHAR, 0o600))], [], "'a/c' is the device 0:0"),
         ([file("../up")], [], "not a path relative"),
         ([file("/abs")], [], "not a path relative"),
         ([file("a//b")], [], "not a path relative"),
