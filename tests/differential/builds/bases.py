@@ -52,6 +52,12 @@ def push_testbase(host: str, folder: Path) -> None:
         _push(registry, "testbase", [(f"{OCI}.layer.v1.tar", layer, layer)])
 
 
+def push(host: str, name: str, layers: Sequence[base_images.Layer]) -> None:
+    """Pushes library/NAME:latest, of layers in whatever form."""
+    with contextlib.closing(Registry(host, insecure=True)) as registry:
+        _push(registry, name, [(layer.media_type, layer.stored, layer.content) for layer in layers])
+
+
 def _push_bases(registry: Registry, folder: Path) -> None:
     layer = _testbase_layer(folder)
     zipped = gzip.compress(layer, mtime=0)

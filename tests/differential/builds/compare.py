@@ -152,7 +152,7 @@ def _effects(mine: Step, theirs: Step, epoch: int) -> Iterator[str]:
         )
     yield from (f"{path}: removed by Strata only" for path in sorted(ours.removed - other.removed))
     yield from (f"{path}: removed by BuildKit only" for path in sorted(other.removed - ours.removed))
-    yield from (f"{path}: whiteout of what is not there" for path in sorted(ours.stray))
+    yield from (f"{path}: whiteout of what is not there" for path in sorted(ours.stray - other.stray))
 
 
 def _entries(path: str, mine: Entry | None, theirs: Entry | None, epoch: int, *, copied: bool) -> Iterator[str]:
