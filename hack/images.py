@@ -11,7 +11,7 @@ import hashlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def main() -> None:
             if not _pushed(image):
                 _build(image, ["--tag", image.name, "--push", *_insecure(), *mirror(where)])
         elif not _loaded(where, image):
-            _load(image, _archive(where, image))
+            _load(image, archive(image, mirror(where)))
         tools.say(image.name)
 
 
@@ -119,20 +119,20 @@ def _loaded(where: cluster.Cluster, image: Image) -> bool:
     return image.name in listed.split()
 
 
-def _archive(where: cluster.Cluster, image: Image) -> Path:
-    """The OCI archive of the image, built if it is not in the cache."""
+def archive(image: Image, base: Sequence[str]) -> Path:
+    """The OCI archive of the image, built if it is not in the cache; `base` are the flags by which its base is found."""
     cache = folders.cache() / "strata-images"
     cache.mkdir(exist_ok=True)
-    archive = cache / f"{image.part}-{image.tag}.tar"
-    if not archive.exists():
-        fresh = archive.with_suffix(f".{os.getpid()}.new")
+    found = cache / f"{image.part}-{image.tag}.tar"
+    if not found.exists():
+        fresh = found.with_suffix(f".{os.getpid()}.new")
         try:
-            _build(image, ["--tag", image.name, "--output", f"type=oci,dest={fresh}", *mirror(where)])
-            fresh.replace(archive)
+            _build(image, ["--tag", image.name, "--output", f"type=oci,dest={fresh}", *base])
+            fresh.replace(found)
         finally:
             fresh.unlink(missing_ok=True)
         _forget(cache)
-    return archive
+    return found
 
 
 def _forget(cache: Path) -> None:

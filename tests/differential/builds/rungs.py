@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,20 +15,19 @@ from differential.builds.cases import Case
 from differential.builds.site import Site
 from strata_builder import contract
 from strata_builder.oci import platform
-from support import containers, pods, unprivileged
+from support import bundles, pods, unprivileged
 
-WRITTEN = ("request", *pods.SHARED, "scratch", "termination")
+_RUN = re.compile(rb"^\s*RUN\s", re.MULTILINE | re.IGNORECASE)
+WRITTEN = ("request", *pods.SHARED, "scratch")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An image, or in `refused` the first line of what was said instead; neither for what cannot be asked for there, and
-    then `why` says so."""
+    """An image, or in `refused` the first line of what was said instead."""
 
     rung: str
     image: images.Image | None = None
     refused: str = ""
-    why: str = ""
 
     @property
     def digest(self) -> str:
@@ -61,37 +62,44 @@ def rootless(site: Site, case: Case, cache: Path) -> Outcome:
         return _outcome("rootless", strata.read(ended, archive, {}), made)
 
 
-def in_pod(site: Site, case: Case) -> Outcome:
-    """By the roles of a builder pod, as the operator would have it: Layers, and InPlace where a step has to run."""
+def in_pods(site: Site, runtime: bundles.Bundles, case: Case, *, every: bool = False) -> Iterator[Outcome]:
+    """By the roles of a builder pod, as the operator would have it: in Layers, and where a step has to run, which an
+    operator sees in the Dockerfile or a pod of Layers says, on both of the other rungs. With `every` on those in any case.
+    Nothing comes of a case with named contexts, which an ImageBuild cannot have."""
     with site.written(case) as (work, made):
         if made.named:
-            return Outcome("pod", why="an ImageBuild has no named contexts")
+            return
         asked = _request(site, case, _archive(made.context))
         texts = {name: path.read_text() for name, path in made.secrets.items()}
-        with pods.Pod(work / "layers", _in(asked, "Layers"), secrets=texts) as pod:
-            code = pod.start("all").wait(600)
-            if code != contract.ExitCode.NEEDS_SANDBOX:
-                return _told("Layers", pod, site)
-        with pods.Pod(work / "in-place", _in(asked, "InPlace"), secrets=texts) as pod:
-            pod.start(contract.PUSH)
-            start_in_place(pod)
-            pod.start(contract.FETCH)
-            for container in pod.started:
-                container.wait(600)
-            return _told("InPlace", pod, site)
+        if not _RUN.search(made.dockerfile.read_bytes() if made.dockerfile.is_file() else b""):
+            with pods.Pod(work / "Layers", replace(asked, isolation="Layers"), secrets=texts) as pod:
+                if pod.start("all").wait(600) != contract.ExitCode.NEEDS_SANDBOX:
+                    yield _told("Layers", pod, site)
+                    if not every:
+                        return
+        for rung in ("InPlace", "UserNS"):
+            with pods.Pod(work / rung, replace(asked, isolation=rung), secrets=texts) as pod:
+                pod.start(contract.PUSH)
+                _start_build(pod, runtime)
+                pod.start(contract.FETCH)
+                for container in pod.started:
+                    container.wait(600)
+                yield _told(rung, pod, site)
 
 
-def start_in_place(pod: pods.Pod) -> pods.Container:
-    """The container `build` of a pod, in a root of its own."""
-    home = pod.home(contract.BUILD)
-    (home / "termination").mkdir()
-    places = {name: (home / name).resolve() for name in WRITTEN}
+def _start_build(pod: pods.Pod, runtime: bundles.Bundles) -> None:
+    """The container `build` of a pod, as a container runtime starts it."""
+    home, scratch = pod.home(contract.BUILD), pod.folder / "bundle"
+    scratch.mkdir()
+    places = {f"{contract.HOME}/{name}": (home / name).resolve() for name in WRITTEN}
+    places[f"{contract.ALIVE}/{contract.BUILD}"] = places[contract.ALIVE] / contract.BUILD
+    places[contract.TERMINATION_LOG] = home / "termination/message"
+    for folder in (places[f"{contract.ALIVE}/{contract.BUILD}"], home / "termination"):
+        folder.mkdir()
+    places[contract.TERMINATION_LOG].touch()
     with (home / "log").open("wb") as log:
-        argv = ["-m", "strata_builder.pod", contract.BUILD]
-        process = containers.start(argv, home / "container", places, stdout=log, stderr=log)
-    container = pods.Container(home, process)
-    pod.started.append(container)
-    return container
+        process = runtime.start(pod.request.isolation, places, scratch, log)
+    pod.started.append(pods.Container(home, process))
 
 
 def _outcome(rung: str, built: strata.Built, made: folders.Folders) -> Outcome:
@@ -148,7 +156,3 @@ def _request(site: Site, case: Case, context: bytes) -> contract.BuildRequest:
 def _pair(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name, value
-
-
-def _in(asked: contract.BuildRequest, isolation: str) -> contract.BuildRequest:
-    return replace(asked, isolation=isolation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +12,18 @@ from differential.builds import compare, strata
 from differential.builds.rungs import Outcome
 
 TABLE = Path(__file__).parents[1] / "rungs.toml"
+DOCUMENT = Path(__file__).parents[3] / "docs/decisions.md"
+NEEDED = ("case", "rung", "exception")
+_SECTION = re.compile(r"^## The same in every rung.*?(?=^## )", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """In that rung the case is refused with these words; or, where `refused` is empty, its image is another."""
+    """In that rung the case is refused with these words; or, where `refused` is empty, its image is another. `exception`
+    is which of the list in docs/decisions.md this is a case of."""
 
     refused: str
-    why: str
+    exception: str
 
 
 Table = Mapping[tuple[str, str], Known]
@@ -29,14 +34,23 @@ def read(path: Path = TABLE) -> Table:
     """Raises ValueError for an entry that lacks something, or is there twice."""
     found: dict[tuple[str, str], Known] = {}
     for item in tomllib.loads(path.read_text()).get("known", []):
-        if not (
-            item.keys() <= {"case", "rung", "refused", "why"} and all(item.get(k) for k in ("case", "rung", "why"))
-        ):
-            raise ValueError(f"{item}: an entry needs case, rung and why, and may have refused")
+        if not (item.keys() <= {*NEEDED, "refused"} and all(item.get(key) for key in NEEDED)):
+            raise ValueError(f"{item}: an entry needs {', '.join(NEEDED)}, and may have refused")
         if (key := (item["case"], item["rung"])) in found:
             raise ValueError(f"{key} is explained twice")
-        found[key] = Known(item.get("refused", ""), item["why"])
+        found[key] = Known(item.get("refused", ""), item["exception"])
     return found
+
+
+def unasked(path: Path = TABLE) -> frozenset[str]:
+    """Cases that no pod can be asked for."""
+    return frozenset(tomllib.loads(path.read_text())["unasked"]["cases"])
+
+
+def documented(text: str) -> list[str]:
+    """The exceptions that the document lists, each in bold at the beginning of its item."""
+    section = _SECTION.search(text)
+    return re.findall(r"^- \*\*(.+?)\*\*", section[0], re.MULTILINE) if section else []
 
 
 def verdict(first: Outcome, other: Outcome, known: Known | None) -> str:
