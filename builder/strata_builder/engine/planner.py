@@ -259,9 +259,9 @@ class _StagePlanner:
         if isinstance(origin, steps.FromImage):
             config = origin.base.image.config
         else:
-            config = ImageConfig.scratch(options.platform).with_(env=[f"PATH={metadata.DEFAULT_PATH}"], workdir="/")
-        if not config.env:
-            config = config.with_(env=[f"PATH={metadata.DEFAULT_PATH}"])
+            config = ImageConfig.scratch(options.platform).with_(workdir="/")
+        if "PATH" not in metadata.environment(config):
+            config = config.with_(env=[*config.env, f"PATH={metadata.DEFAULT_PATH}"])
         return origin, config, scope.Scope.of_image(metadata.environment(config))
 
     def _origin(self, name: str, asking: ins.Instruction, *, platform: str = "") -> steps.Origin:

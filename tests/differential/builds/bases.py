@@ -72,6 +72,7 @@ def _push_bases(registry: Registry, folder: Path) -> None:
     _push(registry, "base-configured", [(plain, layer, layer)], config=CONFIGURED)
     _push(registry, "base-onbuild", [(plain, layer, layer)], config={"Env": [testbase.PATH], "OnBuild": TRIGGERS})
     _push(registry, "base-noenv", [(plain, layer, layer)], config={"Cmd": ["sh"]})
+    _push(registry, "base-nopath", [(plain, layer, layer)], config={"Env": ["A=1", "B="]})
     _push(registry, "base-layers", [(plain, data, data) for data in (layer, *_more_layers())])
     _push_index(registry, "base-index", [(plain, layer, layer)], docker=False)
     _push_index(registry, "base-less", [(plain, layer, layer)], docker=False, platforms=("386", "arm/v5", "arm/v7"))

@@ -16,6 +16,7 @@ from strata_builder.oci.image import Image
 from strata_builder.oci.platform import Platform
 
 AMD64 = Platform.parse("linux/amd64")
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FILES = {b"f": b"f", b"d/x": b"x", b"other": b"o"}
 
 
@@ -121,6 +122,25 @@ def test_a_stage_of_its_images_name_and_a_later_one_leave_the_image_alone(text: 
     assert plan.stages[plan.target].config.user == "node"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], [PATH]),
+        (["A=1", "B="], ["A=1", "B=", PATH]),
+        (["PATH=/x", "A=1"], ["PATH=/x", "A=1"]),
+        (["PATH="], ["PATH="]),
+    ],
+)
+def test_a_base_without_a_path_gets_one_beside_what_it_has(given: list[str], expected: list[str]) -> None:
+    class Given:
+        def resolve(self, reference: str, platform: Platform) -> steps.Base:
+            image = Image.scratch(platform)
+            return steps.Base(reference, "sha256:" + "1" * 64, image.with_config(image.config.with_(env=given)))
+
+    plan = planner.make(df.parse(b"FROM x\nFROM 0\n"), _options(), Given())
+    assert list(plan.stages[plan.target].config.env) == expected
+
+
 def _named(*names: str) -> dict[str, contexts.NamedContext]:
     return {name: contexts.TreeContext(memory.MemoryTree({b"g": b"g"})) for name in names}
 
@@ -132,7 +152,7 @@ def test_a_base_that_is_a_folder_is_one_layer_and_then_an_empty_image() -> None:
     assert (stage.base, stage.config.workdir, stage.config.env) == (
         steps.FromScratch(),
         "/",
-        ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+        (PATH,),
     )
 
 
