@@ -110,9 +110,23 @@ test-e2e: cluster-up images deploy ## On the cluster
 test-faults: cluster-up images deploy ## What breaks on purpose, with long outages (three quarters of an hour)
 	@export STRATA_LONG=1; $(call pytest,tests/e2e/alone tests/e2e/test_e2e_*_lost.py)
 
+BENCH_RESULTS ?= docs/benchmarks/results.json
+
 .PHONY: bench
-bench: dev ## Strata beside BuildKit and buildah: BENCH_ARGS="--scenarios c,d --rounds 3"; without, all of it (hours)
-	@$(BIN)/python -m bench $(BENCH_ARGS)
+bench: dev ## Strata beside BuildKit and buildah, table and plots (an hour; BENCH_ARGS="--scenarios c,d --rounds 1"); goes on where it ended
+	@$(BIN)/python -m bench run --results $(BENCH_RESULTS) $(BENCH_ARGS)
+	@$(BIN)/python -m bench absolute --results $(BENCH_RESULTS)
+	@$(MAKE) bench-plots
+
+.PHONY: bench-growth
+bench-growth: dev ## The same scenarios in several sizes (half an hour)
+	@$(BIN)/python -m bench growth --results $(BENCH_RESULTS) $(BENCH_ARGS)
+	@$(MAKE) bench-plots
+
+.PHONY: bench-plots
+bench-plots: dev ## Plots and page from what was kept in BENCH_RESULTS (BENCH_PARTS="a.json b.json": put runs apart together first)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench report --results $(BENCH_RESULTS) $(BENCH_PARTS)
 
 .PHONY: test-selfbuild
 test-selfbuild: cluster-up images deploy ## Both images, on the host and in every isolation: the same digests? (10 to 20 minutes)

@@ -1,4 +1,4 @@
-"""What a build costs: the processor and memory of a control group, the bytes and requests that a registry sees."""
+"""What a build costs: the processor and memory of a control group, the room that it takes, and what a registry sees."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from bench import scratch
 from cluster import cgroups
 
-_LOOK = 0.02  # seconds between two looks at the memory in use
+_LOOK = 0.02  # seconds between two looks at what is in use
 _HZ = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one build: seconds, bytes, counts. `stored` are the bytes of the image's layers as the registry has them."""
+    """Of one build: seconds, bytes, counts.
+
+    `memory` and `disk` are the most that was in use at once, of the programs themselves and of the builder's folder.
+    `stored` are the bytes of the image's own layers (not the base's) as the registry has them, `grown` what its storage
+    grew by, `state` what the builder's folder holds afterwards. `moved` are the bytes of layers that the registry had
+    before, the base's and unchanged ones of the last image, and that were fetched or sent nevertheless.
+    """
 
     wall: float
     cpu: float
@@ -30,15 +37,22 @@ class Cost:
     requests: int
     registry_cpu: float
     stored: int = 0
+    disk: int = 0
+    moved: int = 0
+    grown: int = 0
+    state: int = 0
 
 
 @dataclass
 class Group:
-    """A control group in which programs run, and what they have used; `also` are further ones of the same builder."""
+    """A control group in which programs run, and what they have used; `also` are further ones of the same builder,
+    `home` is the folder, on a file system of its own, in which it keeps all that it writes."""
 
     name: str
+    home: Path
     also: Sequence[str] = ()
-    peak: int = field(default=0, init=False)
+    memory: int = field(default=0, init=False)
+    disk: int = field(default=0, init=False)
 
     def __enter__(self) -> Self:
         cgroups.make(self.name)
@@ -66,12 +80,14 @@ class Group:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, `peak` is the most memory of programs themselves (not of files on tmpfs) that was seen."""
-        self.peak, ended = 0, threading.Event()
+        """Within, `memory` becomes the most memory of programs themselves (not of files on tmpfs) that was seen, `disk`
+        the most bytes in `home`."""
+        self.memory = self.disk = 0
+        ended = threading.Event()
 
         def look() -> None:
             while not ended.wait(_LOOK):
-                self.peak = max(self.peak, sum(map(_memory, (self.name, *self.also))))
+                self._look()
 
         thread = threading.Thread(target=look)
         thread.start()
@@ -80,6 +96,11 @@ class Group:
         finally:
             ended.set()
             thread.join()
+            self._look()
+
+    def _look(self) -> None:
+        self.memory = max(self.memory, sum(map(_memory, (self.name, *self.also))))
+        self.disk = max(self.disk, scratch.used(self.home))
 
     def _procs(self) -> list[Path]:
         return [hierarchy / self.name / "cgroup.procs" for hierarchy in cgroups.hierarchies()]
@@ -113,32 +134,6 @@ def _entries(file: Path) -> dict[str, str]:
 def _children(pid: int) -> list[int]:
     found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return found + [grandchild for child in found for grandchild in _children(child)]
-
-
-class Traffic:
-    """Counts what goes to a TCP port of this machine and comes from it, as the kernel's packet filter sees it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._table = f"strata_bench_{port}"
-
-    def __enter__(self) -> Self:
-        rules = f"tcp dport {self._port} counter name up\ntcp sport {self._port} counter name down\n"
-        chain = f"chain out {{ type filter hook output priority 0; policy accept;\n{rules}}}"
-        _nft(f"table inet {self._table} {{ counter up {{}}\ncounter down {{}}\n{chain}\n}}")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _nft(f"delete table inet {self._table}")
-
-    def bytes(self, direction: str) -> int:
-        """Bytes `up` or `down` since the start, headers included."""
-        words = _nft(f"list counter inet {self._table} {direction}").split()
-        return int(words[words.index("bytes") + 1])
-
-
-def _nft(text: str) -> str:
-    return subprocess.run(["nft", "-f", "-"], input=text, capture_output=True, text=True, check=True).stdout
 
 
 def process_cpu(pid: int) -> float:

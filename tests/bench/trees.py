@@ -45,6 +45,15 @@ def small(folder: Path, count: int, *, seed: int = 1) -> None:
         (below / f"file-{number}.txt").write_bytes(text[start : start + length])
 
 
+def empty(folder: Path, count: int) -> None:
+    """`count` files without content in folders of a thousand."""
+    for number in range(count):
+        if number % 1000 == 0:
+            below = folder / f"{number // 1000:04}"
+            below.mkdir(parents=True)
+        os.close(os.open(below / f"{number % 1000:03}", os.O_CREAT | os.O_WRONLY, 0o644))
+
+
 def big(path: Path, size: int, *, random_share: float = 1.0, seed: int = 1) -> None:
     """One file, of which `random_share` cannot be compressed."""
     chance, text = random.Random(seed), _text()

@@ -1,0 +1,45 @@
+"""docs/benchmarks.md: the words of benchmarks.md.in, with tables and plots of what was measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import absolute, growth, report, results, rows, targets
+
+TEMPLATE = Path(__file__).with_name("benchmarks.md.in")
+
+
+def write(found: results.Results, folder: Path, *, plots: bool) -> None:
+    """The PNGs in `folder`; the page beside it, named as it is."""
+    if plots:
+        from bench import plots as drawing
+
+        drawing.draw(found, folder)
+    folder.with_suffix(".md").write_text(text(found))
+
+
+def text(found: results.Results) -> str:
+    """The page. A line `@name@` of the template stands for one of PARTS."""
+    return re.sub(r"^@(\w+)@\n", lambda place: PARTS[place[1]](found), TEMPLATE.read_text(), flags=re.MULTILINE)
+
+
+def _machine(found: results.Results) -> str:
+    parts = "; ".join(found.parts)
+    apart = "" if len(found.parts) == 1 else ", measured apart and put together"
+    return f"{found.machine}. Measured: {parts}{apart}.\n"
+
+
+def _row(found: results.Results) -> str:
+    return rows.table(found.scenarios["l"]) if "l" in found.scenarios else ""
+
+
+PARTS: dict[str, Callable[[results.Results], str]] = {
+    "machine": _machine,
+    "scenarios": lambda found: report.table(found.scenarios),
+    "targets": lambda found: targets.table(found.scenarios),
+    "absolute": absolute.table,
+    "row": _row,
+    "growth": lambda found: growth.table(found.growth),
+}
