@@ -24,6 +24,7 @@ _LOOKS = {
 }
 _MEASURES = (("wall", "wall, s", report.wall), ("cpu", "CPU, s", report.cpu), ("memory", "peak, MB", report.memory))
 _COLUMNS = 4
+_BESIDE = 0.11
 
 
 def draw(found: results.Results, folder: Path) -> list[str]:
@@ -56,6 +57,10 @@ def _ratios(made: report.MADE, folder: Path) -> str:
             _ratio_marks(axis, made[key], number, pick)
     for number, key in enumerate(keys):
         _target_marks(axes[0], key, number)
+    for axis in axes:  # last: it must not widen the axis
+        low, high = axis.get_xlim()
+        axis.axvspan(low, 1, color="#000000", alpha=0.06, linewidth=0)
+        axis.set_xlim(low, high)
     axes[0].set_yticks(range(len(keys)), [f"{scenarios.title(key)}   {key}" for key in keys])
     axes[0].invert_yaxis()
     handles = {text: mark for axis in axes for mark, text in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -67,7 +72,6 @@ def _ratios(made: report.MADE, folder: Path) -> str:
 def _ratio_axis(axis: Any, keys: Sequence[str], name: str) -> None:
     axis.set_xscale("log")
     axis.axvline(1, color="#000000", linewidth=1)
-    axis.axvspan(1e-3, 1, color="#000000", alpha=0.06, linewidth=0)
     axis.set_title(f"{name}: how many times what Strata takes", loc="left", fontsize=10)
     axis.set_xlabel("Strata is slower  ←  1  →  Strata is quicker")
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
@@ -77,7 +81,7 @@ def _ratio_axis(axis: Any, keys: Sequence[str], name: str) -> None:
 
 
 def _ratio_marks(axis: Any, measured: results.Measured, number: int, pick: targets.Pick) -> None:
-    low, high = axis.get_xlim()
+    low, high = _limits(axis)
     for name, found in measured.rounds.items():
         ours = measured.rounds.get(report.beside(name))
         if not ours or name == report.beside(name):
@@ -86,8 +90,15 @@ def _ratio_marks(axis: Any, measured: results.Measured, number: int, pick: targe
         ratio, counts = pick(found) / pick(ours), report.counts(ours, found)
         low, high = min(low, ratio / 1.5), max(high, ratio * 1.5)
         fill = colour if counts else "none"  # hollow: our layers are too large beside theirs
-        axis.plot(ratio, number, mark, color=colour, markerfacecolor=fill, markersize=7, label=name, linestyle="none")
+        height = number + _BESIDE * (report.order(name) - report.order("buildkit-zstd"))  # so that none covers another
+        axis.plot(ratio, height, mark, color=colour, markerfacecolor=fill, markersize=7, label=name, linestyle="none")
     axis.set_xlim(low, high)
+
+
+def _limits(axis: Any) -> tuple[float, float]:
+    """Of an axis that has marks already, else a little around 1."""
+    low, high = axis.get_xlim() if axis.get_autoscalex_on() is False else (0.7, 1.5)
+    return float(low), float(high)
 
 
 def _target_marks(axis: Any, key: str, number: int) -> None:

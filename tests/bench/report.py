@@ -72,7 +72,7 @@ def table(made: MADE) -> str:
     lines = [row(heads), row(["---", "---", *["--:"] * (len(heads) - 2)])]
     for key, measured in made.items():
         title = f"**{key}** {scenarios.title(key)}"
-        for name in sorted(measured.rounds, key=_order):
+        for name in sorted(measured.rounds, key=order):
             found = measured.rounds[name]
             ours = measured.rounds.get(beside(name))
             lines.append(row([title, name, *_ratios(found, ours), *_figures(found)]))
@@ -81,7 +81,8 @@ def table(made: MADE) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _order(name: str) -> int:
+def order(name: str) -> int:
+    """Where it stands among the builders."""
     return builders.NAMES.index(name)
 
 
