@@ -32,16 +32,21 @@ class Descriptors:
     def folder(self, path: bytes) -> Iterator[int]:
         """The descriptor of a directory, for as long as the context lasts. Raises OSError."""
         with self._lock:
-            if path not in self._open:
-                self._keep(path, self._opened(path))
-            else:
-                self._open[path] = self._open.pop(path)  # the last that goes
-            yield self._open[path]
+            yield self._descriptor(path)
 
-    def _keep(self, path: bytes, descriptor: int) -> None:
-        self._open[path] = descriptor
-        if len(self._open) > _KEPT:
-            os.close(self._open.pop(next(iter(self._open))))
+    def open(self, folder: bytes, name: bytes, flags: int) -> int:
+        """A descriptor of what is called `name` in a directory, the caller's to close. Raises OSError."""
+        with self._lock:
+            return os.open(name, flags, dir_fd=self._descriptor(folder))
+
+    def _descriptor(self, path: bytes) -> int:
+        descriptor = self._open.pop(path, None)
+        if descriptor is None:
+            descriptor = self._opened(path)
+            if len(self._open) >= _KEPT:
+                os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = descriptor  # the last that goes
+        return descriptor
 
     def _opened(self, path: bytes) -> int:
         """From the nearest directory above that is open."""

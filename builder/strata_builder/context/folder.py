@@ -83,22 +83,22 @@ class FolderTree:
         return file
 
     def _open(self, path: bytes) -> stable.StableFile:
-        node = self._node(path)
-        if node is None or node.entry.kind != Kind.FILE:
-            raise errors.LayerError(f"the context has no file {tree.show(path)}")
         folder, _, name = path.rpartition(b"/")
+        node = self._listing(folder).get(name)
+        if node is None or node.entry.kind is not Kind.FILE:
+            raise errors.LayerError(f"the context has no file {tree.show(path)}")
         try:
-            with self._folders.folder(folder) as parent:
-                descriptor = os.open(name, _FILE_FLAGS, dir_fd=parent)
+            descriptor = self._folders.open(folder, name, _FILE_FLAGS)
         except OSError as e:
             raise _unreadable(path, e) from e
         return stable.StableFile(descriptor, node.stamp, path)
 
     def digest(self, path: bytes) -> str:
-        if path not in self._digests:
+        known = self._digests.get(path)
+        if known is None:
             with self._open(path) as file:
-                self._digests[path] = file.sha256()
-        return self._digests[path]
+                known = self._digests[path] = file.sha256()
+        return known
 
     def identity(self, path: bytes) -> object:
         node = self._node(path)
