@@ -273,13 +273,13 @@ class _StagePlanner:
         if isinstance(context, TreeContext):
             return steps.FromTree(name, context.tree)
         wanted = Platform.parse(platform) if platform else self.planner.options.platform
-        if isinstance(context, ImageContext):
+        if isinstance(context, ImageContext) and context.reference != "scratch":
             return steps.FromImage(self.planner.base_image(context.reference, wanted, place))
-        stage = self._stage(name, asking)
+        stage = None if context else self._stage(name, asking)
         if stage is not None:
             self.planner.stage(stage)
             return steps.FromStage(stage.index)
-        if name == "scratch":
+        if context or name == "scratch":
             return steps.FromScratch()
         base = self.planner.base_image(name, wanted, place)
         self.planner.watch.pulls(asking, base, wanted)

@@ -177,6 +177,14 @@ def test_a_context_is_found_however_its_image_is_written(given: str, asked: str,
     assert (contexts.find(_named(contexts.key(given)), asked) is not None) is found
 
 
+def test_a_context_may_be_the_empty_image() -> None:
+    given = {"lib": contexts.ImageContext("scratch")}
+    for text in ("FROM lib\nUSER a\n", "FROM nosuch AS lib\nRUN x\nFROM lib\nUSER a\n"):
+        plan = _plan(text, _options(contexts=given))
+        stage = plan.stages[plan.target]
+        assert (len(stage.steps), stage.config.workdir, stage.config.user) == (1, "/", "a")
+
+
 def test_a_context_stands_for_the_stage_of_its_name_also_as_the_target() -> None:
     text = "FROM nosuch AS lib\nONBUILD USER b\nRUN exit 1\nFROM lib AS end\n"
     for target, expected in (("end", ["FROM lib"]), ("lib", ["FROM lib"])):
