@@ -16,7 +16,7 @@ from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
-from strata_builder.engine import buildargs, digests, metadata, selecting, steps
+from strata_builder.engine import buildargs, digests, hashing, metadata, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.oci.image import LayerRef
@@ -203,14 +203,14 @@ def context_name(origin: steps.FromTree) -> str:
 
 
 def _walked(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterator[tuple[bytes, Entry]]:
+    return hashing.digested(_listed(found, excluded))
+
+
+def _listed(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterator[hashing.Named]:
     for source in found:
         for below, entry in source.kept:
-            yield b"./" + below, entry
-        yield source.name, _known(source, source.path, source.entry)
+            yield hashing.Named(b"./" + below, source.tree, below, entry)
+        yield hashing.Named(source.name, source.tree, source.path, source.entry)
         if source.entry.kind == Kind.DIR:
             for below, path, entry in selecting.contents(source, excluded):
-                yield below, _known(source, path, entry)
-
-
-def _known(source: selecting.Source, path: bytes, entry: Entry) -> Entry:
-    return entry._replace(digest=source.tree.digest(path)) if entry.kind == Kind.FILE else entry
+                yield hashing.Named(below, source.tree, path, entry)

@@ -1,0 +1,47 @@
+"""The digests of many files: large ones side by side, for hashing releases the interpreter's lock, small ones in turn."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from strata_builder.context.tree import Tree
+from strata_builder.entries import Entry, Kind
+
+_LARGE: Final = 256 << 10  # bytes; below it handing over takes longer than hashing
+_AT_ONCE: Final = 4096  # entries that are looked at together: memory does not grow with the tree
+
+
+class Named(NamedTuple):
+    """`entry` is what `tree` has at `path`; `name` is how it is called where it goes."""
+
+    name: bytes
+    tree: Tree
+    path: bytes
+    entry: Entry
+
+
+def digested(found: Iterable[Named]) -> Iterator[tuple[bytes, Entry]]:
+    """(name, entry with the sha256 of its content, if it is a FILE), in the order in which they are given.
+
+    Raises as Tree.digest does.
+    """
+    entries = iter(found)
+    while some := list(itertools.islice(entries, _AT_ONCE)):
+        _hash_large(some)
+        for name, tree, path, entry in some:
+            yield name, entry._replace(digest=tree.digest(path)) if entry.kind is Kind.FILE else entry
+
+
+def _hash_large(some: list[Named]) -> None:
+    """Trees remember the digests of their files."""
+    large = [one for one in some if one.entry.kind is Kind.FILE and one.entry.size >= _LARGE]
+    threads = min(len(large), len(os.sched_getaffinity(0)))
+    if threads < 2:
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(one.tree.digest, one.path) for one in large]:
+            done.result()
