@@ -10,10 +10,10 @@ import dataclasses
 import enum
 import json
 import typing
-from dataclasses import dataclass
 from typing import Any, Final
 
 from strata_builder import typed
+from strata_builder.frozen import frozen
 
 VERSION: Final = 1
 
@@ -90,7 +90,7 @@ ISOLATIONS: Final = ("Layers", "InPlace", "UserNS")
 CACHE_TAG_PREFIX: Final = "cache-"  # tags that users may not choose
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuildId:
     """Which build of which resource a pod works for."""
 
@@ -103,7 +103,7 @@ class BuildId:
     inputs: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GitSource:
     """`commit` is what the operator resolved `revision` to, empty if it could not look. Without `submodules` their
     folders stay empty."""
@@ -115,14 +115,14 @@ class GitSource:
     submodules: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchiveSource:
     url: str
     sha256: str = ""
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """At most one is set; none means an empty context. `files` = the folder mounted at CONTEXT_FILES."""
 
@@ -132,7 +132,7 @@ class Source:
     files_folder: bool = False  # every key of the mounted ConfigMap is a file of that name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mirror:
     """`endpoint` is a base URL (http:// or https://) asked before `upstream`."""
 
@@ -140,7 +140,7 @@ class Mirror:
     endpoint: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Output:
     """`registry` is host[:port] as the pod dials it; `insecure` means plain HTTP."""
 
@@ -150,7 +150,7 @@ class Output:
     compression: str = "Gzip"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cache:
     mode: str = "Registry"  # or None
     max_age_seconds: int = 1_209_600
@@ -159,7 +159,7 @@ class Cache:
     no_cache: bool = False  # ignore cached RUN steps this once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuildRequest:
     """All that a builder pod must know, without a secret in it."""
 
@@ -184,7 +184,7 @@ class BuildRequest:
     v: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlatformResult:
     platform: str
     digest: str
@@ -192,7 +192,7 @@ class PlatformResult:
     media_type: str = "application/vnd.oci.image.manifest.v1+json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceResult:
     revision: str = ""
     commit: str = ""
@@ -201,7 +201,7 @@ class SourceResult:
     time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BaseImage:
     """`digest` is that of the platform's manifest, not of an index."""
 
@@ -209,7 +209,7 @@ class BaseImage:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     line: int
     instruction: str
@@ -219,7 +219,7 @@ class Step:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metrics:
     fetch_seconds: float = 0.0
     build_seconds: float = 0.0
@@ -232,7 +232,7 @@ class Metrics:
     peak_memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuildResult:
     """What push says when all is in the registry by digest. `started` is the Unix time at which its program began."""
 
@@ -245,7 +245,7 @@ class BuildResult:
     v: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile if there is one."""
 

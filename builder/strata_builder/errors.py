@@ -30,14 +30,16 @@ A reason is one of `strata_builder.contract.REASONS`; the operator copies it to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Final
+
+from strata_builder.frozen import frozen
 
 #: Characters of a message or a hint. Both may quote what a stranger wrote.
 MAX_TEXT: Final = 4000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where in a text file something stands: 1-based lines, both ends included; column 0 means the whole line."""
 

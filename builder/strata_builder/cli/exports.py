@@ -8,13 +8,14 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from strata_builder.cli import session, values
 from strata_builder.engine import blobs, execute
 from strata_builder.entries import Item, Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import pack, unpack
 from strata_builder.oci import archive, digest, layout, mediatypes
 from strata_builder.oci.descriptor import Descriptor, describe
@@ -29,7 +30,7 @@ from strata_builder.rootfs import stage_tree
 Opener = Callable[[], BinaryIO]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """One platform's image and where its blobs are."""
 

@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context import download, gitprogram
 from strata_builder.engine import artifact, buildargs, epochs, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
+from strata_builder.frozen import frozen
 from strata_builder.oci import platform as platforms
 from strata_builder.oci import reference
 from strata_builder.oci.platform import Platform
@@ -24,7 +24,7 @@ from strata_builder.registry import errors as registry_errors
 CONTEXT_LIMIT = 64 << 30  # a person's own machine: only against accidents
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyed:
     """A plan with its keys and with what is known of them."""
 

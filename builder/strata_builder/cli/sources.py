@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +14,7 @@ from strata_builder.cli import values
 from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory
 from strata_builder.context.tree import Tree
 from strata_builder.engine.contexts import ImageContext, NamedContext, TreeContext
+from strata_builder.frozen import frozen
 
 MAX_SECRET = 1 << 20
 _UNKNOWN = contract.SourceResult()
@@ -22,7 +22,7 @@ _Dockerfile = tuple[bytes, str, df.IgnoreRules | None]
 """Its bytes, its name for messages, and what it leaves out of the context."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """`tree` is the context without what `ignore` says; `result` tells the commit of one that came from git, `time` when
     what was fetched last changed."""

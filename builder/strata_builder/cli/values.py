@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from strata_builder import errors
 from strata_builder.engine import contexts as named
+from strata_builder.frozen import frozen
 
 
 class UsageError(errors.InvalidSpec):
     """The command line is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Secret:
     """Exactly one of `source` (a file) and `variable` is set."""
 
@@ -23,7 +23,7 @@ class Secret:
     variable: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ssh:
     """`paths` are one agent's socket, or private keys; none means the agent of SSH_AUTH_SOCK."""
 
@@ -31,7 +31,7 @@ class Ssh:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Output:
     """`kind` is oci, docker, local, tar, image or cacheonly; `dest` a path, "-" for standard output; `tar` False: a
     folder; `names` are given to the image beside those of --tag."""
@@ -43,7 +43,7 @@ class Output:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheReference:
     reference: str
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import urlsplit
 
 from strata_builder import errors
 from strata_builder.context import gitref
 from strata_builder.context.credentials import ANONYMOUS, Credentials
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, connect, counters, proxies, retry, transport
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.messages import Request
@@ -21,7 +22,7 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _HINT: Final = "put username and password, or bearerToken, into the Secret of the source"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Client:
     """How files are fetched. `ca` are authorities (PEM) trusted beside the system's; `filter` may refuse addresses."""
 

@@ -10,7 +10,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,13 @@ from strata_builder import errors
 from strata_builder.context import gitobjects, gitprogram, gitref, gitremote, gittree, limits, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
+from strata_builder.frozen import frozen
 from strata_builder.layers import folders
 
 DEFAULT_LIMIT: Final = 2 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checkout:
     """`folder` is the source's sub-folder; its files are 0644 or 0755. `source` is what was fetched, for the result;
     `time` when it last changed: of a commit its own, of an archive what its server says, else that of its newest file."""
@@ -61,7 +62,7 @@ def fetch(
         return _Fetch(session, source, dest, limits.Budget(limit), settings, checksum).run(keep_git_dir)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Fetch:
     session: gitprogram.Session
     source: GitSource

@@ -7,12 +7,13 @@ its history; one that cannot filter sends every file.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.context import gitfaults, gitprogram, gittree, limits, places, submodules
+from strata_builder.frozen import frozen
 
 _EVERYTHING: Final = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 _OPTIONS: Final = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force")
@@ -20,7 +21,7 @@ _WITHOUT_FILES: Final = "--filter=blob:none"
 _ATTRIBUTES: Final = ".gitattributes"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Objects:
     """A repository at `folder`, made by `bring`; `budget` bounds what may arrive in it."""
 

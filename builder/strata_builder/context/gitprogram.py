@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from strata_builder import contract, errors
 from strata_builder.context import gitfaults, gitlogin, gitversion
 from strata_builder.context.credentials import Credentials
 from strata_builder.context.gitref import GitUrl
+from strata_builder.frozen import frozen
 
 _STDERR_LIMIT: Final = 1 << 20
 _STDOUT_LIMIT: Final = 256 << 20
@@ -48,7 +49,7 @@ _HARDENED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """How to run git. `host_settings` lets it use what the user at this host has: agent, helpers, ssh_config.
 
@@ -88,7 +89,7 @@ class GitFailed(Exception):
         self.stderr = stderr
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """`environment` is all that git gets; `deadline` is of time.monotonic()."""
 

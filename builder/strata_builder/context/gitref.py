@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from strata_builder import errors
 from strata_builder.contract import GitSource
+from strata_builder.frozen import frozen
 
 _SCHEMES: Final = ("https", "http", "ssh", "file")
 _SCP: Final = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<path>(?!//)[^\s]+)")
@@ -26,7 +27,7 @@ _OPTIONS: Final = (
 _BAD_REVISION: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^[-/.]|[/.]$|\.lock(?:/|$)|^@$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GitUrl:
     """`address` is what the git program is given: without a password, and over HTTP without a user.
 
@@ -124,7 +125,7 @@ def check_folder(text: str) -> str:
     return "/".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """What a Dockerfile or a command line asks of a repository. `checksum` is how the name of the commit must begin that
     `source.revision` leads to; `keep_git_dir` is None where nothing is said of it."""

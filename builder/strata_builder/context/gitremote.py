@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from strata_builder import errors
 from strata_builder.context import gitprogram, gitref
 from strata_builder.context.credentials import ANONYMOUS, Credentials
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resolved:
     """`name` is the full reference (refs/heads/main, refs/tags/v1, HEAD), empty if the revision was a commit itself.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from strata_builder import errors
 from strata_builder.context import gitfaults, gitprogram, submodules
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommitTree:
     """The tree of `commit`, whose objects are in the repository at `folder`."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.context import gitref
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.gitref import GitUrl
+from strata_builder.frozen import frozen
 
 CONFIG: Final = ".gitmodules"
 MAX_CONFIG: Final = 1 << 20  # bytes of .gitmodules
@@ -24,7 +24,7 @@ _GITLINK: Final = "160000"  # the mode of a submodule in a tree
 _KEY: Final = re.compile(r"submodule\.(?P<name>.+)\.(?P<field>path|url|update)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declared:
     """What .gitmodules says of one path."""
 
@@ -32,7 +32,7 @@ class Declared:
     skipped: bool = False  # update = none: git leaves its folder empty
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One record of `git ls-tree`."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from strata_builder.context import headers
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses
 
 _STRONG: Final = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
@@ -26,7 +26,7 @@ class Response(Protocol):
     def header(self, name: str, default: str = "") -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """What a GET brought, its body aside: the file's `name`, its `size` in bytes, the `digest` (sha256, hex) of its content,
     `mtime` in Unix seconds (0 where the server did not say), the strong `etag` ("" without one).

@@ -11,10 +11,10 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 
 MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _END: Final = struct.Struct("<4s4H2LH")  # §4.3.16
@@ -29,7 +29,7 @@ _ZIP64, _UNICODE_PATH, _TIMES = 0x0001, 0x7075, 0x5455
 _UNIX: Final = (3, 19)  # systems whose external attributes hold st_mode: Unix and macOS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """`name` as bytes of UTF-8 where that can be told, with a slash at the end of a folder's. `mode` is st_mode of a
     Unix system, 0 if it was made elsewhere; `mtime` Unix seconds."""
@@ -44,7 +44,7 @@ class Member:
     mtime: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """Where the directory lies and how many entries it is said to have."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from strata_builder.dockerfile.faults import Fault, did_you_mean
+from strata_builder.frozen import frozen
 
 
 class Kind(Enum):
@@ -17,7 +17,7 @@ class Kind(Enum):
     BOOL = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flags:
     """The flags given, by name; one value each unless the flag may be repeated."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from strata_builder.dockerfile.faults import Fault
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Glob:
     """A pattern as steps: a literal character each, or "*" and "?" in `wild` at that index."""
 

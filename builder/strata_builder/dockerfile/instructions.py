@@ -5,10 +5,10 @@ Text is kept as `text.decode` gives it: bytes that are no UTF-8 come back with `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """Lines of the file, 1-based, both ends included; 0, 0 for an instruction that stands in no file."""
 
@@ -16,7 +16,7 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heredoc:
     """An inline document. `body` as written, with its line ends; `chomp` drops leading tabs (`<<-`)."""
 
@@ -33,7 +33,7 @@ class Heredoc:
         return "".join(line.lstrip("\t") for line in self.body.splitlines(keepends=True))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     """One RUN --mount. `None` and "" mean not given; `mode`, `uid`, `gid` and `size` (bytes) are numbers once resolved.
 
@@ -57,7 +57,7 @@ class Mount:
     env: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Instruction:
     """`text` is the logical source line, continuations joined, without the bodies of here-documents."""
 
@@ -69,24 +69,24 @@ class Instruction:
         return type(self).__name__.upper()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arg(Instruction):
     """Names with their defaults; None for a name without one, which is not the same as an empty default."""
 
     pairs: tuple[tuple[str, str | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Env(Instruction):
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Label(Instruction):
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command(Instruction):
     """Shell form: `shell` is true and `command` is the raw text. Exec form: `argv`, possibly empty."""
 
@@ -95,7 +95,7 @@ class Command(Instruction):
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run(Command):
     """`network` and `security` are "" unless given."""
 
@@ -105,22 +105,22 @@ class Run(Command):
     security: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cmd(Command):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entrypoint(Command):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shell(Instruction):
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copy(Instruction):
     """`sources` are paths, `heredocs` the inline ones; `exclude` patterns are relative to the source."""
 
@@ -135,7 +135,7 @@ class Copy(Instruction):
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Add(Instruction):
     """As Copy, and sources may be URLs and archives. `keep_git_dir` and `unpack` are None unless given."""
 
@@ -151,34 +151,34 @@ class Add(Instruction):
     unpack: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Workdir(Instruction):
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User(Instruction):
     user: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Volume(Instruction):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expose(Instruction):
     """As written; after `resolve` single ports such as 8000/tcp."""
 
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopSignal(Instruction):
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Healthcheck(Instruction):
     """Times in nanoseconds, 0 for the default; `cmd` is None only with `none`."""
 
@@ -191,12 +191,12 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Maintainer(Instruction):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnBuild(Instruction):
     """`trigger` is the text that goes into the image's config, here-documents included; `instruction` is it parsed."""
 
@@ -204,7 +204,7 @@ class OnBuild(Instruction):
     instruction: Instruction
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class From(Instruction):
     """`platform` is "" unless given; `name` is the stage's name in lower case."""
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 from strata_builder.dockerfile import text
 from strata_builder.dockerfile.faults import Fault
+from strata_builder.frozen import frozen
 
 _DIRECTIVE = re.compile(r"#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=(.*)", re.DOTALL)
 _DIRECTIVES = ("syntax", "escape", "check")
 _BOM = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogicalLine:
     """One instruction as a single line, and the lines that it came from (without those of its here-documents).
 

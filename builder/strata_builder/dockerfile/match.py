@@ -6,9 +6,9 @@ Paths are slash-separated and relative, decoded as `text.decode` does, so that a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from strata_builder.dockerfile import text
+from strata_builder.frozen import frozen
 
 
 class BadPattern(ValueError):
@@ -19,7 +19,7 @@ class BadPattern(ValueError):
         self.pattern = pattern
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CharClass:
     """[a-z] or [^a-z]."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from strata_builder.dockerfile import text
 from strata_builder.dockerfile.match import ANY, EVERYTHING, FOLDERS, STAR, BadPattern, CharClass, Step, steps_of
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Walked:
     """What the patterns make of a directory: the states that are open below it, and the patterns that it matched."""
 

@@ -17,12 +17,13 @@ from strata_builder.dockerfile import faults, mounts, ports, signals, sources, t
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile.expansion import Word
 from strata_builder.dockerfile.faults import Fault
+from strata_builder.frozen import frozen
 
 _I = TypeVar("_I", bound=typed.Instruction)
 _Expand = Callable[[str], str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@frozen
 class _Scope:
     """The variables that an instruction sees and the escape character of its file."""
 

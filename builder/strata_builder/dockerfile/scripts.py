@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from strata_builder.dockerfile import words
 from strata_builder.dockerfile.instructions import Run
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Script:
     """`command` is the shell's argument; if `interpreted`, the content of an executable file named `name` instead."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from strata_builder import errors
 from strata_builder.dockerfile.faults import Fault, place_in
 from strata_builder.dockerfile.instructions import Arg, From, Instruction, Span
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """FROM and what follows it. `name` is in lower case; `index` counts from 0; `span` reaches to its last line."""
 
@@ -24,7 +25,7 @@ class Stage:
         return self.name or str(self.index)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dockerfile:
     """`meta_args` stand before the first FROM; `syntax` and `check` are the directives' values, noted only.
 

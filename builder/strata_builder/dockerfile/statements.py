@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from strata_builder.dockerfile import flags, text
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile.faults import Fault
 from strata_builder.dockerfile.flags import Kind
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """A logical line taken apart: `line` is all of it. `heredocs` are empty until their bodies have been read."""
 

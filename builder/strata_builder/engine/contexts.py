@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from strata_builder import errors
 from strata_builder.context.tree import Tree
+from strata_builder.frozen import frozen
 from strata_builder.oci import reference
 
 _RESERVED = ("context", "scratch")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TreeContext:
     """A named context that is a folder; `time` is when what was fetched for it last changed, if anything tells that."""
 
@@ -20,7 +20,7 @@ class TreeContext:
     time: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageContext:
     """A named context that is an image: `reference` as `Images.resolve` takes it."""
 

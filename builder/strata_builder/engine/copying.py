@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from strata_builder import errors
 from strata_builder.context import memory
@@ -13,11 +12,12 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import digests, modes, placing, selecting, steps
 from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import following
 from strata_builder.rootfs import users, view
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placed:
     """A layer's items with their final times, and the key of their content."""
 

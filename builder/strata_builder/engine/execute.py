@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from strata_builder.engine.report import Reporter
 from strata_builder.engine.roots import Roots
 from strata_builder.engine.state import State
 from strata_builder.engine.steps import Base
+from strata_builder.frozen import frozen
 from strata_builder.oci.image import Image
 
 DEFAULT_CREATED = 946_684_800  # 2000-01-01, where neither an epoch nor a commit gives a time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edges:
     """All that a build touches outside itself. `deadline` is in the terms of `clock` (seconds).
 
@@ -47,7 +48,7 @@ class Edges:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Built:
     """A finished image; its blobs are in `Edges.blobs`. `used` are the records that this build used or made."""
 

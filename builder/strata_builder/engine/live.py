@@ -12,17 +12,17 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Self, TextIO
 
 from strata_builder.engine import report
+from strata_builder.frozen import frozen
 
 _TICK: Final = 0.25
 _SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _SHOWN: Final = 12  # lines of what runs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Running:
     text: str
     began: float

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from strata_builder.context.tree import Tree
 from strata_builder.engine.contexts import NamedContext
+from strata_builder.frozen import frozen
 from strata_builder.oci.platform import Platform
 
 #: Build arguments that every RUN sees without an ARG, and that enter neither keys nor history.
@@ -18,7 +19,7 @@ PROXY_ARGS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """One build of one platform. With `platform_of_base` nobody asked for the platform, and the image is for the one that
     its base is for (`FROM --platform=...`). `secrets` maps ids to their contents, which are in no key and in no log;

@@ -20,6 +20,7 @@ from strata_builder import errors
 from strata_builder.engine import hardlinks, selecting
 from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind, Readable
+from strata_builder.frozen import frozen
 from strata_builder.layers import following, paths
 
 FOLDER: Final = 0o755
@@ -39,7 +40,7 @@ class Nothing:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manner:
     """How things arrive: `owner` replaces uid and gid, `mode` maps an entry to its new permission bits, `folder` is the
     mode of directories that are made on the way."""

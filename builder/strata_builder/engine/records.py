@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any
 
 from strata_builder import errors, typed
 from strata_builder.context.validators import Stored
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest
 from strata_builder.oci.image import Descriptor, LayerRef
 
@@ -20,7 +21,7 @@ MAX_BYTES = 2 << 20
 MAX_REMOTES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """`used` is the day (Unix days) on which a build last used it."""
 
@@ -33,7 +34,7 @@ class Record:
         return {"used": self.used, "layer": self.layer.descriptor.to_json(), "diffID": self.layer.diff_id}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Records:
     """`builds` maps `<uid>/<number>/<attempt>/<platform>` to the digest of the manifest that this build pushed, `remotes`
     the ids of URLs to what was there, the longest unused first."""

@@ -6,9 +6,10 @@ ENV and ARG of one name: the later of the two wins during the build; the image's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from strata_builder.engine.options import PROXY_ARGS
+from strata_builder.frozen import frozen
 from strata_builder.oci.platform import Platform
 
 
@@ -24,7 +25,7 @@ def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, st
     return values
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scope:
     """`visible` is what `$NAME` gives; `env` what the image's config will hold; `args` what ARG declared, in order."""
 

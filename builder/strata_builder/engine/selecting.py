@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.entries import Entry, Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import following, paths
 
 _At = tuple[bytes, bytes]  # a path as it is written, and where it lies once links are followed
@@ -19,7 +19,7 @@ _ROOT: Final[_At] = (b"", b"")
 _ESCAPES: Final = "write [[] for the character [, and [*] or [?] for those two; see Go's filepath.Match"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """One match: `name` is how it is called at the destination, `path` where it lies once links are followed.
 

@@ -16,6 +16,7 @@ from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
 from strata_builder.entries import Item
+from strata_builder.frozen import frozen
 from strata_builder.layers import pack
 from strata_builder.oci.image import Image, LayerRef
 from strata_builder.rootfs import stage_tree, view
@@ -43,7 +44,7 @@ class Log:
         return tuple(self.rows[at] for at in sorted(self.rows))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """What became of one step: its layer if it has one, whether a record gave it, and under which keys it may be kept."""
 

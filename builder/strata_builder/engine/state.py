@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from strata_builder.engine import history, steps, times
+from strata_builder.frozen import frozen
 from strata_builder.oci.image import History, Image, LayerRef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """`image` holds layers and history so far; its config is the base's until the stage is finished. `makers` says of
     each layer what made it."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine.scope import Scope
+from strata_builder.frozen import frozen
 from strata_builder.oci.image import Image, ImageConfig
 from strata_builder.oci.platform import Platform
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Base:
     """An image that a build starts from or copies from: `name` as asked for, `digest` of its platform's manifest.
 
@@ -33,17 +34,17 @@ class Base:
         return f"base image {self.name}: layer {digests.index(digest) + 1} of {len(digests)} ({digest})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromStage:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromImage:
     base: Base
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromTree:
     """The build context (`name` empty) or a named one."""
 
@@ -51,7 +52,7 @@ class FromTree:
     tree: Tree
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromScratch:
     pass
 
@@ -59,7 +60,7 @@ class FromScratch:
 Origin = FromStage | FromImage | FromTree | FromScratch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One instruction with its variables expanded, and what it sees.
 
@@ -87,7 +88,7 @@ class Step:
         return isinstance(self.instruction, ins.Copy | ins.Add | ins.Run | ins.Workdir)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     index: int
     name: str
@@ -108,7 +109,7 @@ class Stage:
         return frozenset(origin.index for origin in origins if isinstance(origin, FromStage))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """The stages that the target needs, by index; every stage stands after those that it needs."""
 

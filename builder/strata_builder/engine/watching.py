@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from strata_builder import dockerfile as df
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import steps
+from strata_builder.frozen import frozen
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
 
@@ -39,7 +39,7 @@ class Noting(Mapping[str, str]):
         return len(self._variables)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """One instruction of a stage, or a trigger that its base holds, as written and resolved.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 
 CHUNK: Final = 1 << 20
 _HEAD: Final = 6
@@ -18,7 +18,7 @@ class Stream(Protocol):
     def read(self, size: int = -1, /) -> bytes | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Format:
     name: str
     magics: tuple[bytes, ...]

@@ -12,18 +12,18 @@ import itertools
 import operator
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind, Readable
+from strata_builder.frozen import frozen
 from strata_builder.layers import compress, index, paths, pipeline, storage, tarheader
 
 _SMALL: Final = 64 << 10  # bytes of a file that is read in one piece
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PackedLayer:
     """A finished layer. `digest` and `diff_id` are "sha256:<hex>" of the blob and of the tar in it."""
 

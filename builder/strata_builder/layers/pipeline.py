@@ -14,19 +14,19 @@ import hashlib
 import os
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 from isal import isal_zlib
 
+from strata_builder.frozen import frozen
 from strata_builder.layers import compress
 
 SLABS: Final = 8
 MAX_WORKERS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Totals:
     """What went through: hex digests and sizes in bytes, of the tar and of the blob."""
 

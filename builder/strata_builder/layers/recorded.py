@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from strata_builder.entries import Entry
+from strata_builder.frozen import frozen
 
 OWNER: Final = "owner"
 DEVICE: Final = "device"
@@ -15,7 +15,7 @@ ATTRIBUTE: Final = "attribute "
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped:
     """Something of `path` that could not be written: `what` is "owner", "device" or "attribute <name>"."""
 

@@ -13,12 +13,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind, Readable
+from strata_builder.frozen import frozen
 from strata_builder.layers import folders, index, paths, recorded
 from strata_builder.layers.tarreader import Content
 
@@ -45,7 +45,7 @@ class OwnerPolicy(enum.Enum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """How a layer is written; see `unpack.unpack_to`."""
 

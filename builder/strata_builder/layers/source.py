@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """How much of a layer is believed: bytes of tar and of file content, entries, bytes of one extended header."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from strata_builder.dockerfile.faults import Fault
+from strata_builder.frozen import frozen
 
 ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _HINT = "write check=skip=RULE,RULE;error=true, or check=skip=all"
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """Rules to skip and experimental ones to apply, "all" for every one; whether a warning is an error."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self, cast
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors, fields, image, layout, mediatypes, strictjson
 from strata_builder.oci.reference import Reference
@@ -23,7 +23,7 @@ _CONTAINERD_NAME: Final = "io.containerd.image.name"
 _MAGIC: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Saved:
     """An image and the names it goes by (each with a tag)."""
 

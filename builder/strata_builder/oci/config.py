@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest, errors, fields, platform, strictjson
 
 MAX_CONFIG: Final = 8 << 20  # bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class History:
     """One step; `empty_layer` if it made none. `created` as RFC 3339."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest, fields, platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Descriptor:
     """`size` in bytes; `annotations` as sorted pairs; `urls` are other places of the content, never followed."""
 

@@ -8,9 +8,9 @@ This module is the front door of the package's values: `image.Descriptor`, `Mani
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest, errors, mediatypes, platform
 from strata_builder.oci.config import MAX_CONFIG, History, ImageConfig
 from strata_builder.oci.descriptor import Descriptor, describe
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LayerRef:
     """A layer by both its names: the compressed blob's descriptor and the SHA-256 of the plain tar."""
 
@@ -42,7 +42,7 @@ class LayerRef:
     diff_id: digest.Digest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     """`config.diff_ids` always equals the layers' diffIDs, and as many history entries have a layer. `family` decides
     all media types."""

@@ -4,9 +4,9 @@ read alike). Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest, errors, fields, mediatypes, platform, strictjson
 from strata_builder.oci.descriptor import Descriptor
 
@@ -14,7 +14,7 @@ MAX_MANIFEST: Final = 4 << 20  # bytes; what registries accept at most (distribu
 MAX_LAYERS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
@@ -45,7 +45,7 @@ class Manifest:
         return self.config.media_type in (mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     manifests: tuple[Descriptor, ...]
     media_type: str = mediatypes.OCI_INDEX

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors
 
@@ -27,7 +27,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DOCKER_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """`host` is host[:port] in lower case; `repository` the path below it; `tag` and `digest` may both be set (the
     digest wins)."""

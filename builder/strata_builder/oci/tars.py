@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import errors
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _FILES: Final = b"0\0"
 _LINKS: Final = b"12"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """A file (`offset`, `size` of its bytes) or a link to the member `target`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from strata_builder.context import archive, configmap, download, folder, git, gi
 from strata_builder.context.credentials import Credentials
 from strata_builder.engine import buildargs
 from strata_builder.entries import Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import following
 from strata_builder.pod import exchange
 from strata_builder.pod.paths import Paths
@@ -23,7 +23,7 @@ MAX_DOCKERFILE: Final = df.MAX_BYTES
 DOCKERFILE, IGNORE = "Dockerfile", "ignore"  # as they lie in the inputs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Brought:
     """`source` says what was fetched; `dockerfile` is the name for messages; `time` when the context last changed, if
     anything tells that."""

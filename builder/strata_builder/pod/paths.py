@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from strata_builder import contract
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paths:
     """The paths of `contract`, moved from its HOME to `home`."""
 

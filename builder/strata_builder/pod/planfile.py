@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import contract
 from strata_builder.engine import keys, records, steps
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, Image, ImageConfig, LayerRef
@@ -23,7 +23,7 @@ _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _LAYER_TYPES: Final = frozenset(mediatypes.layer_of(compression) for compression in ("", "gzip", "zstd"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Base:
     """A base image as fetch resolved it; `manifest` and `config` are JSON text, `platform` what was asked for."""
 
@@ -46,7 +46,7 @@ class Base:
         return steps.Base(self.name, self.digest, Image.of(manifest, config, name=self.name), self.origin)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanFile:
     """`stages` and `steps` are the definition keys; `missing` the RUNs that no record stands for, as (stage, step).
 
@@ -81,7 +81,7 @@ def keys_of(keyed: keys.Keyed) -> tuple[tuple[tuple[int, str], ...], tuple[tuple
     return tuple(sorted(keyed.stages.items())), tuple((*at, key) for at, key in sorted(keyed.steps.items()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     media_type: str
     digest: str
@@ -89,7 +89,7 @@ class Layer:
     diff_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """The step with definition key `key` made `layer`; None: it changed nothing."""
 
@@ -116,7 +116,7 @@ class Made:
         return made
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """What build says at its end. `seconds` and `peak` (bytes of memory) are only shown."""
 

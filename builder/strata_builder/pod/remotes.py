@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import selecting, steps
 from strata_builder.entries import Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import unpack
 from strata_builder.oci import platform
 from strata_builder.oci.image import ImageConfig
@@ -119,7 +120,7 @@ class Remotes:
         return content
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetcher:
     """Fetches files over HTTP and commits with git, each of at most `limit` bytes, with the credentials that `secrets`
     has for them. `ssh` gives the socket of the agent for git over ssh; `local` allows file:// URLs."""

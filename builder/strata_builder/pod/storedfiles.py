@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.context import validators
 from strata_builder.context.validators import Stored
+from strata_builder.frozen import frozen
 from strata_builder.pod import exchange, wire
 
 CONTENT: Final = "content"
@@ -16,7 +16,7 @@ _ABOUT: Final = "about.json"
 _LIMIT: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _About:
     url: str
     stored: Stored

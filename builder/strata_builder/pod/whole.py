@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import contract, errors
 from strata_builder.engine import blobs, epochs, execute, images, keys, planner, records, report, steps
+from strata_builder.frozen import frozen
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
@@ -18,7 +19,7 @@ from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Done:
     platform: contract.PlatformResult
     built: execute.Built

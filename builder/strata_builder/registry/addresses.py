@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import errors
 
 DOCKER_HUB: Final = "docker.io"
@@ -15,7 +15,7 @@ _API_HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Scheme, host and port: what credentials are bound to, and what a connection is pooled by."""
 

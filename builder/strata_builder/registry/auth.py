@@ -20,10 +20,11 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, challenges, errors
 from strata_builder.registry.config import Credential
 from strata_builder.registry.messages import Request
@@ -44,7 +45,7 @@ class Answer(Protocol):
     def read_all(self, limit: int) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     value: str = field(repr=False)
     expires: float

@@ -4,8 +4,9 @@ case. Pure."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from strata_builder.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ _PIECE = re.compile(
 _MAX = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Challenge:
     """`scheme` and the names of `params` are in lower case."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci import manifest as manifests
 from strata_builder.oci import mediatypes
@@ -32,7 +32,7 @@ class ManifestBytes(NamedTuple):
     digest: digests.Digest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PingResult:
     """`reachable` by the protocol; `authorised` if our credentials (or none) were accepted; `schemes` that the registry
     offers if not."""
@@ -41,7 +41,7 @@ class PingResult:
     schemes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PutResult:
     """`subject` is the digest that the registry linked as a referrer ("" = the fallback tag must be kept); `warnings`
     are for people."""

@@ -13,10 +13,11 @@ import fnmatch
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import errors
 
 MAX_CONFIG: Final = 4 << 20
@@ -29,7 +30,7 @@ _MAX_HOST: Final = 253 + len(":65535")  # RFC 1035 §2.3.4
 Helper = Callable[[str, str], "Credential | None"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """User and password, or an identity token (then the user may be empty). Only the user is ever shown."""
 
@@ -38,7 +39,7 @@ class Credential:
     identity_token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Auth:
     host: str
     path: str
@@ -50,7 +51,7 @@ class _Auth:
         return not self.path or repository == self.path or repository.startswith(self.path + "/")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DockerConfig:
     """One or several files read as one; of equal keys the first wins."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, errors
 from strata_builder.registry.proxies import Proxies, Proxy
 
@@ -20,7 +21,7 @@ ConnectFilter = Callable[[str, str], None]
 _MAX_PROXY_ANSWER: Final = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeouts:
     """Seconds: `connect` for each address and the TLS handshake, `read` for each wait on the peer."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Totals:
     """Bytes are those of bodies, without headers; `requests` counts every one sent, retries and token requests too."""
 

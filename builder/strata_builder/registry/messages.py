@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO
 
+from strata_builder.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Body:
     """A body that can be sent any number of times: `open` gives a new reader at the first of `size` bytes."""
 
@@ -15,7 +17,7 @@ class Body:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """`authorization` is apart from the headers so that a redirect to a stranger can drop it, and is never shown."""
 

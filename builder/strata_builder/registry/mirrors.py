@@ -4,15 +4,15 @@ Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.oci import reference as references
 from strata_builder.registry import addresses
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """Where to ask: host[:port], whether by plain HTTP, and a path put before each repository's name ("" or
     "proxy/hub")."""
@@ -49,7 +49,7 @@ class Endpoint:
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mirrors:
     entries: tuple[tuple[str, Endpoint], ...] = ()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote, urlsplit
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxy:
     """`credentials` are user:password for Proxy-Authorization, empty if none."""
 
@@ -19,7 +20,7 @@ class Proxy:
     credentials: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxies:
     """`no_proxy`: comma separated hosts, `.suffixes`, addresses, CIDR ranges, each with an optional :port, or `*`."""
 

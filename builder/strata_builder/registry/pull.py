@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from strata_builder import errors as build_errors
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import image as images
@@ -29,7 +29,7 @@ _LACKS = (errors.NotFound, oci_errors.PlatformMissing)
 _DEPTH: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResolvedImage:
     """What `reference` names for a platform. `registry` and `repository` are where it was found, perhaps a mirror:
     layers come from there.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, connect, mirrors, proxies, retry
 from strata_builder.registry.client import Registry
 from strata_builder.registry.config import DockerConfig
 from strata_builder.registry.counters import Counters, Totals
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """What holds for all hosts, and which hosts (host[:port]) are `insecure`: served by plain HTTP; with
     `loopback_insecure` those of this machine are, too, as docker has it."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from strata_builder import errors as build_errors
+from strata_builder.frozen import frozen
 from strata_builder.registry import errors
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """`attempts` in all; waits of `base` * 2^n seconds up to `cap`, halved at most by jitter; a Retry-After counts up
     to `longest`."""

@@ -7,9 +7,9 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, auth, challenges, errors, retry
 from strata_builder.registry.config import Credential
 from strata_builder.registry.messages import Body, Request
@@ -23,7 +23,7 @@ _WITH_BODY: Final = frozenset({307, 308})  # the only ones that keep method and 
 _MAX_REDIRECTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One operation. `path` is below the registry's base or an absolute URL; `doing` names it to people; `accept` are
     the good answers."""

@@ -4,9 +4,9 @@ middle."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
 from strata_builder.oci.descriptor import Descriptor
 from strata_builder.registry import addresses, errors
@@ -18,7 +18,7 @@ from strata_builder.registry.transport import Response
 _BEGIN_AGAIN: Final = (errors.Unavailable, errors.UploadUnknown, errors.DigestRejected)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """Either the blob is already there (`mounted`), or `location` takes it."""
 

@@ -10,11 +10,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder.entries import Entry, Kind
+from strata_builder.frozen import frozen
 from strata_builder.layers import blame, diff, index, recorded, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import kernel, placed, points, stack
@@ -31,7 +31,7 @@ class Blobs(Protocol):
     def view(self, layers: Sequence[LayerRef]) -> View: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lower:
     """One layer as a folder. `root` is the image's root directory as far as this layer speaks of it; `unset` what could
     not be written; `time` (seconds) what all its files have, where that is not the layer's word."""

@@ -6,11 +6,11 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.rootfs import kernel
 
 #: OVL_MAX_STACK of Linux.
@@ -25,7 +25,7 @@ _OPTIONS: Final[list[tuple[bytes, bytes | None]]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stack:
     """Folders of unpacked layers, the lowest first (at least one), and where changes go: `upper` and the empty `work`
     on one file system with each other."""
@@ -51,7 +51,7 @@ def mount(stack: Stack, target: Path) -> None:
             _mount_joined(names, os.fsencode(target), error)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Names:
     lowers: Sequence[bytes]
     upper: bytes

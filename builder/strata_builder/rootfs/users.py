@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.rootfs.view import View
 
 MAX_ID: Final = 2**32 - 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Whom a step runs as. `groups` are the supplementary ones, its own group first, as runtimes of containers have it."""
 
@@ -22,7 +22,7 @@ class Identity:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _User:
     name: str
     uid: int

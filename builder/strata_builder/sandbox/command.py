@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+from strata_builder.frozen import frozen
 
 #: The name of the machine that a step sees, and what its hosts file says, in every rung.
 HOSTNAME: Final = "buildkitsandbox"
@@ -13,7 +14,7 @@ HOSTNAME: Final = "buildkitsandbox"
 Kind = Literal["bind", "cache", "tmpfs", "secret", "ssh"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MountSpec:
     """Something shown at `target` (absolute, in the image) while one step runs, and in no layer.
 
@@ -38,7 +39,7 @@ class MountSpec:
     sharing: str = "shared"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """A program with its arguments, whole environment, directory (made if missing) and identity. `network` is "default"
     (the builder's own) or "none" (a loopback interface only). `stdin` None is /dev/null."""
@@ -55,7 +56,7 @@ class Command:
     stdin: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """`exit_code` is the command's own, 128 + n if signal n ended it. `oom`: the kernel killed something of this
     container for want of memory while the step ran, and the step failed."""

@@ -11,18 +11,18 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.rootfs import kernel
 
 _LEAST: Final = 1000
 _LAYERS_ONLY: Final = "without that, images can be built whose Dockerfile has no RUN"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Range:
     """Subordinate ids: `count` of them from `start`."""
 

@@ -6,10 +6,10 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from strata_builder.frozen import frozen
 from strata_builder.rootfs.stack import Stack
 from strata_builder.sandbox.command import Command, MountSpec
 
@@ -27,7 +27,7 @@ class Pipes(NamedTuple):
     report: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """`root` is where the step's root is mounted (in the step's mount namespace alone); `files` are shown in the
     step's root (path -> content), and in no layer."""

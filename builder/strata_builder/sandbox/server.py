@@ -16,9 +16,9 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.rootfs import kernel
 from strata_builder.sandbox import child, seccomp
 from strata_builder.sandbox.request import Pipes
@@ -38,7 +38,7 @@ def main() -> None:
     os._exit(0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Step:
     pid: int
     ended: int  # a descriptor that is readable then

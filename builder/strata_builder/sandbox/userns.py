@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from strata_builder import errors
+from strata_builder.frozen import frozen
 from strata_builder.sandbox import command, memory
 from strata_builder.sandbox.launcher import Launcher
 from strata_builder.sandbox.request import Pipes, Request
@@ -28,7 +29,7 @@ _TICK: Final = 0.25
 _LAST_PIECES: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ran:
     """How a step ended, and the mount points (paths in the root, parents first) that had to be made for it."""
 
