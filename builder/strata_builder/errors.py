@@ -91,9 +91,11 @@ class BuildError(Exception):
 
 
 def shortened(text: str) -> str:
-    """`text`, its middle left out where it is longer than MAX_TEXT."""
+    """`text`, its middle left out where it is longer than MAX_TEXT; bytes that were no UTF-8 (surrogateescape) as escapes,
+    for no terminal, log or status takes them."""
     half = MAX_TEXT // 2
-    return text if len(text) <= MAX_TEXT else f"{text[:half]}[...]{text[-half:]}"
+    short = text if len(text) <= MAX_TEXT else f"{text[:half]}[...]{text[-half:]}"
+    return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode()
 
 
 class InvalidSpec(BuildError):

@@ -44,6 +44,23 @@ def layer(data: bytes) -> None:
         tarheader.header(entry)
 
 
+def unpacked(data: bytes) -> None:
+    """On a file system: twice, the second time as the layer above. What lies beside the root stays as it was."""
+    with tempfile.TemporaryDirectory(dir=_SCRATCH, prefix="fuzz.") as scratch:
+        root, beside = Path(scratch, "root"), Path(scratch, "beside")
+        root.mkdir()
+        beside.write_bytes(b"untouched")
+        try:
+            for _ in range(2):
+                unpack.unpack_to(
+                    io.BytesIO(data), "", root, overlay=False, owner=unpack.OwnerPolicy.IGNORE, limits=_SMALL
+                )
+        except errors.BuildError as error:
+            said(error)
+        assert sorted(os.listdir(scratch)) == ["beside", "root"]
+        assert (beside.read_bytes(), beside.stat().st_nlink) == (b"untouched", 1)
+
+
 def stream(data: bytes) -> None:
     total = 0
     try:
@@ -168,6 +185,16 @@ def _tars() -> tuple[bytes, ...]:
     return (by_hand, sparse, *(made.made_by_tarfile(*fields, form=form) for form in forms))
 
 
+def _climbing() -> tuple[bytes, ...]:
+    """What would reach out of its root if links were followed."""
+    out = made.member(b"l", b"", b"2", link=b"../beside") + made.member(b"up", b"", b"2", link=b"..")
+    return (
+        out + made.member(b"l", b"x") + made.member(b"up/beside", b"x") + made.END,
+        out + made.member(b"h", b"", b"1", link=b"up/beside") + made.member(b"h", b"x") + made.END,
+        out + made.member(b"up/.wh.beside") + made.member(b"d/", b"", b"5") + made.member(b"d", b"x") + made.END,
+    )
+
+
 def _zips() -> tuple[bytes, ...]:
     found = []
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
@@ -209,6 +236,7 @@ _ENTRIES: Final = tuple(unpack.scan(io.BytesIO(data)) for data in _tars()[:2])
 
 TARGETS: Final = (
     Target("tar reader", layer, _tars(), _TAR_PIECES, (_RECORDS,), runs=2500, change=_tar_changed),
+    Target("layers on disk", unpacked, (*_tars(), *_climbing()), _TAR_PIECES, runs=600, change=_tar_changed),
     Target(
         "compressed streams",
         stream,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from fuzz import answers
+from fuzz import answers, mutation
 from fuzz.answers import Answers
 from fuzz.target import Target, said
 from strata_builder import errors
@@ -75,14 +76,18 @@ _TIMEOUTS: Final = connect.Timeouts(connect=2, read=2)
 
 
 class Client:
-    """One operation a run; its number and all answers follow from the bytes."""
+    """One operation a run; its number and all answers follow from the bytes, in their order."""
 
-    def __init__(self, registry: Liar, stranger: Liar) -> None:
-        self._liar = registry
-        self._stranger = stranger
+    @functools.cached_property
+    def _liar(self) -> Liar:
+        return Liar().__enter__()
+
+    @functools.cached_property
+    def _stranger(self) -> Liar:
+        return Liar().__enter__()
 
     def run(self, data: bytes) -> None:
-        rng = Random(data)
+        rng = mutation.Chosen(data)
         made = Answers(rng, self._liar.host, self._stranger.host)
         self._liar.begin(made.registry)
         self._stranger.begin(made.elsewhere)
@@ -111,8 +116,17 @@ class Client:
             assert not any(hidden in asked.head + asked.body for hidden in _HIDDEN), asked.head
 
 
-def target(client: Client) -> Target:
-    seeds = tuple(bytes([number]) for number in range(8))
-    return Target(
-        "answers of registries", client.run, seeds, runs=400, change=lambda rng, _, __: rng.randbytes(6), stretched=0
-    )
+def _anew(rng: Random, data: bytes, _: mutation.Pieces) -> bytes:
+    """Other choices from some point on, or throughout."""
+    return data[: rng.randrange(len(data) + 1) // 4 * 4] + rng.randbytes(rng.choice((4, 8, 40)))
+
+
+#: Its servers live as long as the process.
+TARGET: Final = Target(
+    "answers of registries",
+    Client().run,
+    tuple(Random(number).randbytes(200) for number in range(30)),
+    runs=400,
+    change=_anew,
+    stretched=0,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Final
 
 from fuzz import mutation
@@ -125,12 +126,21 @@ def logins(data: bytes) -> None:
     try:
         found = DockerConfig.load([data])
     except registry_errors.CredentialsInvalid as error:
-        said(error, "s3cret")
+        said(error, *([] if _names_a_helper(data) else ["s3cret"]))
         return
-    assert "s3cret" not in repr(found)
+    assert "s3cret" not in repr(replace(found, helpers=(), store=""))
     for host in ("reg.example:5000", "docker.io", "a.b"):
         if login := found.lookup(host, "x/y"):
             auth.basic(login)
+
+
+def _names_a_helper(data: bytes) -> bool:
+    """Whether what else is a password stands where the name of a program belongs, which is shown."""
+    try:
+        document = json.loads(data)
+        return "s3cret" in json.dumps([document.get("credHelpers"), document.get("credsStore")])
+    except (ValueError, RecursionError, AttributeError):
+        return False
 
 
 def headers(data: bytes) -> None:

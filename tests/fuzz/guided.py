@@ -10,8 +10,10 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["strata_builder"]):
+with atheris.instrument_imports(include=["strata_builder", "email"]):
     from fuzz import targets
+
+from fuzz.target import execute
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
             return target.change(rng, data, target.pieces)[:size]
         return bytes(atheris.Mutate(data, size))
 
-    atheris.Setup(sys.argv, target.run, custom_mutator=mutate)
+    atheris.Setup(sys.argv, lambda data: execute(target, data), custom_mutator=mutate)
     atheris.Fuzz()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from random import Random
@@ -11,19 +12,36 @@ from fuzz import mutation
 from fuzz.target import Target, said
 from strata_builder import dockerfile as df
 from strata_builder import errors, lint
-from strata_builder.context import gitref, gitremote, headers, memory, submodules
+from strata_builder.context import gitref, gitremote, headers, memory, remotefile, submodules, validators
 from strata_builder.dockerfile import text
-from strata_builder.engine import planner
+from strata_builder.engine import copying, keys, planner, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
+from strata_builder.rootfs import view
 from support import dockerfile_grammar, dockerfile_images, dockerfile_plans
 
 _GOLDEN: Final = Path(__file__).parents[1] / "golden" / "dockerfile"
 _ENV: Final = {"A": "arg", "V": "a" * 50, "E": "", "NAME": "x y", "STAR": "*", "U": "zwölf"}
 _AMD64: Final = Platform.parse("linux/amd64")
 _IMAGES: Final = dockerfile_plans.Images(dockerfile_images.ALL)
-_OPTIONS: Final = Options(memory.MemoryTree({b"f": b"f"}), _AMD64, _AMD64, build_args=_ENV)
+_TREE: Final = memory.MemoryTree(
+    {b"f": b"f", b"d/a.txt": b"a", b"d/s/b": b"b", b"d/s/.c": b"c", b"s p": b"", b"[x]": b"x"}
+)
+_OPTIONS: Final = Options(_TREE, _AMD64, _AMD64, build_args=_ENV)
+_STORED: Final = validators.Stored("file", 1, "0" * 64, 5, "", "0" * 64)
+
+#: What seldom comes of chance: each line leads to code that no other does.
+_DEEP: Final = (
+    b"FROM scratch\nRUN <<-A cat <<B\n\tx\n\tA\ny\nB\nCOPY --parents --exclude=d/s/* ./d/./s/b [a-z]*/*.txt **/b /o/\n",
+    b"FROM scratch\nENV A=${V//a/b} B=${V/#a*/${E:-x}} C=${V%%a?} D=${E:?told} F=${V##*[a]}\nCOPY d/ /o/\nCOPY --from= f /\n",
+    b"FROM scratch\nADD --checksum=sha256:"
+    + b"0" * 64
+    + b" --chmod=u+s,go=rX https://h/f f d/* /o/\nHEALTHCHECK CMD\n",
+    b'FROM scratch AS a\nFROM a\nCOPY --chown=1:2 --link f [[]x] "s p" /o/\nRUN --mount=type=bind,from=a,rw,source=/ x\n',
+    b"# escape=`\n# check=skip=all;error=true\nFROM scratch\nWORKDIR c:`\nONBUILD COPY --from=x f /\nSHELL []\n",
+    b"FROM scratch\nRUN --mount=type=secret,id=a,source=b x\nRUN --mount=type=cache,id=,target=/c,mode=7777,sharing=x x\n",
+)
 
 #: What an attacker would write against a parser that does more than linear work.
 _LONG: Final = (
@@ -66,17 +84,39 @@ def _place(error: errors.DockerfileError, lines: int) -> None:
     assert 1 <= error.place.line <= error.place.end_line <= lines
 
 
+class _Remotes:
+    def tree(self, url: str, step: steps.Step) -> selecting.Source:
+        found = remotefile.RemoteFile(_STORED, lambda: Path(os.devnull))
+        return selecting.Source(found, found.path, found.path, found.entry, dated=True)
+
+
 def plan(source: bytes) -> None:
-    """Every stage is planned, not only those that a target needs."""
+    """Every stage is planned, not only those that a target needs; then keyed, and what its COPYs name placed on nothing."""
     lines = source.count(b"\n") + 1
     try:
         file = df.parse(source)
-        planner.make(file, _OPTIONS, _IMAGES)
+        made = planner.make(file, _OPTIONS, _IMAGES)
         lint.check(file, _OPTIONS, _IMAGES)
+        keys.of_plan(made, _OPTIONS, _Remotes())
+        for step in [step for stage in made.stages.values() for step in stage.steps]:
+            if isinstance(step.origin, steps.FromTree):
+                _copied(step, step.origin)
     except errors.DockerfileError as error:
         _place(error, lines)
+    except (errors.SourceNotFound, errors.LayerError) as error:
+        said(error)
     except (errors.BaseImageNotFound, errors.InvalidSpec, errors.NotSupported) as error:
         said(error)
+
+
+def _copied(step: steps.Step, origin: steps.FromTree) -> None:
+    """The entries of the layer: below the root, each once, parents first."""
+    placed = copying.copy(step, keys.sources_in(origin, step, _Remotes()), view.View(), epoch=None)
+    found = [item.entry.path for item in placed.items]
+    assert len(set(found)) == len(found)
+    for number, path in enumerate(found):
+        assert not {b"..", b"."} & set(path.split(b"/"))
+        assert b"/" not in path or path.rpartition(b"/")[0] in found[:number]
 
 
 def word(source: bytes) -> None:
@@ -126,12 +166,13 @@ def reference(source: bytes) -> None:
 
 
 def repository(source: bytes) -> None:
-    """URLs of git repositories and build contexts: none becomes an option or a program of git's."""
-    given = source.decode("utf-8", "surrogateescape")
+    """URLs of git repositories and build contexts, and after a line's end that of a submodule: none becomes an option or
+    a program of git's."""
+    given, _, inner = source.decode("utf-8", "surrogateescape").partition("\n")
     try:
         gitref.parse_context(given)
         found = gitref.parse_url(given)
-        gitref.parse_url(submodules.resolve(found, given))
+        found = gitref.parse_url(submodules.resolve(found, inner)) if inner else found
     except errors.BuildError as error:
         said(error)
         return
@@ -191,7 +232,7 @@ TARGETS: Final = (
     Target(
         "Dockerfile parser and planner",
         plan,
-        (*(path.read_bytes() for path in sorted(_GOLDEN.glob("*/Dockerfile"))), *_grammar(60)),
+        (*(path.read_bytes() for path in sorted(_GOLDEN.glob("*/Dockerfile"))), *_grammar(60), *_DEEP),
         _DOCKERFILE,
         once=_LONG,
         runs=1000,
@@ -224,10 +265,13 @@ TARGETS: Final = (
         "git URLs",
         repository,
         (
-            b"https://host/a/b.git#main:sub", b"git@host:team/app.git", b"ssh://git@host:22/a.git?ref=x", b"../sibling.git",
-            b"https://user:pw@host/x.git", b"http://[::1]:80/x.git", b"github.com/a/b#v1",
+            b"https://host/a/b.git#main:sub", b"git@host:team/app.git", b"ssh://git@host:22/a.git?ref=x",
+            b"https://h/a/b.git\n../sibling.git", b"ssh://g@h/a\n./x/../y", b"https://user:pw@host/x.git",
+            b"http://[::1]:80/x.git", b"github.com/a/b#v1", b"https://h/a.git?checksum=abcdef1&keep-git-dir=true&mtime=commit",
+            b"https://h/a.git?submodules=false&subdir=x&branch=y&tag=z&commit=" + b"a" * 40,
         ),
-        (b"#", b":", b"@", b"?", b"&", b"ref=", b"subdir=", b"..", b"/", b"-", b"::", b"%00", b"%2e", b"[", b"]", b"\\", b"//"),
+        (b"#", b":", b"@", b"?", b"&", b"ref=", b"subdir=", b"..", b"/", b"-", b"::", b"\n../", b"\n./", b"%00", b"%2e", b"[",
+         b"]", b"\\", b"//", b"mtime=", b"checksum=", b"keep-git-dir=", b"fetch-by-commit=", b"true", b"1", b"a" * 40),
         runs=2000,
     ),
     Target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from random import Random
 from typing import Any, Final
@@ -23,6 +24,24 @@ def changed(rng: Random, data: bytes, pieces: Pieces) -> bytes:
     for _ in range(rng.randint(1, 6)):
         rng.choice(_CHANGES)(rng, out, pieces)
     return bytes(out)
+
+
+class Chosen(Random):
+    """A generator whose choices are the bytes given, four for each, so that a changed byte changes one choice and leaves
+    those before it; when they are used up it goes on by chance, the same for the same bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = io.BytesIO(data)
+
+    def random(self) -> float:
+        return self.getrandbits(32) / (1 << 32)
+
+    def getrandbits(self, k: int, /) -> int:
+        given = self._left.read(4)
+        if k > 32 or len(given) < 4:
+            return super().getrandbits(k)
+        return int.from_bytes(given, "big") >> (32 - k)
 
 
 def stretched(rng: Random, data: bytes, pieces: Pieces, size: int) -> bytes:

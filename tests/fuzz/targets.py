@@ -1,13 +1,13 @@
-"""All that is fuzzed in this process alone; `test_fuzz_registry` has what needs a server."""
+"""All that is fuzzed."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from fuzz import archives, documents, languages
+from fuzz import archives, clients, documents, languages
 from fuzz.target import Target
 
-ALL: Final[tuple[Target, ...]] = (*languages.TARGETS, *archives.TARGETS, *documents.TARGETS)
+ALL: Final[tuple[Target, ...]] = (*languages.TARGETS, *archives.TARGETS, *documents.TARGETS, clients.TARGET)
 
 
 def named(name: str) -> Target:

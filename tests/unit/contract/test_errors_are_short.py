@@ -7,6 +7,8 @@ import pytest
 from strata_builder import dockerfile, errors
 from strata_builder.oci.reference import Reference
 
+ODD = "\udcff\ud800\u00e9"
+
 
 def test_a_long_message_and_hint_lose_their_middle() -> None:
     error = errors.BuildError("a" + "x" * 100_000 + "z", hint="b" + "y" * 100_000 + "w")
@@ -26,6 +28,21 @@ def test_a_word_without_end_is_not_repeated_whole(source: bytes) -> None:
     with pytest.raises(errors.DockerfileError) as caught:
         dockerfile.parse(source)
     assert len(str(caught.value)) < 15_000
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.BuildError, errors.DockerfileError, errors.SourceAuthFailed, errors.LayerError]
+)
+def test_what_no_terminal_takes_is_escaped_in_message_and_hint(kind: type[errors.BuildError]) -> None:
+    error = kind(f"message {ODD}", hint=f"hint {ODD}")
+    assert str(error).encode().decode() == "message \\udcff\\ud800é\nhint: hint \\udcff\\ud800é"
+
+
+@pytest.mark.parametrize("text", [f"{ODD}://x", f"x{ODD}", f"x:{ODD}", f"x@{ODD}", f"X{ODD}", "0" * 64 + ODD])
+def test_no_reference_is_refused_with_what_cannot_be_shown(text: str) -> None:
+    with pytest.raises(errors.InvalidSpec) as caught:
+        Reference.parse(text)
+    assert str(caught.value).encode()
 
 
 def test_a_name_without_end_is_not_repeated_whole() -> None:
