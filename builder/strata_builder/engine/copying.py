@@ -75,8 +75,9 @@ def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
     layer = placing.Layer(lower, placing.Manner(owner))
     path = os.fsencode(step.instruction.path.lstrip("/"))
     layer.folder(following.follow(lower.lookup, path))
-    made = [item for item in layer.finished() if lower.lookup(item.entry.path) is None]
-    return _timed(layer.finished() if made else [], epoch)
+    items = layer.finished()
+    is_there = all(lower.lookup(item.entry.path) is not None for item in items)
+    return _timed([] if is_there else items, epoch)
 
 
 def _stands_alone(instruction: ins.Copy | ins.Add) -> bool:
@@ -145,7 +146,7 @@ def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Place
     undated = set() if dated else {entry.path for entry, _ in items if entry.mtime != STEP_TIME}
     content = digests.items(items, undated=undated)
     when = digests.step_time(content) if epoch is None else epoch
-    timed = [
-        Item(item.entry._replace(mtime=when), item.open) if item.entry.mtime == STEP_TIME else item for item in items
-    ]
-    return Placed(timed, content)
+    for at, (entry, opener) in enumerate(items):  # in its place: there may be a million
+        if entry.mtime == STEP_TIME:
+            items[at] = Item(entry._replace(mtime=when), opener)
+    return Placed(items, content)

@@ -125,10 +125,10 @@ class Layer:
         self.items[entry.path] = item
 
     def finished(self) -> list[Item]:
-        """The items by path, parents first; without the root where nothing else was placed."""
-        linked = {path: hardlinks.further(self.items[path], to) for path, to in self._links.further(paths.order)}
-        found = {**self.items, **linked}
-        return [found[path] for path in sorted(found) if path or len(found) > 1]
+        """The items by path, parents first; without the root where nothing else was placed. They leave the layer."""
+        self.items |= {path: hardlinks.further(self.items[path], to) for path, to in self._links.further(paths.order)}
+        only_root = len(self.items) == 1
+        return [self.items.pop(path) for path in sorted(self.items) if path or not only_root]
 
     def _require_folder(self, path: bytes, entry: Entry) -> None:
         if entry.kind != Kind.DIR:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import operator
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,11 +80,11 @@ def _ordered(items: list[Item], whiteouts: list[bytes]) -> list[Item | bytes]:
     for item in items:
         _check_kind(item.entry)
     steps: list[Item | bytes] = [*whiteouts, *_links_after_files(items)]
-    placed = sorted(((_place(step), step) for step in steps), key=operator.itemgetter(0))
-    for (before, _), (after, step) in itertools.pairwise(placed):
-        if before == after:
-            raise errors.LayerError(f"{paths.show(_path(step))} would be in one layer twice")
-    return [step for _, step in placed]
+    steps.sort(key=_place)
+    for before, after in itertools.pairwise(steps):
+        if _path(before) == _path(after) and isinstance(before, bytes) == isinstance(after, bytes):
+            raise errors.LayerError(f"{paths.show(_path(after))} would be in one layer twice")
+    return steps
 
 
 def _path(step: Item | bytes) -> bytes:
