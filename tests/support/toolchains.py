@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,14 +27,35 @@ def collect(root: Path) -> Path:
     return root
 
 
+def collect_cargo(root: Path, libraries: Path) -> Path:
+    """cargo, rustc and the standard library in `root`, half a gigabyte, and in `libraries` what they load beside, at its
+    paths; returns the path that `root` has to have. They are rustup's, or Debian's where this machine has none."""
+    programs.ensure("cargo", "cargo")
+    printed = subprocess.run(
+        [programs.ensure("rustc", "rustc"), "--print=sysroot"], check=True, capture_output=True, text=True
+    )
+    sysroot = Path(printed.stdout.strip())
+    compilers = [sysroot / "bin/cargo", sysroot / "bin/rustc"]
+    needed = {library for program in compilers for library in _libraries(program)}
+    for path in (*compilers, *needed, *(sysroot / "lib/rustlib").glob("*-linux-gnu*/lib/*.*")):
+        if path.is_relative_to(sysroot):
+            _place(path, root / path.relative_to(sysroot))
+        else:
+            _copy(path, libraries)
+    return sysroot
+
+
 def _libraries(program: Path) -> list[Path]:
     """ldd(1) writes `name => path (address)`, and the loader's path alone."""
     listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    return [Path(path) for path in re.findall(r"(/\S+) \(0x", listed)]
+    return [Path(os.path.normpath(path)) for path in re.findall(r"(/\S+) \(0x", listed)]
 
 
 def _copy(path: Path, root: Path) -> None:
-    target = root / path.relative_to("/")
+    _place(path, root / path.relative_to("/"))
+
+
+def _place(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path.resolve(), target)
     target.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
