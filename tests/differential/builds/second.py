@@ -1,4 +1,4 @@
-"""Debian's buildah as a second oracle: its store on tmpfs, steps in a chroot, layers as plain copies."""
+"""Debian's buildah as a second oracle: its store on tmpfs, steps in a chroot, a layer for each step, as plain copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from differential.builds import compare, folders, images, unpacked
+from differential.builds import compare, folders, images, layerwise, unpacked
 from differential.builds.cases import Case
 from differential.builds.strata import EPOCH, Built
 from support import programs
@@ -48,7 +48,9 @@ class Buildah:
     def build(self, case: Case, made: folders.Folders, archive: Path) -> Built:
         """An image, or the words of its refusal."""
         named = ["--file", str(made.dockerfile), "--tag", "image", "--timestamp", str(EPOCH), "--isolation", "chroot"]
-        built = self._run("bud", "--format", "oci", "--no-cache", *named, *_flags(case, made), str(made.context))
+        built = self._run(
+            "bud", "--format", "oci", "--layers", "--no-cache", *named, *_flags(case, made), str(made.context)
+        )
         if built.returncode == 0:
             built = self._run("push", "--quiet", "image", f"oci-archive:{archive}")
         if built.returncode:
@@ -80,8 +82,8 @@ def _flags(case: Case, made: folders.Folders) -> Iterator[str]:
 
 
 def differences(strata: Built, buildah: Built) -> list[str]:
-    """One line for each file and each field of the config that differ. buildah makes one layer of a stage, and its times
-    are another matter: neither is compared."""
+    """One line for each file and each field of the config that differ, and for each path of a layer of which no such line
+    tells. buildah's times and the words of its history are another matter: they are not compared."""
     if strata.image is None or buildah.image is None:
         return (
             []
@@ -93,6 +95,8 @@ def differences(strata: Built, buildah: Built) -> list[str]:
         theirs.pop(path, None)
     told = {path: (_told(mine.get(path)), _told(theirs.get(path))) for path in sorted(mine.keys() | theirs.keys())}
     lines = [f"{path}: {one}, buildah {other}" for path, (one, other) in told.items() if one != other]
+    differ = [path for path, (one, other) in told.items() if one != other]
+    lines += layerwise.differences(strata.image, buildah.image, differ, LEFT)
     configs = compare.configs(_plain(strata.image), _plain(buildah.image))
     return lines + [line.replace("BuildKit", "buildah") for line in configs]
 
