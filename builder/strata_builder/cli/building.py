@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.cli import agents, exports, session, values
@@ -19,10 +20,12 @@ from strata_builder.engine import artifact, blobs, execute, records, stages, ste
 from strata_builder.engine.roots import Roots
 from strata_builder.lint import building as warnings
 from strata_builder.oci import platform as platforms
-from strata_builder.oci import reference
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import storedfiles
 from strata_builder.sandbox import host
+
+_CACHE_AGE: Final = 14  # days
+_CACHE_SIZE: Final = 10 << 30
 
 
 def run(given: argparse.Namespace) -> int:
@@ -71,7 +74,7 @@ def _build(opened: session.Session, platform: platforms.Platform, found: warning
     keyed = opened.keyed(platform)
     found.look(opened.source.dockerfile, keyed.options, keyed.plan, opened.source.ignore)
     _refuse_foreign_runs(keyed)
-    store = blobs.Blobs(opened.store.blobs, opened.images)
+    store = blobs.Blobs(opened.store.blobs, opened.images, keyed.contents)
     with _roots(keyed, opened, store) as roots:
         edges = execute.Edges(
             blobs=store,
@@ -84,6 +87,7 @@ def _build(opened: session.Session, platform: platforms.Platform, found: warning
         )
         built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
     remotes = storedfiles.every(opened.scratch / "remotes")
+    opened.store.keep_contents(store.known)
     opened.store.keep(built.used, remotes)
     for text in opened.given.cache_to:
         _keep_cache(
@@ -122,15 +126,28 @@ def _keep_cache(
     kept: records.Records,
     store: blobs.Blobs,
 ) -> None:
-    where = reference.Reference.parse(to.reference)
+    where = session.cache_at(to, platform)
     registry = opened.registries.get(where.host)
+    present = opened.present[where.host, where.repository]
     today = int(time.time()) // 86400
     made = replace(kept, steps=records.used_today(kept.steps.items(), today))
     for layer in made.layers():
-        registry.upload_blob(where.repository, layer.descriptor, _opener(store, layer))
-    name = where.tag or artifact.tag(platform)
-    artifact.write(registry, where.repository, name, made, today=today, max_age=14, max_size=10 << 30)
-    opened.report.note(f"cache kept at {where.host}/{where.repository}:{name}")
+        if layer.descriptor.digest not in present:
+            registry.upload_blob(where.repository, layer.descriptor, _opener(store, layer))
+            present.add(layer.descriptor.digest)
+    artifact.write(
+        registry,
+        where.repository,
+        where.version,
+        made,
+        today=today,
+        max_age=_CACHE_AGE,
+        max_size=_CACHE_SIZE,
+        contents=store.known,
+        seen=opened.seen.get(where),
+        note=opened.report.note,
+    )
+    opened.report.note(f"cache kept at {where}")
 
 
 def _opener(store: blobs.Blobs, layer: LayerRef) -> exports.Opener:

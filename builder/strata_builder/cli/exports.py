@@ -25,6 +25,7 @@ from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
 from strata_builder.pod import publish
 from strata_builder.registry import push
+from strata_builder.registry.client import Registry
 from strata_builder.rootfs import stage_tree
 
 Opener = Callable[[], BinaryIO]
@@ -76,22 +77,28 @@ def _push(made: list[Made], opened: session.Session) -> None:
     for name in opened.given.tag:
         reference = Reference.parse(name)
         registry = opened.registries.get(reference.host)
-        for one in made:
-            publish.image(
-                registry,
-                reference.repository,
-                one.built.image,
-                at_hand=lambda layer, one=one: _at_hand(one, layer),  # type: ignore[misc]
-                bring=one.blobs.path,
-                mount_from=publish.mounts(registry.host, one.built.bases),
-            )
-        with publish.denied(registry.host, reference.repository):
-            image = made[0].built.image
-            data, kind = image.manifest_bytes(), image.manifest.media_type
-            if len(made) > 1:
-                data, kind = index_of(one.built.image for one in made).to_bytes(), mediatypes.OCI_INDEX
-            put = push.put(registry, reference.repository, reference.tag or "latest", data, kind)
+        tag = reference.tag or "latest"
+        sent = [_push_one(one, registry, reference.repository, tag if len(made) == 1 else "", opened) for one in made]
+        put = sent[0]
+        if len(made) > 1:
+            data = index_of(one.built.image for one in made).to_bytes()
+            with publish.denied(registry.host, reference.repository):
+                put = push.put(registry, reference.repository, tag, data, mediatypes.OCI_INDEX)
         opened.report.note(f"pushed {reference}@{put.digest}")
+
+
+def _push_one(one: Made, registry: Registry, repository: str, tag: str, opened: session.Session) -> Descriptor:
+    """One platform's image, by digest without a `tag`: then an index is to name it."""
+    return publish.image(
+        registry,
+        repository,
+        one.built.image,
+        at_hand=lambda layer: _at_hand(one, layer),
+        bring=one.blobs.path,
+        mount_from=publish.mounts(registry.host, one.built.bases),
+        present=opened.present[registry.host, repository],
+        version=tag,
+    ).descriptor
 
 
 def _at_hand(one: Made, layer: LayerRef) -> Path | None:

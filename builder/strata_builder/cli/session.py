@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context import download, gitprogram
-from strata_builder.engine import artifact, buildargs, epochs, keys, live, planner, records, report, steps
+from strata_builder.engine import artifact, buildargs, epochs, indexes, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.frozen import frozen
 from strata_builder.oci import platform as platforms
-from strata_builder.oci import reference
 from strata_builder.oci.platform import Platform
+from strata_builder.oci.reference import Reference
 from strata_builder.pod import remotes
 from strata_builder.registry import config, mirrors, proxies, registries
 from strata_builder.registry import errors as registry_errors
@@ -32,6 +33,7 @@ class Keyed:
     plan: steps.Plan
     keys: keys.Keyed
     known: records.Records
+    contents: indexes.Kept
 
 
 class Session:
@@ -47,6 +49,8 @@ class Session:
     ) -> None:
         self.given, self.store, self.scratch, self.registries, self.report = given, kept, scratch, found, reporter
         self.images = layouts.Images(found)
+        self.seen: dict[Reference, records.Records] = {}  # caches of registries, as they were read
+        self.present: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # host, repository: blobs that it has
         self.secrets = sources.secrets(given.secret)
         self.agents: Mapping[str, Path] = {}  # set by a command that builds
         self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher(), lambda: self._found.remotes)
@@ -99,23 +103,37 @@ class Session:
     def keyed(self, platform: Platform) -> Keyed:
         """Reads the cache, resolves the bases, hashes the context."""
         found = self.store.records()
+        contents: list[indexes.Kept] = [self.store]
         for text in self.given.cache_from:
-            found = found.merged(self._cache(values.cache("--cache-from", text), platform))
+            read, tables = self._cache(values.cache("--cache-from", text), platform)
+            found = found.merged(read)
+            contents.append(tables)
         self._found = records.Records() if self.given.no_cache else found
         options = self.options(platform)
         plan = planner.make(self.source.dockerfile, options, self.images)
-        return Keyed(options, plan, keys.of_plan(plan, options, self.remotes), found)
+        known = keys.of_plan(plan, options, self.remotes)
+        return Keyed(options, plan, known, found, indexes.Several(*contents))
 
-    def _cache(self, source: values.CacheReference, platform: Platform) -> records.Records:
-        where = reference.Reference.parse(source.reference)
+    def _cache(self, source: values.CacheReference, platform: Platform) -> tuple[records.Records, indexes.Kept]:
+        where = cache_at(source, platform)
         registry = self.registries.get(where.host)
         try:
-            found = artifact.read(registry, where.repository, where.tag or artifact.tag(platform))
+            found = artifact.read(registry, where.repository, where.version)
         except registry_errors.RegistryError as e:
             self.report.note(f"warning: the cache at {source.reference} cannot be read: {e.message}")
-            return records.Records()
+            return records.Records(), indexes.Nothing()
         self.images.knows(found.layers(), lambda d: registry.blob(where.repository, d.digest, d.size))
-        return found
+        self.seen[where] = found
+        self.present[where.host, where.repository].update(blob.digest for blob in found.blobs())
+        held = {layer: contents.blob for layer, contents in found.contents.items()}
+        read = lambda blob: registry.blob_bytes(where.repository, blob, limit=blob.size)  # noqa: E731
+        return found, indexes.Described(held, read, self.report.note)
+
+
+def cache_at(source: values.CacheReference, platform: Platform) -> Reference:
+    """Where a cache lies; without a tag, under the one of its platform."""
+    where = Reference.parse(source.reference)
+    return where if where.tag else where.with_tag(artifact.tag(platform))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from strata_builder import errors
 from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
+from strata_builder.layers.index import Index
 
 MAX_AGE_DAYS = 14
 MAX_BYTES = 10 << 30
@@ -81,6 +82,24 @@ class Store:
             fresh.write_bytes(kept.to_bytes())
             fresh.rename(self.root / "records.json")
             self._prune({layer.descriptor.digest.removeprefix("sha256:") for layer in kept.layers()})
+
+    def find(self, layer: str) -> Index | None:
+        """The table of contents of a layer, if one was kept here; a damaged one is as good as none."""
+        try:
+            return Index.decode(self._table(layer).read_bytes())
+        except (FileNotFoundError, errors.LayerError):
+            return None
+
+    def keep_contents(self, found: Mapping[str, Index]) -> None:
+        for layer, contents in found.items():
+            place = self._table(layer)
+            if not place.exists():
+                fresh = place.with_name(f".{place.name}.{os.getpid()}")
+                fresh.write_bytes(contents.encode())
+                fresh.rename(place)
+
+    def _table(self, layer: str) -> Path:
+        return self.blobs / f"{layer.removeprefix('sha256:')}.index"
 
     def _has(self, digest: str) -> bool:
         return (self.blobs / digest.removeprefix("sha256:")).exists()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 from strata_builder import errors
+from strata_builder.engine import indexes
 from strata_builder.layers import blame, pack, unpack
 from strata_builder.layers.index import Index
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.rootfs import view
+
+_WORKERS: Final = 8
+_Made = TypeVar("_Made")
 
 
 class Provider(Protocol):
@@ -22,6 +27,10 @@ class Provider(Protocol):
         """The layer's compressed bytes, verified by digest and size, as the file `to`; it appears when it is whole."""
         ...
 
+    def read(self, layer: LayerRef, make: Callable[[BinaryIO], _Made]) -> _Made:
+        """What `make` makes of the layer's compressed bytes as they come in; verified as by `bring`."""
+        ...
+
 
 class Nowhere:
     """The provider of a build whose blobs are all on disk."""
@@ -29,15 +38,19 @@ class Nowhere:
     def bring(self, layer: LayerRef, to: Path) -> None:
         raise errors.InfrastructureFailed(f"layer {layer.descriptor.digest} is not at {to.parent}")
 
+    def read(self, layer: LayerRef, make: Callable[[BinaryIO], _Made]) -> _Made:  # noqa: ARG002
+        raise errors.InfrastructureFailed(f"layer {layer.descriptor.digest} is not here")
+
 
 class Blobs:
     """A folder of blobs named `<hex>`, and what is known of their contents. Safe for threads."""
 
-    def __init__(self, folder: Path, provider: Provider) -> None:
+    def __init__(self, folder: Path, provider: Provider, kept: indexes.Kept | None = None) -> None:
         self.folder = folder
         self._provider = provider
+        self._kept = kept or indexes.Nothing()
         self._indexes: dict[str, Index] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, layer: LayerRef) -> Path:
@@ -60,18 +73,51 @@ class Blobs:
         self._indexes[packed.digest] = packed.index
         return LayerRef(Descriptor(packed.media_type, packed.digest, packed.size), packed.diff_id)
 
-    def index(self, layer: LayerRef) -> Index:
-        """The layer's table of contents; its bytes are read through once if nobody has yet."""
+    def index(self, layer: LayerRef, *, keep: bool = False) -> Index:
+        """The layer's table of contents. Where nobody has kept it, the layer's bytes are read through once; with `keep`
+        they then stay on disk, for a caller that will want them."""
         digest = layer.descriptor.digest
-        if digest not in self._indexes:
-            with self.open(layer) as blob, blame.layer(digest):
-                self._indexes[digest] = unpack.scan(blob, layer.descriptor.media_type, layer.diff_id)
-        return self._indexes[digest]
+        with self._locks[digest]:
+            if digest not in self._indexes:
+                found = self._kept.find(digest)
+                self._indexes[digest] = self._scanned(layer, keep) if found is None else found
+            return self._indexes[digest]
+
+    def _scanned(self, layer: LayerRef, keep: bool) -> Index:
+        def scan(blob: BinaryIO) -> Index:
+            with blame.layer(layer.descriptor.digest):
+                return unpack.scan(blob, layer.descriptor.media_type, layer.diff_id)
+
+        if not keep and self._can_stream(layer):
+            return self._provider.read(layer, scan)
+        with self.open(layer) as blob:
+            return scan(blob)
+
+    def _can_stream(self, layer: LayerRef) -> bool:
+        return not self.place(layer.descriptor.digest).exists()
+
+    @property
+    def known(self) -> Mapping[str, Index]:
+        """By layer, the tables of contents that this build has come to know."""
+        return dict(self._indexes)
 
     def learn(self, layer: LayerRef, contents: Index) -> None:
         """The index of a layer that somebody unpacked, so that its bytes need not be read again for it."""
         self._indexes.setdefault(layer.descriptor.digest, contents)
 
-    def view(self, layers: Sequence[LayerRef]) -> view.View:
-        """The merged file system of `layers`, the lowest first."""
-        return view.View(tuple(self.index(layer) for layer in layers))
+    def view(self, layers: Sequence[LayerRef], *, keep: bool = False) -> view.View:
+        """The merged file system of `layers`, the lowest first; `keep` as for `index`."""
+        unknown = [layer for layer in dict.fromkeys(layers) if layer.descriptor.digest not in self._indexes]
+        if len(unknown) > 1:
+            self._learn_all(unknown, keep)
+        return view.View(tuple(self.index(layer, keep=keep) for layer in layers))
+
+    def _learn_all(self, unknown: Sequence[LayerRef], keep: bool) -> None:
+        """Side by side, for most of the time goes by waiting; the first failure ends it."""
+        with futures.ThreadPoolExecutor(min(_WORKERS, len(unknown)), thread_name_prefix="index") as pool:
+            running = [pool.submit(self.index, layer, keep=keep) for layer in unknown]
+            done, rest = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
+            for waiting in rest:
+                waiting.cancel()
+            for ended in done:
+                ended.result()

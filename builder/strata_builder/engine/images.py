@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from strata_builder import errors
 from strata_builder.engine import steps
@@ -19,6 +20,7 @@ from strata_builder.registry import errors as registry_errors
 from strata_builder.registry import pull, registries
 
 Opener = Callable[[Descriptor], BinaryIO]
+_Made = TypeVar("_Made")
 
 
 class RegistryImages:
@@ -59,18 +61,35 @@ class RegistryImages:
 
     def bring(self, layer: LayerRef, to: Path) -> None:
         """Raises BaseImageNotFound or LayerError for a base's layer that its registry lacks, or has damaged."""
-        digest = layer.descriptor.digest
-        opener = self._openers.get(digest)
+        opener = self._opener(layer)
+        with self._told_of(layer):
+            _twice(lambda: save(lambda: opener(layer.descriptor), layer.descriptor, to))
+
+    def read(self, layer: LayerRef, make: Callable[[BinaryIO], _Made]) -> _Made:
+        """Raises as `bring` does, and what `make` raises of bytes that are as the digest says."""
+        opener = self._opener(layer)
+        with self._told_of(layer):
+            return _twice(lambda: _made(lambda: opener(layer.descriptor), make))
+
+    def _opener(self, layer: LayerRef) -> Opener:
+        opener = self._openers.get(layer.descriptor.digest)
         if opener is None:
-            raise errors.InfrastructureFailed(f"nothing tells where layer {digest} is")
-        label = next(filter(None, (base.layer(digest) for base in self._bases)), "")
+            raise errors.InfrastructureFailed(f"nothing tells where layer {layer.descriptor.digest} is")
+        return opener
+
+    @contextlib.contextmanager
+    def _told_of(self, layer: LayerRef) -> Iterator[None]:
+        """Failures name the base."""
+        label = next(filter(None, (base.layer(layer.descriptor.digest) for base in self._bases)), "")
         try:
-            _save_checked(lambda: opener(layer.descriptor), layer.descriptor, to)
+            yield
         except registry_errors.NotFound as e:
             if not label:
                 raise
             hint = f"the image is incomplete: push all of it to {e.host} again, or use another one"
             raise errors.BaseImageNotFound(f"{label}: {e.message}", hint=hint) from e
+        except errors.LayerInvalid:
+            raise  # its bytes are as they should be, and who works on the step names the base
         except errors.BuildError as e:
             e.message = f"{label}: {e.message}" if label else e.message
             raise
@@ -80,17 +99,34 @@ _HINT = "check the name and tag in FROM; for a private image give credentials (d
 DAMAGED = "use another tag or digest of the image, or build and push it again"
 
 
-def _save_checked(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> None:
+def _twice(read: Callable[[], _Made]) -> _Made:
     """Reads once more where the bytes are wrong: if they are so in the same way, no repetition helps."""
     try:
-        save(opener, descriptor, to)
+        return read()
     except oci_errors.DigestMismatch as first:
         try:
-            save(opener, descriptor, to)
+            return read()
         except oci_errors.DigestMismatch as again:
             if again.message != first.message:
                 raise
             raise errors.LayerError(again.message, hint=again.hint) from again
+
+
+def _made(opener: Callable[[], BinaryIO], make: Callable[[BinaryIO], _Made]) -> _Made:
+    """Of bytes that are not what the digest says, that alone is told: whatever else is wrong comes from it."""
+    with opener() as blob:
+        try:
+            made = make(blob)
+        except errors.LayerError:
+            _drain(blob)
+            raise
+        _drain(blob)
+        return made
+
+
+def _drain(blob: BinaryIO) -> None:
+    while blob.read(1 << 20):
+        """What is left belongs to the digest, too."""
 
 
 def save(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Sequence
@@ -80,8 +81,13 @@ class Worker:
         self.index, self.keyed, self.options, self.edges = index, keyed, options, edges
         self.created, self.log = created, log
         self.single = len(plan.stages) == 1
+        self.unpacks = edges.roots is not None and any(
+            isinstance(step.instruction, ins.Run) and not is_known(keyed, options, edges.known, number, position, step)
+            for number, stage in plan.stages.items()
+            for position, step in enumerate(stage.steps)
+        )
         self.root: Root | None = None
-        self.seconds = seconds.Seconds(edges.blobs.index, edges.cancel.wait)
+        self.seconds = seconds.Seconds(functools.partial(edges.blobs.index, keep=True), edges.cancel.wait)
 
     def run(self, end_of: Callable[[int], State]) -> State:
         """The stage's end. `end_of` gives another stage's, waiting for it."""
@@ -146,7 +152,7 @@ class Worker:
         key = self.keyed.steps[self.index, position]
         if isinstance(step.instruction, ins.Run):
             return self._run(step, state, key, label)
-        lower = self.edges.blobs.view(state.layers)
+        lower = self.edges.blobs.view(state.layers, keep=self.unpacks)
         if isinstance(step.instruction, ins.Workdir):
             placed = copying.workdir(step, lower, epoch=self.options.source_date_epoch)
         else:
@@ -171,7 +177,7 @@ class Worker:
     def _tree(self, origin: steps.Origin | None) -> Tree:
         """The file system of another stage or image, read from its layers."""
         blobs, end = self.edges.blobs, self._end(origin)
-        shown = blobs.view(end.layers)
+        shown = blobs.view(end.layers, keep=True)
         tree = stage_tree.StageTree(shown, end.layers, blobs.open, self.edges.scratch / f"tree-{next(_names)}")
         own = times.of_steps(end.made, blobs.index, self.options.source_date_epoch)
         return times.Renewed(tree, shown.layer_of, own)
@@ -194,11 +200,12 @@ class Worker:
         if self.edges.roots is None:
             raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=step.place)
         self.root = self.root or self.edges.roots.open()
-        fresh = frozenset(times.new_to_a_run(state.made, self.edges.blobs.index, self.options.source_date_epoch))
+        index = functools.partial(self.edges.blobs.index, keep=True)
+        fresh = frozenset(times.new_to_a_run(state.made, index, self.options.source_date_epoch))
         self.seconds.part(state.layers, fresh)
         self.root.sync(state.layers, fresh=fresh)
         runner = running.Runner(step, self.options, self.edges, self._layers)
-        view_ = self.edges.blobs.view(state.layers)
+        view_ = self.edges.blobs.view(state.layers, keep=True)
         runner.run(self.root, view_, label)
         self.seconds.ran(state.layers)
         layer = self._pack(*self.root.changes(view_, clamp=self.options.source_date_epoch))

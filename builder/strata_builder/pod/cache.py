@@ -9,8 +9,10 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import artifact, records
+from strata_builder.layers.index import Index
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
+from strata_builder.pod import publish
 from strata_builder.registry.registries import Registries
 
 _DAY: Final = 86_400
@@ -20,7 +22,8 @@ Note = Callable[[str], None]
 def read(
     request: contract.BuildRequest, platform: Platform, registries: Registries, note: Note
 ) -> tuple[records.Records, dict[str, tuple[str, str]]]:
-    """The records, and for each layer's digest the (registry, repository) that has it. None where the cache is off."""
+    """The records, and for the digest of each blob that they name the (registry, repository) that has it. None where the
+    cache is off."""
     if request.cache.mode == "None" or request.cache.no_cache:
         return records.Records(), {}
     places = [(request.output.registry, request.output.repository, artifact.tag(platform))]
@@ -33,7 +36,7 @@ def read(
             note(f"the cache at {host}/{repository}:{tag} is not used: {e.message}")
             continue
         found = found.merged(read_)
-        where.update({layer.descriptor.digest: (host, repository) for layer in read_.layers()})
+        where.update({blob.digest: (host, repository) for blob in read_.blobs()})
     return found, where
 
 
@@ -54,16 +57,24 @@ def write(
     platform: Platform,
     registries: Registries,
     made: records.Records,
-    digest: str,
+    contents: Mapping[str, Index],
+    pushed: publish.Pushed,
+    read_: records.Records,
     note: Note,
 ) -> None:
-    """Writes what this build used and `made`, and the manifest that it pushed: who missed the result finds it there."""
+    """Writes what this build used and `made`, and the manifest that it pushed: who missed the result finds it there.
+
+    `read_` is what `read` gave. Where it has all, and the image was there before, nothing is written: to do this build
+    again takes no longer than to look up what came of it.
+    """
     build, today = request.build, int(time.time()) // _DAY
-    builds = {f"{build.uid}/{build.number}/{build.attempt}/{platform}": digest}
-    if request.cache.mode == "None":
-        made = records.Records(builds=builds)
+    kept = request.cache.mode != "None"
+    number = {f"{build.uid}/{build.number}/{build.attempt}/{platform}": pushed.descriptor.digest}
+    if kept:
+        made = replace(made, steps=records.used_today(made.steps.items(), today), builds=number)
     else:
-        made = replace(made, steps=records.used_today(made.steps.items(), today), builds=builds)
+        made = records.Records(builds=number)
+    alone = not request.cache.no_cache and not request.cache.sources
     output = request.output
     try:
         artifact.write(
@@ -74,6 +85,9 @@ def write(
             today=today,
             max_age=request.cache.max_age_seconds // _DAY,
             max_size=request.cache.max_size_bytes,
+            contents=contents if kept else {},
+            seen=read_ if kept and alone and pushed.found else None,
+            note=note,
         )
     except errors.BuildError as e:
         note(f"the cache could not be written: {e.message}")

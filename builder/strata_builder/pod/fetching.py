@@ -12,6 +12,7 @@ from typing import Final
 from strata_builder import contract, errors
 from strata_builder.context.validators import Stored
 from strata_builder.engine import epochs, images, keys, planner, records, report, steps
+from strata_builder.layers import index
 from strata_builder.lint import building
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
@@ -82,7 +83,7 @@ class _Fetch:
         self.reporter.note(_source_line(brought.source))
         plan, keyed, known = self._plan(brought, warnings)
         early = missing.layers(plan, keyed, known) if missing.missing_runs(plan, keyed, known) else ()
-        allowed = self.images.layers | {layer.descriptor.digest: layer for layer in known.layers()}
+        allowed = self.images.layers | {blob.digest: LayerRef(blob, blob.digest) for blob in known.blobs()}
         self._leave(brought, plan, keyed, known)
         _Server(self, allowed).serve(early)
 
@@ -109,11 +110,13 @@ class _Fetch:
         found, where = cache.read(self.request, self.platform, self.registries, self.reporter.note)
         if self.request.build.attempt > 1:
             found = cache.present(found, where, self.registries)
-        for layer in found.layers():
-            host, repository = where[layer.descriptor.digest]
-            registry = self.registries.get(host)
-            self.resolver.knows((layer,), lambda d, at=registry, name=repository: at.blob(name, d.digest, d.size))  # type: ignore[misc]
+        for blob in found.blobs():
+            self.resolver.knows((LayerRef(blob, blob.digest),), self._opener(*where[blob.digest]))
         return found
+
+    def _opener(self, host: str, repository: str) -> images.Opener:
+        registry = self.registries.get(host)
+        return lambda blob: registry.blob(repository, blob.digest, blob.size)
 
     def _remotes(self, known: Callable[[], Mapping[str, Stored]]) -> remotes.Remotes:
         self.paths.remotes.mkdir()
@@ -193,8 +196,11 @@ class _Server:
     def _bring(self, layer: LayerRef, to: Path) -> None:
         try:
             self.fetch.resolver.bring(layer, to)
-        except registry_errors.NotFound as e:
-            if layer.descriptor.digest in self.fetch.images.layers:
+        except errors.BuildError as e:
+            if layer.descriptor.media_type == index.MEDIA_TYPE:
+                exchange.publish(to.with_name(f"{to.name}.refused"), e.message.encode())
+                return
+            if not isinstance(e, registry_errors.NotFound) or layer.descriptor.digest in self.fetch.images.layers:
                 raise
             # The next attempt looks at what is left of the cache before it relies on it.
             raise errors.InfrastructureFailed(f"a cached layer is gone from its registry: {e.message}") from e

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent import futures
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -15,7 +17,15 @@ from strata_builder.registry import errors as registry_errors
 from strata_builder.registry import push
 from strata_builder.registry.client import Registry
 
-_WORKERS: Final = 8
+_WORKERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The manifest as the registry has it; `found` tells that it had it before."""
+
+    descriptor: Descriptor
+    found: bool
 
 
 def image(
@@ -26,23 +36,49 @@ def image(
     at_hand: Callable[[LayerRef], Path | None],
     bring: Callable[[LayerRef], Path],
     mount_from: Mapping[str, str],
-) -> Descriptor:
-    """Pushes `made` and gives its manifest's descriptor as the registry has it.
+    present: Container[str] = (),
+    version: str = "",
+) -> Pushed:
+    """Pushes `made` by its digest, or as the tag `version`; one that is there already costs no more than that.
 
     `at_hand` tells where a layer's blob lies here, if it does; `bring` fetches one, asked only for what the registry
-    lacks and cannot mount. Raises PushDenied, BlobsUnknown, RegistryUnavailable.
+    lacks and cannot mount. Of the digests in `present` the repository is believed to have the blob until the manifest's
+    PUT says otherwise. Raises PushDenied, BlobsUnknown, RegistryUnavailable.
     """
     with denied(registry.host, repository):
-        layers = tuple({layer.descriptor.digest: layer for layer in made.layers}.values())
-        with futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="layer") as pool:
-            found = pool.map(lambda layer: _place(registry, repository, layer, at_hand, bring, mount_from), layers)
-            places = {layer.descriptor.digest: path for layer, path in zip(layers, found, strict=True)}
+        if _is_there(registry, repository, made.digest):
+            try:
+                data, kind = made.manifest_bytes(), made.manifest.media_type
+                return Pushed(push.put(registry, repository, version or made.digest, data, kind), True)
+            except registry_errors.BlobsUnknown:
+                present = ()  # the registry has lost some of it: each blob is asked for
+        paths = {layer.descriptor.digest: at_hand(layer) for layer in made.layers}
 
         def opener(wanted: Descriptor) -> Callable[[], BinaryIO] | None:
-            path = places.get(wanted.digest)
+            path = paths.get(wanted.digest)
             return None if path is None else lambda: path.open("rb")
 
-        return push.push_image(registry, repository, made, opener, mount_from=mount_from)
+        push_image = functools.partial(push.push_image, registry, repository, made, opener, version=version)
+        try:
+            sent = push_image(mount_from=mount_from, present=present)
+        except registry_errors.BlobsUnknown as e:
+            lost = {d: layer for layer in made.layers if (d := layer.descriptor.digest) in e.digests or not e.digests}
+            paths |= _brought(lost, bring)
+            sent = push_image(present=paths.keys() - lost.keys())
+        return Pushed(sent, False)
+
+
+def _brought(lost: Mapping[str, LayerRef], bring: Callable[[LayerRef], Path]) -> dict[str, Path]:
+    with futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="layer") as pool:
+        return dict(zip(lost, pool.map(bring, lost.values()), strict=True))
+
+
+def _is_there(registry: Registry, repository: str, digest: str) -> bool:
+    """Where the question is refused, the push will say why."""
+    try:
+        return registry.head_manifest(repository, digest) is not None
+    except (registry_errors.Unauthorized, registry_errors.Denied):
+        return False
 
 
 def mounts(registry: str, bases: Sequence[steps.Base]) -> dict[str, str]:
@@ -64,21 +100,3 @@ def denied(host: str, repository: str) -> Iterator[None]:
         raise errors.PushDenied(f"cannot push to {host}/{repository}: {e.message}", hint=e.hint) from e
     except registry_errors.TlsFailed as e:
         raise errors.RegistryUnavailable(f"cannot push to {host}/{repository}: {e.message}", hint=e.hint) from e
-
-
-def _place(
-    registry: Registry,
-    repository: str,
-    layer: LayerRef,
-    at_hand: Callable[[LayerRef], Path | None],
-    bring: Callable[[LayerRef], Path],
-    mount_from: Mapping[str, str],
-) -> Path | None:
-    if (path := at_hand(layer)) is not None:
-        return path
-    digest, size = layer.descriptor.digest, layer.descriptor.size
-    if registry.has_blob(repository, digest, size):
-        return None
-    if digest in mount_from and registry.mount_blob(repository, digest, mount_from[digest]):
-        return None
-    return bring(layer)

@@ -7,12 +7,14 @@ import re
 import stat
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import contract, errors
-from strata_builder.engine import epochs, execute, keys, planner, records, report, steps
+from strata_builder.engine import epochs, execute, indexes, keys, planner, records, report, steps
+from strata_builder.layers.index import Index
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.pod import (
@@ -72,6 +74,8 @@ class _Push:
         self.build = alive.Peer(contract.BUILD, paths.alive(contract.BUILD), paths.build_done)
         self.requests = exchange.Requests(paths.wanted, paths.brought, self.fetch)
         self.platform = recipe.platform_of(request)
+        self.checked: dict[str, Index] = {}  # what the layers of build hold
+        self.keeps = request.cache.mode != "None"  # else what the image lacks goes nowhere
 
     def run(self) -> contract.BuildResult:
         exchange.wait(lambda: exchange.there(self.paths.plan), [self.fetch])
@@ -87,6 +91,8 @@ class _Push:
         began = time.monotonic()
         made = self.result.records() if self.result else {}
         built = self._assemble(plan, replace(known, steps={**known.steps, **made}))
+        if not self.keeps:
+            self._upload_image(built)
         pushed = publish.image(
             self.registry,
             self.repository,
@@ -95,21 +101,32 @@ class _Push:
             bring=lambda layer: self.requests.bring(layer.descriptor.digest),
             mount_from=publish.mounts(self.registry.host, built.bases),
         )
-        kept = self._to_keep(plan, keyed, built, frozenset(made))
+        kept = self._to_keep(plan, keyed, built, made, known)
         keep = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
-        cache.write(self.request, self.platform, self.registries, keep, pushed.digest, self.reporter.note)
-        self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.digest}")
-        return self._outcome(plan, built, pushed, time.monotonic() - began)
+        contents = {**self.own.known, **self.checked}
+        cache.write(self.request, self.platform, self.registries, keep, contents, pushed, known, self.reporter.note)
+        self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.descriptor.digest}")
+        return self._outcome(plan, built, pushed.descriptor, time.monotonic() - began)
 
     def _to_keep(
-        self, plan: steps.Plan, keyed: keys.Keyed, built: execute.Built, made: frozenset[str]
+        self,
+        plan: steps.Plan,
+        keyed: keys.Keyed,
+        built: execute.Built,
+        made: Mapping[str, records.Record],
+        known: records.Records,
     ) -> dict[str, records.Record]:
-        """For the cache. A step in namespaces of its own has nothing of the builder in reach; one in the builder's own
-        container has, so there only what was taken down in time counts, under a key that names what had run by then."""
-        if self.request.isolation != "InPlace":
-            return dict(built.used)
-        in_time = {key: r for key, r in built.used.items() if key not in made or key in self.heard.made}
-        return taint.to_keep(in_time, made, taint.keys_to_keep(plan, keyed))
+        """For the cache: all that was made, and what of earlier builds was used.
+
+        A step in namespaces of its own has nothing of the builder in reach; one in the builder's own container has, so
+        there only what was taken down in time counts, under a key that names what had run by then."""
+        kept = taint.keys_to_keep(plan, keyed)
+        beside = taint.found_beside(known, kept) - made.keys()
+        used = {**made, **built.used}
+        if self.request.isolation == "InPlace":
+            used = {key: r for key, r in used.items() if key not in made or key in self.heard.made}
+            beside |= made.keys()
+        return taint.to_keep(used, beside, kept)
 
     # what build leaves
 
@@ -119,7 +136,8 @@ class _Push:
         sending = uploads.Uploads(self._upload, self.paths.made)
         try:
             exchange.wait(lambda: self._uploaded(sending), [self.fetch, self.build])
-            sending.finish()
+            if self.keeps:
+                sending.finish()
         except wire.WireError as e:
             raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
         finally:
@@ -127,7 +145,8 @@ class _Push:
         result = self._read_result(known)
         for made in result.records().values():
             if made.layer is not None:
-                uploads.verify(self._open(made.layer.descriptor.digest), made.layer)
+                digest = made.layer.descriptor.digest
+                self.checked[digest] = uploads.verify(self._open(digest), made.layer)
         return result
 
     def _read_result(self, known: records.Records) -> planfile.Result:
@@ -143,7 +162,8 @@ class _Push:
 
     def _uploaded(self, sending: uploads.Uploads) -> Path | None:
         self.heard.look()
-        sending.look()
+        if self.keeps:
+            sending.look()
         return exchange.there(self.paths.build_done)
 
     def _check_admission(self) -> None:
@@ -159,6 +179,10 @@ class _Push:
         descriptor = Descriptor(mediatypes.layer_of("gzip"), digest, size)
         with publish.denied(self.registry.host, self.repository):
             self.registry.upload_blob(self.repository, descriptor, lambda: self._open(digest))
+
+    def _upload_image(self, built: execute.Built) -> None:
+        for digest in {layer.descriptor.digest for layer in built.image.layers} & self.checked.keys():
+            self._upload(digest.removeprefix("sha256:"))
 
     def _open(self, digest: str) -> BinaryIO:
         """A regular file of build's, never what a link leads to."""
@@ -178,7 +202,9 @@ class _Push:
         """Config, history and manifest come from the plan; of build nothing enters but layers. Runs no step."""
         scratch = self.paths.scratch / "push"
         scratch.mkdir(parents=True)
-        self.own = blobs.RoleBlobs(scratch / "blobs", self._find)
+        held = {layer: contents.blob for layer, contents in known.contents.items()}
+        kept = indexes.Described(held, lambda blob: self.requests.bring(blob.digest).read_bytes(), self.reporter.note)
+        self.own = blobs.RoleBlobs(scratch / "blobs", self._find, kept)
         edges = execute.Edges(
             blobs=self.own,
             remotes=remotes.Remotes(self.paths.remotes),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import digests, keys, records, steps
 
 At = tuple[int, int]  # stage, step
+_NONE: Final = records.Record(None, -1)
 
 
 def contained(plan: steps.Plan) -> dict[At, frozenset[At]]:
@@ -64,8 +66,16 @@ def known(found: records.Records, plan: steps.Plan, keyed: keys.Keyed) -> record
     return replace(found, steps={**found.steps, **extra})
 
 
+def found_beside(found: records.Records, kept: Mapping[str, str]) -> frozenset[str]:
+    """The definition keys that `known` has only lent to what was kept under another."""
+    return frozenset(
+        key for key, other in kept.items() if key != other and found.steps.get(other, _NONE) == found.steps.get(key)
+    )
+
+
 def to_keep(
     used: Mapping[str, records.Record], beside: frozenset[str], kept: Mapping[str, str]
 ) -> dict[str, records.Record]:
-    """`used` with the keys in `beside`, those that build made, replaced by what `keys_to_keep` says of them."""
+    """`used` with the keys in `beside`, those that build made or has found so, replaced by what `keys_to_keep` says of
+    them."""
     return {(kept.get(key, key) if key in beside else key): record for key, record in used.items()}

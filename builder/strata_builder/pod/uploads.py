@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 from strata_builder import errors
 from strata_builder.layers import decompress, unpack
+from strata_builder.layers.index import Index
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import exchange
@@ -57,8 +58,9 @@ class _Hashed(io.RawIOBase):
         return data
 
 
-def verify(file: BinaryIO, layer: LayerRef) -> None:
-    """Reads a layer of build's through: both digests, size, compression and every entry must be right. Closes `file`.
+def verify(file: BinaryIO, layer: LayerRef) -> Index:
+    """Reads a layer of build's through: both digests, size, compression and every entry must be right. Closes `file`;
+    returns what the layer holds.
 
     Raises LayerError.
     """
@@ -71,8 +73,9 @@ def verify(file: BinaryIO, layer: LayerRef) -> None:
             )
         file.seek(0)
         hashed = _Hashed(file)
-        unpack.scan(hashed, found.media_type, layer.diff_id)
+        contents = unpack.scan(hashed, found.media_type, layer.diff_id)
         while hashed.read(1 << 20):
             """What the decompressor left belongs to the digest."""
     if (f"sha256:{hashed.hash.hexdigest()}", hashed.size) != (found.digest, found.size):
         raise errors.LayerError(f"the layer {found.digest} that build made has another content")
+    return contents

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.engine import blobs, epochs, execute, images, keys, planner, records, report, steps
+from strata_builder.engine import blobs, epochs, execute, images, indexes, keys, planner, records, report, steps
 from strata_builder.frozen import frozen
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
@@ -83,18 +83,27 @@ class _Whole:
             host, repository = where[layer.descriptor.digest]
             registry = self.registries.get(host)
             resolver.knows((layer,), lambda d, at=registry, name=repository: at.blob(name, d.digest, d.size))  # type: ignore[misc]
-        store = blobs.Blobs(self.paths.scratch / "blobs", resolver)
+        store = blobs.Blobs(self.paths.scratch / "blobs", resolver, self._contents(found, where))
         plan, keyed, built = self._execute(platform, found, resolver, store)
         self.building += time.monotonic() - began
         began = time.monotonic()
         pushed = self._publish(built, store, where)
-        kept = taint.to_keep(built.used, frozenset(), taint.keys_to_keep(plan, keyed))
+        keys_ = taint.keys_to_keep(plan, keyed)
+        kept = taint.to_keep(built.used, taint.found_beside(taint.known(found, plan, keyed), keys_), keys_)
         made = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
-        cache.write(self.request, platform, self.registries, made, pushed.digest, self.reporter.note)
+        cache.write(self.request, platform, self.registries, made, store.known, pushed, found, self.reporter.note)
         self.pushing += time.monotonic() - began
-        name = f"{self.request.output.registry}/{self.request.output.repository}@{pushed.digest}"
+        done = pushed.descriptor
+        name = f"{self.request.output.registry}/{self.request.output.repository}@{done.digest}"
         self.reporter.note(f"pushed {name} for {platform}")
-        return _Done(contract.PlatformResult(str(platform), pushed.digest, built.image.size, pushed.media_type), built)
+        return _Done(contract.PlatformResult(str(platform), done.digest, built.image.size, done.media_type), built)
+
+    def _contents(self, found: records.Records, where: dict[str, tuple[str, str]]) -> indexes.Kept:
+        def read(blob: Descriptor) -> bytes:
+            host, repository = where[blob.digest]
+            return self.registries.get(host).blob_bytes(repository, blob, limit=blob.size)
+
+        return indexes.Described({layer: c.blob for layer, c in found.contents.items()}, read, self.reporter.note)
 
     def _execute(
         self, platform: Platform, found: records.Records, resolver: images.RegistryImages, store: blobs.Blobs
@@ -131,7 +140,7 @@ class _Whole:
         fetcher = recipe.fetcher(self.request, self.paths, secrets)
         return remotes.Remotes(self.paths.remotes, fetcher, lambda: found.remotes)
 
-    def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> Descriptor:
+    def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> publish.Pushed:
         def at_hand(layer: LayerRef) -> Path | None:
             place = store.place(layer.descriptor.digest)
             return place if place.exists() else None
@@ -145,6 +154,7 @@ class _Whole:
             at_hand=at_hand,
             bring=store.path,
             mount_from={**cached, **publish.mounts(registry.host, built.bases)},
+            present={digest for digest, repository in cached.items() if repository == self.request.output.repository},
         )
 
     def _outcome(self, done: list[_Done]) -> contract.BuildResult:

@@ -4,7 +4,7 @@ config, manifest, tag."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import BinaryIO, Final
 
 from strata_builder.oci import digest as digests
@@ -25,26 +25,31 @@ def push_image(
     blobs: Blobs,
     *,
     mount_from: Mapping[digests.Digest, str] | None = None,
+    present: Container[digests.Digest] = (),
+    version: str = "",
     workers: int = WORKERS,
 ) -> image.Descriptor:
-    """Pushes layers, config and manifest, the manifest by its digest only. Returns the manifest's descriptor, read back
-    from the registry.
+    """Pushes layers, config and manifest, the manifest by its digest, or as the tag `version`. Returns the manifest's
+    descriptor.
 
-    `mount_from` tells for a blob's digest another repository of this registry that has it. Raises BlobsUnknown with the
+    `mount_from` tells for a blob's digest another repository of this registry that has it. Blobs in `present` are not
+    asked about, for they are there, as far as the manifest's PUT does not say otherwise. Raises BlobsUnknown with the
     digests that the registry lacks and `blobs` cannot open, before anything names them.
     """
     layers = tuple(dict.fromkeys(layer.descriptor for layer in image_.layers))
     config = image_.config_bytes()
     opened = _with_config(blobs, image_.config_descriptor, config)
-    push_blobs(registry, repository, layers, opened, mount_from=mount_from, workers=workers)
+    asked = [layer for layer in layers if layer.digest not in present]
+    push_blobs(registry, repository, asked, opened, mount_from=mount_from, workers=workers)
     push_blobs(registry, repository, (image_.config_descriptor,), opened)
     data, media_type = image_.manifest_bytes(), image_.manifest.media_type
+    version = version or digests.of(data)
     try:
-        return put(registry, repository, digests.of(data), data, media_type)
+        return put(registry, repository, version, data, media_type)
     except errors.BlobsUnknown as e:
         lost = [d for d in (*layers, image_.config_descriptor) if not e.digests or d.digest in e.digests]
-        push_blobs(registry, repository, lost, opened, check=False, workers=workers)
-        return put(registry, repository, digests.of(data), data, media_type)
+        push_blobs(registry, repository, lost, opened, mount_from=mount_from, check=False, workers=workers)
+        return put(registry, repository, version, data, media_type)
 
 
 def push_blobs(
@@ -66,13 +71,15 @@ def push_blobs(
     sources = mount_from or {}
 
     def push_one(descriptor: image.Descriptor) -> image.Descriptor | None:
-        opener = blobs(descriptor)
         source = sources.get(descriptor.digest, "")
+        # A mount also finds what is there already, so one request does instead of two.
+        if source not in ("", repository) and registry.mount_blob(repository, descriptor.digest, source):
+            return None
+        opener = blobs(descriptor)
         if opener is not None:
-            registry.upload_blob(repository, descriptor, opener, check=check, mount_from=source)
+            registry.upload_blob(repository, descriptor, opener, check=check)
             return None
         there = check and registry.has_blob(repository, descriptor.digest, descriptor.size)
-        there = there or bool(source and registry.mount_blob(repository, descriptor.digest, source))
         return None if there else descriptor
 
     missing = [d.digest for d in _side_by_side(push_one, wanted, workers) if d is not None]
@@ -87,9 +94,10 @@ def push_blobs(
 
 
 def put(registry: Registry, repository: str, version: str, data: bytes, media_type: str) -> image.Descriptor:
-    """Stores a manifest or index under a digest or tag and reads the digest back. Raises DigestMismatch if another is
-    there."""
+    """Stores a manifest or index under a digest or tag. A tag is read back: raises DigestMismatch if it names another."""
     result = registry.put_manifest(repository, version, data, media_type)
+    if digests.is_digest(version):
+        return image.Descriptor(media_type, result.digest, len(data))
     found = registry.head_manifest(repository, version)
     if found is None or found.digest != result.digest:
         at = "nothing" if found is None else found.digest

@@ -20,16 +20,22 @@ from strata_builder.registry.config import Credential
 from support import pods, registry_process
 from support.file_server import Answer, FileServer
 from support.git_server import HttpServer, Repository
+from support.registry_requests import counted
 
 BINARY = registry_process.find_binary()
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no registry binary; `make cluster-up` builds one")
 
 
 @pytest.fixture(scope="module")
-def registry() -> Iterator[str]:
+def server() -> Iterator[registry_process.RegistryProcess]:
     assert BINARY is not None
     with registry_process.RegistryProcess(BINARY) as process:
-        yield process.host
+        yield process
+
+
+@pytest.fixture(scope="module")
+def registry(server: registry_process.RegistryProcess) -> str:
+    return server.host
 
 
 @pytest.fixture
@@ -310,3 +316,23 @@ def test_a_request_of_another_version_says_so(tmp_path: Path, registry: str) -> 
         container = pod.start("all")
         assert container.wait() == contract.ExitCode.FAILED
         assert container.failure().reason == "InvalidSpec"
+
+
+def test_a_pod_that_has_nothing_to_do_asks_seven_things_at_most(
+    tmp_path: Path, server: registry_process.RegistryProcess, repository: str
+) -> None:
+    """Two of them read the cache. Nothing is sent, and no layer read, in this pod or in one that changes the image."""
+    tmp_path.joinpath("base").mkdir()
+    base = pods.push_base(server.host, f"{repository}-base", "1", tmp_path / "base").layers[0].descriptor.digest
+    made = wanted(server.host, repository, source=contract.Source(files_folder=True))
+    made = replace(made, insecure_registries=(server.host,))
+    files = {**HELLO, "Dockerfile": f"FROM {server.host}/{repository}-base:1\nCOPY index.html /www/\n"}
+    first = build(tmp_path / "1", made, files).result()
+    with counted(server) as asked:
+        again = build(tmp_path / "2", made, files).result()
+    assert again.platforms == first.platforms
+    assert len(asked) <= 7, asked
+    assert (asked.sent(), base in asked.read()) == ([], False)
+    with counted(server) as asked:
+        build(tmp_path / "3", made, {**files, "index.html": "other"}).result()
+    assert base not in asked.read() + asked.sent()
