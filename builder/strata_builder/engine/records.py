@@ -101,7 +101,8 @@ class Records:
         contents = {layer: held for layer, held in self.contents.items() if today - held.used <= max_age}
         remotes = dict(list(self.remotes.items())[-MAX_REMOTES:])
         kept = Records(steps, dict(list(self.builds.items())[-20:]), remotes, contents)
-        order = sorted((held.used, key) for key, held in [*steps.items(), *contents.items()])
+        order = [(record.used, key) for key, record in steps.items()]
+        order = sorted([*order, *((held.used, layer) for layer, held in contents.items())])
         while order and (kept.size > max_size or len(kept.to_bytes()) > MAX_BYTES):
             gone = max(1, len(order) // 16)
             for _, key in order[:gone]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,10 +17,12 @@ from strata_builder import contract
 from strata_builder.layers import unpack
 from strata_builder.oci.image import Image, ImageConfig
 from strata_builder.oci.manifest import parse_manifest
+from strata_builder.oci.platform import host
 from strata_builder.pod import planfile
 from strata_builder.registry.client import Registry
 from support import layertrees, pods, registry_process
 from support.file_server import Answer, FileServer
+from support.registry_requests import counted
 
 BINARY = registry_process.find_binary()
 pytestmark = [
@@ -131,6 +134,38 @@ def test_a_layer_made_beside_other_code_is_found_by_the_same_plan_only(tmp_path:
             assert run(pod) == (0, 0, 0), container(pod, "push").log
             result = container(pod, "push").result()
             assert result.metrics.cache_hits == hits, result.steps
+
+
+STAGED = "FROM BASE AS a\nRUN echo one > /one\nRUN echo TWO > /two\nFROM BASE\nCOPY --from=a /two /\n"
+
+
+def test_a_step_of_a_stage_that_is_not_in_the_image_is_found_again(tmp_path: Path, registry: str) -> None:
+    for number, hits in enumerate((0, 1), start=1):
+        made = request(registry, "staged", build=replace(pods.ID, number=number))
+        text = dockerfile(registry, STAGED.replace("TWO", str(number)))
+        with pods.Pod(tmp_path / str(number), made, {}, text) as pod:
+            assert run(pod) == (0, 0, 0), container(pod, "push").log
+            result = container(pod, "push").result()
+            assert result.metrics.cache_hits == hits, result.steps
+
+
+def test_with_the_cache_off_only_the_image_goes_to_the_registry(tmp_path: Path) -> None:
+    assert BINARY is not None
+    with registry_process.RegistryProcess(BINARY) as server:
+        base = pods.push_base(server.host, "library/busybox", "1", tmp_path)
+        made = request(server.host, "off", cache=contract.Cache(mode="None"))
+        with (
+            counted(server) as asked,
+            pods.Pod(tmp_path / "pod", made, {}, dockerfile(server.host, STAGED)) as pod,
+        ):
+            assert run(pod) == (0, 0, 0), container(pod, "push").log
+            digest = container(pod, "push").result().platforms[0].digest
+        with contextlib.closing(Registry(server.host, insecure=True)) as client:
+            image = parse_manifest(client.manifest("team/off", digest).data)
+            cache = parse_manifest(client.manifest("team/off", f"cache-{str(host()).replace('/', '-')}").data)
+    own = {layer.digest for layer in image.layers} - {layer.descriptor.digest for layer in base.layers}
+    assert set(asked.sent()) == own | {image.config.digest, cache.config.digest}
+    assert cache.layers == ()
 
 
 def test_a_base_of_another_registry_moves_once_and_by_way_of_fetch(tmp_path: Path, registry: str) -> None:
