@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
@@ -34,6 +35,9 @@ _CONTENT: Final = (Kind.FILE, Kind.HARDLINK)
 _LINKS: Final = (Kind.SYMLINK, Kind.HARDLINK)
 _DEVICES: Final = (Kind.CHAR, Kind.BLOCK)
 _MAX_ID: Final = 2**32 - 2
+_PLAIN_FILE: Final = _FIXED.size + 32
+#: Of names that `paths.normalise` changes or refuses, but for their length; and those that are reserved.
+_ODD: Final = re.compile(rb"\0|(?:\A|/)(?:\.?\.?(?:/|\Z)|\.wh\.)")
 _INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
 
 
@@ -119,13 +123,15 @@ class Index:
         through too many directories."""
         budget, last = Folders(), b""
         for path in self._paths:
-            folder = last_folder = paths.split(path)[0]
+            folder = last_folder = path.rpartition(b"/")[0]
+            if folder == last:
+                continue
             while folder and folder != last and not paths.is_below(last, folder):
                 budget.add(folder)
                 folder = paths.split(folder)[0]
             last = last_folder
         for above, path in itertools.pairwise(self._paths):
-            if paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
+            if path.startswith(above) and paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
                 raise below_no_directory(path, above, Kind(self._records[above][0]))
         return self
 
@@ -297,7 +303,13 @@ class _Reader:
         return piece
 
     def sized(self) -> bytes:
-        return self.take(_LENGTH.unpack(self.take(_LENGTH.size))[0])
+        start = self._at + _LENGTH.size
+        if start > len(self._data):
+            raise _damaged("it is cut short")
+        self._at = start + _LENGTH.unpack_from(self._data, self._at)[0]
+        if self._at > len(self._data):
+            raise _damaged("it is cut short")
+        return self._data[start : self._at]
 
     def count(self) -> int:
         count: int = _LENGTH.unpack(self.take(_LENGTH.size))[0]
@@ -310,10 +322,11 @@ class _Reader:
         last = None
         for _ in range(self.count()):
             path = _checked_path(self.sized())
-            if last is not None and paths.order(path) <= last:
+            place = paths.order(path)
+            if last is not None and place <= last:
                 raise _damaged(f"{paths.show(path)} is out of order")
             yield path
-            last = paths.order(path)
+            last = place
 
     def left(self) -> int:
         return len(self._data) - self._at
@@ -331,6 +344,8 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _checked_path(path: bytes) -> bytes:
+    if len(path) <= paths.MAX_NAME and not _ODD.search(path):
+        return path
     if paths.normalise(path) != path or paths.has_reserved_name(path):
         raise _damaged(f"{paths.show(path)} is no path of a layer")
     return path
@@ -339,10 +354,15 @@ def _checked_path(path: bytes) -> bytes:
 def _checked_record(path: bytes, record: bytes) -> bytes:
     if len(record) < _FIXED.size:
         raise _damaged(f"the record of {paths.show(path)} is cut short")
-    kind, mode, uid, gid, *_ = _FIXED.unpack_from(record)
-    if kind not in Kind.__members__.values() or mode > 0o7777 or max(uid, gid) > _MAX_ID:
+    kind, mode, uid, gid, _, size = _FIXED.unpack_from(record)
+    if kind > Kind.FIFO or mode > 0o7777 or uid > _MAX_ID or gid > _MAX_ID:
         raise _damaged(f"the record of {paths.show(path)} has an impossible kind, mode or owner")
-    if _pack(_unpack(path, record)) != record:
+    plain = (
+        len(record) == _PLAIN_FILE
+        if kind == Kind.FILE
+        else kind == Kind.DIR and not size and len(record) == _FIXED.size
+    )
+    if not plain and _pack(_unpack(path, record)) != record:
         raise _damaged(f"the record of {paths.show(path)} is not as this program writes it")
     return record
 
