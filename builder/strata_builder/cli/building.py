@@ -88,6 +88,8 @@ def _build(opened: session.Session, platform: platforms.Platform, found: warning
         built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
     remotes = storedfiles.every(opened.scratch / "remotes")
     opened.store.keep_contents(store.known)
+    if opened.source.digests is not None:
+        opened.source.digests.keep()
     opened.store.keep(built.used, remotes)
     for text in opened.given.cache_to:
         _keep_cache(

@@ -60,7 +60,9 @@ class Session:
         if os.environ.get(epochs.ARGUMENT):
             self.args.setdefault(epochs.ARGUMENT, os.environ[epochs.ARGUMENT])
         keep = buildargs.keep_git_dir(self.args)
-        self.source = sources.load(given.context, given.file, scratch, self.secrets, keep_git_dir=keep)
+        self.source = sources.load(
+            given.context, given.file, scratch, self.secrets, keep_git_dir=keep, remembered_in=kept.digests
+        )
         self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
 
     def _fetcher(self) -> remotes.Fetcher:

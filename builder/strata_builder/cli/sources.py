@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.cli import values
-from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory
+from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory, remembered
 from strata_builder.context.tree import Tree
 from strata_builder.engine.contexts import ImageContext, NamedContext, TreeContext
 from strata_builder.frozen import frozen
@@ -32,6 +33,7 @@ class Source:
     result: contract.SourceResult
     ignore: df.IgnoreRules | None = None
     time: int | None = None
+    digests: remembered.Digests | None = None
 
 
 def load(
@@ -41,15 +43,23 @@ def load(
     secrets: Mapping[str, bytes] = MappingProxyType({}),
     *,
     keep_git_dir: bool = False,
+    remembered_in: Path | None = None,
 ) -> Source:
-    """`secrets` may hold credentials for a context in git, of which `keep_git_dir` keeps the `.git`. Raises SourceNotFound,
-    DockerfileError and what fetching raises."""
+    """`secrets` may hold credentials for a context in git, of which `keep_git_dir` keeps the `.git`; digests of a folder's
+    files are looked for below `remembered_in`. Raises SourceNotFound, DockerfileError and what fetching raises."""
     if context == "-":
         return _from_pipe(file, scratch)
     done = _folder(context, scratch, secrets, keep_git_dir=keep_git_dir)
     root = done.folder
     text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
-    return Source(folder.FolderTree(root, ignore), df.parse(text, name), done.source, ignore, done.time)
+    known = _remembered(root, remembered_in) if remembered_in is not None and Path(context).is_dir() else None
+    tree = folder.FolderTree(root, ignore, known)
+    return Source(tree, df.parse(text, name), done.source, ignore, done.time, known)
+
+
+def _remembered(root: Path, below: Path) -> remembered.Digests:
+    name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
+    return remembered.Digests(below / name)
 
 
 def named(

@@ -50,6 +50,11 @@ class Store:
         return self.root / "blobs"
 
     @property
+    def digests(self) -> Path:
+        """Of the files of contexts (`context.remembered`)."""
+        return self.root / "digests"
+
+    @property
     def mounts(self) -> Path:
         return self.root / "mounts"
 
@@ -81,6 +86,7 @@ class Store:
             fresh = self.root / f".records.{os.getpid()}"
             fresh.write_bytes(kept.to_bytes())
             fresh.rename(self.root / "records.json")
+            self._forget_contexts()
             self._prune({layer.descriptor.digest.removeprefix("sha256:") for layer in kept.layers()})
 
     def find(self, layer: str) -> Index | None:
@@ -103,6 +109,12 @@ class Store:
 
     def _has(self, digest: str) -> bool:
         return (self.blobs / digest.removeprefix("sha256:")).exists()
+
+    def _forget_contexts(self) -> None:
+        oldest = time.time() - MAX_AGE_DAYS * 86400
+        for path in self.digests.glob("*"):
+            if path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
     def _prune(self, needed: set[str]) -> None:
         found = [(path.stat().st_mtime, path.stat().st_size, path) for path in self.blobs.iterdir()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from strata_builder import errors
-from strata_builder.context import descriptors, stable, tree
+from strata_builder.context import descriptors, remembered, stable, tree
 from strata_builder.dockerfile.ignore import IgnoreRules
 from strata_builder.entries import Entry, Kind
 
@@ -43,9 +43,10 @@ class FolderTree:
     exists only if something below it is taken back by a `!` pattern; where that cannot be, it is not read at all.
     """
 
-    def __init__(self, root: Path, ignore: IgnoreRules | None = None) -> None:
+    def __init__(self, root: Path, ignore: IgnoreRules | None = None, known: remembered.Digests | None = None) -> None:
         self._root = root
         self._ignore = ignore
+        self._known = known
         self._folders = descriptors.Descriptors(root)
         self._nodes: dict[bytes, dict[bytes, _Node]] = {}
         self._kept: dict[bytes, bool] = {}
@@ -94,11 +95,25 @@ class FolderTree:
         return stable.StableFile(descriptor, node.stamp, path)
 
     def digest(self, path: bytes) -> str:
-        known = self._digests.get(path)
-        if known is None:
-            with self._open(path) as file:
-                known = self._digests[path] = file.sha256()
-        return known
+        found = self._digests.get(path)
+        if found is None:
+            found = self._hashed(path) if self._known is None else self._looked_up(path, self._known)
+            self._digests[path] = found
+        return found
+
+    def _hashed(self, path: bytes) -> str:
+        with self._open(path) as file:
+            return file.sha256()
+
+    def _looked_up(self, path: bytes, known: remembered.Digests) -> str:
+        node = self._node(path)
+        found = known.find(node.stamp) if node and node.entry.kind == Kind.FILE else None
+        if found is None:
+            began = known.now()
+            found = self._hashed(path)
+            assert node is not None
+            known.add(node.stamp, found, began)
+        return found
 
     def identity(self, path: bytes) -> object:
         node = self._node(path)

@@ -19,6 +19,7 @@ _BUFFER: Final = 1 << 20
 class Stamp(NamedTuple):
     """What tells one version of a file from another. The kernel moves ctime with every write and change of mode."""
 
+    device: int
     inode: int
     size: int
     mtime_ns: int
@@ -26,7 +27,7 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
-        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class StableFile:
