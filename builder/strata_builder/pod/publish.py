@@ -6,12 +6,12 @@ import contextlib
 import functools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent import futures
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import errors
 from strata_builder.engine import steps
+from strata_builder.frozen import frozen
 from strata_builder.oci.image import Descriptor, Image, LayerRef
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry import push
@@ -20,7 +20,7 @@ from strata_builder.registry.client import Registry
 _WORKERS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pushed:
     """The manifest as the registry has it; `found` tells that it had it before."""
 
