@@ -41,7 +41,7 @@ from strata_builder.dockerfile.instructions import (
 )
 from strata_builder.dockerfile.match import BadPattern, go_match, has_wildcard
 from strata_builder.dockerfile.naming import candidates, ignore_file
-from strata_builder.dockerfile.parse import MAX_BYTES, parse, parse_instruction
+from strata_builder.dockerfile.parse import MAX_BYTES, MAX_INSTRUCTIONS, parse, parse_instruction
 from strata_builder.dockerfile.patterns import Patterns
 from strata_builder.dockerfile.resolve import resolve, resolve_arg, resolve_targets
 from strata_builder.dockerfile.scripts import Script, script_of
@@ -50,6 +50,7 @@ from strata_builder.dockerfile.text import printable
 
 __all__ = [
     "MAX_BYTES",
+    "MAX_INSTRUCTIONS",
     "Add",
     "Arg",
     "BadPattern",

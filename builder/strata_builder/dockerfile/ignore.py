@@ -26,11 +26,14 @@ class IgnoreRules:
         """The rules in a file's bytes; `name` is for messages. Raises errors.DockerfileError."""
         lines = text.decode(data).removeprefix("\ufeff").split("\n")
         found: list[str] = []
+        chars = 0
         for number, line in enumerate(lines, start=1):
             if line.startswith("#") or not (pattern := _pattern(line)):
                 continue
             try:
-                patterns.Patterns([pattern])
+                chars += patterns.Patterns([pattern]).size
+                if chars > patterns.MAX_CHARS:
+                    raise patterns.TooMany(pattern)
             except match.BadPattern as error:
                 raise _bad(error, line, name, lines, number) from None
             found.append(pattern)
@@ -47,6 +50,8 @@ class IgnoreRules:
 
 def _bad(error: match.BadPattern, line: str, name: str, lines: list[str], number: int) -> errors.DockerfileError:
     hint = "name what to take back: !pattern" if error.pattern == "!" else "close every [ with ], and escape with \\"
+    if isinstance(error, patterns.TooMany):
+        hint = "exclude folders rather than files one by one, or all (*) and take back what is needed (!name)"
     return placed(Fault(str(error), about=line.strip(text.SPACE), hint=hint), name, lines, number, number)
 
 

@@ -12,6 +12,8 @@ from strata_builder.dockerfile.stages import Dockerfile, Stage
 
 MAX_BYTES: Final = 4 << 20
 """Of a Dockerfile; the longest that people write have a hundredth of it."""
+MAX_INSTRUCTIONS: Final = 5000
+"""Of all stages; an image has at most some hundred layers, whatever makes it."""
 
 
 def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
@@ -29,6 +31,11 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     try:
         for line in reader.logical_lines():
             start = line.start
+            if len(read) == MAX_INSTRUCTIONS:
+                raise Fault(
+                    f"the file has more than {MAX_INSTRUCTIONS} instructions, which is the limit",
+                    hint="join several of a kind: ENV a=1 b=2, LABEL a=1 b=2, RUN one && two",
+                )
             read.append(line)
             found.append(_instruction(line, reader))
             in_stage = in_stage or isinstance(found[-1], typed.From)

@@ -19,7 +19,79 @@ class Walked:
     matched: int
 
 
-_REMEMBERED = 10_000
+MAX_CHARS = 1 << 19
+"""Of all patterns together: every character of a path costs a look at all of them."""
+_MEMORY = 32 << 20  # bytes for what is remembered of folders, and again of characters
+
+
+class TooMany(BadPattern):
+    """Of the patterns of one list the one at which there are more than MAX_CHARS characters."""
+
+    def __str__(self) -> str:
+        return f"the patterns up to here have more than {MAX_CHARS} characters together, which is the limit"
+
+
+class _Marks:
+    """The states of an automaton while patterns are added: of each kind their numbers, in order. Integers of so many bits
+    would be made anew with every character."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.any: list[int] = []
+        self.in_name: list[int] = []
+        self.skips: list[int] = []
+        self.optional: list[int] = []
+        self.accepts: list[int] = []
+        self.taken_back: list[int] = []
+        self.starts: list[int] = []
+        self.below: list[int] = []
+        self.literals: dict[str, list[int]] = {}
+        self.classes: list[tuple[int, CharClass]] = []
+
+    def bits(self, places: Iterable[int]) -> int:
+        """An integer with these bits."""
+        data = bytearray(self.size // 8 + 1)
+        for place in places:
+            data[place >> 3] |= 1 << (place & 7)
+        return int.from_bytes(data, "little")
+
+    def add(self, pattern: str) -> int:
+        """The number of states with those of `pattern`. Raises BadPattern."""
+        taken_back = pattern.startswith("!")
+        pattern = pattern.removeprefix("!")
+        if not pattern:
+            raise BadPattern("!")
+        first = self.size
+        self.starts.append(first)
+        for step in _spanning_steps(pattern):
+            self._add_step(step)
+        self.accepts.append(self.size)
+        if taken_back:
+            self.taken_back.append(self.size)
+            self.below += range(first, self.size + 1)
+        self.size += 1
+        return self.size
+
+    def _add_step(self, step: Step) -> None:
+        at = self.size
+        self.size += 1
+        if isinstance(step, CharClass):
+            self.classes.append((at, step))
+        elif step == STAR:
+            self.in_name.append(at)
+            self.skips.append(at)
+        elif step == EVERYTHING:
+            self.any.append(at)
+            self.skips.append(at)
+        elif step == FOLDERS:
+            # Two states: at the first it can be left out, in the second a slash ends it.
+            self.skips.append(at)
+            self.optional.append(at)
+            self.any.append(at + 1)
+            self.literals.setdefault("/", []).append(at + 1)
+            self.size += 1
+        else:
+            self.literals.setdefault(step, []).append(at)
 
 
 class Patterns:
@@ -30,17 +102,27 @@ class Patterns:
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Raises BadPattern for an ill-formed pattern and for a lone "!"."""
-        self._any = self._in_name = self._skips = self._optional = 0
-        self._accepts = self._taken_back = self._starts = self._below = 0
-        self._literals: dict[str, int] = {}
-        self._classes: list[tuple[int, CharClass]] = []
+        """Raises BadPattern for an ill-formed pattern, for a lone "!" and for more than MAX_CHARS characters."""
         self._size = 0
+        marks = _Marks()
         for pattern in filter(None, (each.strip(text.SPACE) for each in patterns)):
-            self._add(_clean(pattern))
+            self._size = marks.add(_clean(pattern))
+            if self._size > MAX_CHARS:
+                raise TooMany(pattern)
+        self._any, self._in_name, self._skips = map(marks.bits, (marks.any, marks.in_name, marks.skips))
+        self._optional, self._accepts, self._starts = map(marks.bits, (marks.optional, marks.accepts, marks.starts))
+        self._taken_back, self._below = marks.bits(marks.taken_back), marks.bits(marks.below)
+        self._literals = {char: marks.bits(places) for char, places in marks.literals.items()}
+        self._classes, self._bits = marks.classes, marks.bits
+        self._remembered = _MEMORY // (self._size // 4 + 200)
         self._taking: dict[str, int] = {}
         self._folders: dict[str, Walked] = {}
         self._root = Walked(self._closed(self._starts), 0)
+
+    @property
+    def size(self) -> int:
+        """About as many as the patterns have characters."""
+        return self._size
 
     def excludes(self, path: str) -> bool:
         """Whether the path is excluded; the root, "" or ".", never is."""
@@ -71,7 +153,7 @@ class Patterns:
         for name in folder.split("/"):
             inside = self._enter(found, name)
             found = Walked(self._step(inside.states, "/"), inside.matched)
-        if len(self._folders) >= _REMEMBERED:
+        if len(self._folders) >= self._remembered:
             self._folders.clear()
         self._folders[folder] = found
         return found
@@ -85,6 +167,8 @@ class Patterns:
     def _step(self, states: int, char: str) -> int:
         taking = self._taking.get(char)
         if taking is None:
+            if len(self._taking) >= self._remembered:
+                self._taking.clear()
             taking = self._taking[char] = self._taken_by(char)
         staying = self._any if char == "/" else self._any | self._in_name
         return self._closed((states & taking) << 1 | states & staying)
@@ -92,9 +176,7 @@ class Patterns:
     def _taken_by(self, char: str) -> int:
         """The states that go on with this character."""
         bits = self._literals.get(char, 0) | (0 if char == "/" else self._literals.get(ANY, 0))
-        for bit, chars in self._classes:
-            bits |= bit if char in chars else 0
-        return bits
+        return bits | self._bits([at for at, chars in self._classes if char in chars])
 
     def _closed(self, states: int) -> int:
         """With the states that can be reached without a character."""
@@ -105,42 +187,6 @@ class Patterns:
             if more == states:
                 return states
             states = more
-
-    def _add(self, pattern: str) -> None:
-        taken_back = pattern.startswith("!")
-        pattern = pattern.removeprefix("!")
-        if not pattern:
-            raise BadPattern("!")
-        first = self._size
-        self._starts |= 1 << first
-        for step in _spanning_steps(pattern):
-            self._add_step(step)
-        self._accepts |= 1 << self._size
-        self._size += 1
-        if taken_back:
-            self._taken_back |= 1 << self._size - 1
-            self._below |= (1 << self._size) - (1 << first)
-
-    def _add_step(self, step: Step) -> None:
-        bit = 1 << self._size
-        self._size += 1
-        if isinstance(step, CharClass):
-            self._classes.append((bit, step))
-        elif step == STAR:
-            self._in_name |= bit
-            self._skips |= bit
-        elif step == EVERYTHING:
-            self._any |= bit
-            self._skips |= bit
-        elif step == FOLDERS:
-            # Two states: at the first it can be left out, in the second a slash ends it.
-            self._skips |= bit
-            self._optional |= bit
-            self._any |= bit << 1
-            self._literals["/"] = self._literals.get("/", 0) | bit << 1
-            self._size += 1
-        else:
-            self._literals[step] = self._literals.get(step, 0) | bit
 
 
 def _clean(pattern: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
@@ -46,7 +47,13 @@ class Dockerfile:
 
 def place(dockerfile: Dockerfile, span: Span, about: str = "") -> errors.Place:
     """Where in the file an instruction stands, for a message; the caret points at `about` if that is found in it."""
-    return place_in(dockerfile.name, dockerfile.source.split("\n"), span.start, span.end, about)
+    return place_in(dockerfile.name, _lines(dockerfile.source), span.start, span.end, about)
+
+
+@functools.lru_cache(maxsize=1)
+def _lines(source: str) -> tuple[str, ...]:
+    """Every instruction asks for its place."""
+    return tuple(source.split("\n"))
 
 
 def find_stage(

@@ -31,6 +31,12 @@ def argv(command: ins.Command, config: ImageConfig) -> tuple[str, ...]:
     return (*shell(config), text)
 
 
+def running(config: ImageConfig) -> ImageConfig:
+    """Of `config` what decides how a step is done: platform, user and shell."""
+    empty = ImageConfig.scratch(Platform(config.os, config.architecture, config.variant))
+    return empty.with_(user=config.user, shell=config.shell)
+
+
 def for_platform(config: ImageConfig, platform: Platform) -> ImageConfig:
     """The config of an image for the platform that was asked for, whatever its base was for.
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypedDict
+from typing import Final, Protocol, TypedDict, cast
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import contexts, epochs, folderbase, history, metadata, scope, steps, watching
+from strata_builder.engine import contexts, effort, epochs, folderbase, history, metadata, scope, steps, watching
 from strata_builder.engine.contexts import ImageContext, TreeContext
 from strata_builder.engine.options import Options
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
+
+_MAX_PATH: Final = 4095
 
 
 class Images(Protocol):
@@ -79,6 +81,7 @@ class _Planner:
     bases: dict[tuple[str, Platform], steps.Base] = field(default_factory=dict)
     outer: dict[str, str] = field(default_factory=dict)
     watch: watching.Watch = field(default_factory=watching.Watch)
+    effort: effort.Effort = field(default_factory=effort.Effort)
 
     def __post_init__(self) -> None:
         if not self.dockerfile.stages:
@@ -146,13 +149,13 @@ class _Planner:
             raise errors.DockerfileError(e.message, place=place, hint=e.hint) from None
         return resolved
 
-    def base_image(self, reference: str, platform: Platform, place: errors.Place) -> steps.Base:
+    def base_image(self, reference: str, platform: Platform, place: Callable[[], errors.Place]) -> steps.Base:
         key = (reference, platform)
         if key not in self.bases:
             try:
                 self.bases[key] = self.images.resolve(reference, platform)
             except errors.BuildError as e:
-                e.place = e.place or place
+                e.place = e.place or place()
                 raise
         return self.bases[key]
 
@@ -163,6 +166,7 @@ class _Planner:
         values.update({name: value for name, value in self.options.build_args.items() if name in values})
         for arg in self.dockerfile.meta_args:
             values |= self.arguments(arg, values, {})[0]
+            self.effort.take(len(values), df.place(self.dockerfile, arg.span))
         return values
 
     def arguments(
@@ -178,7 +182,7 @@ class _Planner:
         for name, default in arg.pairs:
             given = self.options.build_args.get(name, outer.get(name) if default is None else None)
             one = replace(arg, pairs=((name, default),))
-            seen = watching.Noting(ChainMap(found, dict(visible)))
+            seen = watching.Noting(ChainMap(found, cast(MutableMapping[str, str], visible)))
             made = df.resolve_arg(one, seen, {} if given is None else {name: given}, **self.language)
             found |= {name: value for name, value in made.pairs if value is not None}
             missed |= seen.missed - before
@@ -207,6 +211,7 @@ class _StagePlanner:
         self.source = stage
         self.made: list[steps.Step] = []
         self.own_cmd = False
+        self.running = ImageConfig.scratch(planner.options.platform)
 
     def plan(self) -> steps.Stage:
         replaced = self.source.name if self.planner.context(self.source.name or "") else None
@@ -266,9 +271,13 @@ class _StagePlanner:
 
     def _origin(self, name: str, asking: ins.Instruction, *, platform: str = "") -> steps.Origin:
         """Whatever `name` is: a named context, `scratch`, an earlier stage or an image."""
-        place = df.place(self.planner.dockerfile, asking.span, name)
+
+        def place() -> errors.Place:
+            """Looked for only where something is wrong: an instruction may have a thousand mounts."""
+            return df.place(self.planner.dockerfile, asking.span, name)
+
         if not name:
-            raise errors.DockerfileError("the name of the base is empty once its variables are expanded", place=place)
+            raise errors.DockerfileError("the name of the base is empty once its variables are expanded", place=place())
         context = self.planner.context(name)
         if isinstance(context, TreeContext):
             return steps.FromTree(name, context.tree)
@@ -301,8 +310,7 @@ class _StagePlanner:
         resolved = df.resolve(instruction, visible, **self.planner.language)
         self._watched(instruction, resolved, visible.missed)
         if isinstance(resolved, ins.Workdir):
-            path = posixpath.normpath(posixpath.join("/", self.config.workdir, resolved.path))
-            resolved = replace(resolved, path="/" + path.lstrip("/"))
+            resolved = replace(resolved, path=self._workdir(resolved.path, place))
         if isinstance(resolved, ins.Run):
             file = self.planner.dockerfile
             resolved = df.resolve_targets(resolved, self.config.workdir, file=file.name, source=file.source)
@@ -311,13 +319,22 @@ class _StagePlanner:
         before = self.config
         self.config = metadata.apply(before, resolved, own_cmd=self.own_cmd)
         self.own_cmd |= isinstance(resolved, ins.Cmd)
-        self.made.append(self._step(resolved, before, place))
+        step = self._step(resolved, before, place)
+        self.planner.effort.of_step(step, self.config, self.scope)
+        self.made.append(step)
+
+    def _workdir(self, written: str, place: errors.Place) -> str:
+        path = posixpath.normpath(posixpath.join("/", self.config.workdir, written))
+        if len(path) > _MAX_PATH:
+            message = f"the working directory has a path of {len(path)} characters, more than Linux takes ({_MAX_PATH})"
+            raise errors.DockerfileError(message, place=place, hint="a relative WORKDIR continues the one before")
+        return "/" + path.lstrip("/")
 
     def _step(self, instruction: ins.Instruction, before: ImageConfig, place: errors.Place) -> steps.Step:
         step = steps.Step(
             instruction=instruction,
             created_by=history.created_by(instruction, before, self.scope.args),
-            config=self.config,
+            config=self._running(self.config),
             workdir=before.workdir or "/",
             place=place,
         )
@@ -333,6 +350,12 @@ class _StagePlanner:
             return replace(step, origin=steps.FromTree("", self.planner.options.context))
         return step
 
+    def _running(self, config: ImageConfig) -> ImageConfig:
+        """What a step is done by; kept with each step, and so no more than that."""
+        made = metadata.running(config)
+        self.running = self.running if self.running == made else made
+        return self.running
+
     def _mount_origin(self, mount: ins.Mount, asking: ins.Instruction) -> steps.Origin | None:
         if mount.from_:
             return self._origin(mount.from_, asking)
@@ -346,5 +369,6 @@ class _StagePlanner:
         outer = epochs.told(self.planner.outer, self.planner.options.source_date_epoch)
         values, missed = self.planner.arguments(instruction, self.scope.visible, outer)
         self._watched(instruction, instruction, missed)
-        for name, value in values.items():
-            self.scope = self.scope.with_arg(name, value)
+        self.scope = self.scope.with_args(values)
+        place = df.place(self.planner.dockerfile, instruction.span)
+        self.planner.effort.take(len(self.scope.visible) + effort.text(values.values()), place)

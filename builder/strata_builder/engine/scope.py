@@ -42,8 +42,8 @@ class Scope:
         args = {name: value for name, value in self.args.items() if name not in added}
         return replace(self, visible={**self.visible, **added}, env={**self.env, **added}, args=args)
 
-    def with_arg(self, name: str, value: str) -> Scope:
-        return replace(self, visible={**self.visible, name: value}, args={**self.args, name: value})
+    def with_args(self, values: Mapping[str, str]) -> Scope:
+        return replace(self, visible={**self.visible, **values}, args={**self.args, **values})
 
     def inherited(self) -> Scope:
         """What a stage that is built on this one starts with: its ARGs too, save those of which the image has an ENV."""

@@ -1,13 +1,14 @@
 """The config of an image: what a container of it runs, and how its layers came to be (image-spec, config.md). Pure.
 
 The parsed document is kept whole, so fields that this program does not know survive a change. Nothing mutable is ever
-handed out.
+handed out, so that a config and one changed from it can share what they have in common: a Dockerfile of many instructions
+makes as many configs.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder.frozen import frozen
@@ -186,8 +187,8 @@ class ImageConfig:
         """A config with these fields set: env cmd entrypoint user workdir labels exposed_ports volumes onbuild shell
         stop_signal healthcheck os architecture variant created author history diff_ids. None removes a field; so does
         an empty value, save for cmd and entrypoint. Bytes that are no UTF-8 become U+FFFD, for JSON has no others."""
-        data = copy.deepcopy(self._data)
-        runtime = data.get("config") or {}
+        data = dict(self._data)
+        runtime = dict(data.get("config") or {})
         for name, value in changes.items():
             if name in _RUNTIME:
                 key, keep_empty = _RUNTIME[name]
@@ -200,16 +201,34 @@ class ImageConfig:
                 data["rootfs"] = (data.get("rootfs") or {}) | {"type": "layers", "diff_ids": list(value)}
             else:
                 raise TypeError(f"an image config has no field {name!r}")
-        _put(data, "config", runtime, False)
-        return ImageConfig(data, name=self._name)
+        if runtime:
+            data["config"] = runtime
+        else:
+            data.pop("config", None)
+        return self._sharing(data, changes)
 
     def append_history(self, entry: History, diff_id: digest.Digest | None = None) -> ImageConfig:
         """One more step, with its layer's diffID if it made one."""
-        data = copy.deepcopy(self._data)
+        data = dict(self._data)
         data["history"] = [*(data.get("history") or []), entry.to_json()]
-        rootfs = (data.get("rootfs") or {}) | {"type": "layers"}
-        data["rootfs"] = rootfs | {"diff_ids": [*self.diff_ids, *([diff_id] if diff_id else [])]}
-        return ImageConfig(data, name=self._name)
+        rootfs = data.get("rootfs") or {}
+        before = fields.items(rootfs, "diff_ids", self._name)
+        data["rootfs"] = rootfs | {"type": "layers", "diff_ids": [*before, *([diff_id] if diff_id else [])]}
+        return self._sharing(data, ())
+
+    @classmethod
+    def _of(cls, data: dict[str, Any], name: str) -> ImageConfig:
+        """Of parts that were checked, and that nobody changes."""
+        self = cls.__new__(cls)
+        self._data, self._name = data, name
+        return self
+
+    def _sharing(self, data: dict[str, Any], changed: Iterable[str]) -> ImageConfig:
+        """A config of `data`, whose parts are this one's but for the fields `changed`. Raises ImageInvalid for those."""
+        made = self._of(data, self._name)
+        for name in changed:
+            getattr(made, name)
+        return made
 
     @property
     def _runtime(self) -> dict[str, Any]:
@@ -249,7 +268,7 @@ def _put(target: dict[str, Any], key: str, value: Any, keep_empty: bool) -> None
     if value is None or (not value and not keep_empty):
         target.pop(key, None)
     else:
-        target[key] = strictjson.writable(copy.deepcopy(value))
+        target[key] = strictjson.writable(value)
 
 
 def _history_json(item: History | Mapping[str, Any]) -> dict[str, Any]:
