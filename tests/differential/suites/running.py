@@ -20,6 +20,8 @@ from support.file_server import Answer
 TABLES = Path(__file__).parent / "explained.toml"
 NO_BASE = ("not found at the mirror", "failed to resolve source metadata")
 """What Strata and BuildKit say where there is no stand-in for a base image."""
+TELL_AFTER = 50
+"""Cases."""
 REFUSED = f"outcome: {bench.OUTCOMES[False, False]}"
 
 
@@ -70,9 +72,11 @@ class Runner:
     excused: dict[str, str]
 
     def run(self, suite: str, cases: Iterable[Recorded]) -> Tally:
-        """Builds the cases one by one."""
+        """Builds the cases one by one; every so often it tells how far it has come."""
         tally = Tally(suite)
         for case in cases:
+            if tally.found and tally.found % TELL_AFTER == 0:
+                print(f"\n{tally}", flush=True)
             tally.found += 1
             name = f"{suite}/{case.name}"
             if why := case.needs or self.excused.get(name, "") or _several(case) or stand_ins.reason(_words(case)):
@@ -95,7 +99,7 @@ class Runner:
         tally.counts["unexplained" if wrong else verdict] += 1
         if wrong:
             tally.faults.append(f"{name}\n{wrong}\n{self.builders.said}")
-            print(f"\n{name}: {wrong}")  # the end of a suite may be an hour away
+            print(f"\n{name}: {wrong}", flush=True)  # the end of a suite may be an hour away
 
     def _compare(self, name: str, case: Recorded) -> list[str]:
         work = Path(tempfile.mkdtemp(prefix="suite-", dir=self.builders.strata.site.folder))
