@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from strata_operator import kube, names
 
 log = logging.getLogger(__name__)
+
+#: When to look again at an object whose namespace has not been told of yet: each kind is watched apart, and nothing
+#: says which of two events comes first.
+UNSEEN_SECONDS: Final = 1.0
 
 Trim = Callable[[kube.Object], kube.Object]
 

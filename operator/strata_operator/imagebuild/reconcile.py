@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from strata_operator import controller, kube, names
+from strata_operator import cache, controller, kube, names
 from strata_operator.imagebuild import (
     answers,
     decide,
@@ -46,6 +46,8 @@ class Reconciler:
             self._leave(key)
             return None
         seen = observe.observe(self._frame, body)
+        if seen.namespace is None:
+            return cache.UNSEEN_SECONDS
         try:
             decision = await self._decided(seen)
             await self._apply(seen, decision)

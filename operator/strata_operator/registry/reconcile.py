@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder.registry import config
-from strata_operator import addresses, certificates, conditions, controller, kube, names
+from strata_operator import addresses, cache, certificates, conditions, controller, kube, names
 from strata_operator.registry import access, decide, external, material, objects, probe, spec, vault
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class Reconciler:
             if not self._ends(key.namespace):
                 await self._forget(key)
             return None
+        if self._frame.cache[names.NAMESPACES].get("", key.namespace) is None:
+            return cache.UNSEEN_SECONDS
         if body["metadata"].get("deletionTimestamp") or self._ends(key.namespace):
             return None
         wanted = spec.parse(body)

@@ -633,3 +633,19 @@ async def test_a_branch_that_is_not_there_is_asked_for_only_when_its_time_has_co
             cluster.now += 10
         assert asked == [0, 60, 180, 420]
         assert len(cluster.status["builds"]) == 1
+
+
+async def test_a_build_that_is_seen_before_its_namespace_waits_for_it(tmp_path, monkeypatch):
+    """Its labels say which pods it admits; each kind is watched apart, and nothing says which event comes first."""
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        namespace = cluster.fake.get(names.NAMESPACES, "", "team")
+        cluster.fake.remove(names.NAMESPACES, "", "team")
+        wait = await operator.look()
+        assert wait is not None
+        assert wait <= 5
+        assert cluster.jobs() == []
+        assert cluster.body["status"] == {"observedGeneration": -1}
+        del namespace["metadata"]["resourceVersion"]
+        cluster.fake.put(names.NAMESPACES, namespace)
+        await operator.run(lambda: bool(cluster.tag()))
+        assert cluster.tag()

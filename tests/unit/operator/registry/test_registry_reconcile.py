@@ -494,3 +494,16 @@ async def test_a_config_map_of_somebody_else_under_the_tables_name_stays(cluster
     async with running(cluster, tmp_path, monkeypatch, node_proxy=False):
         await up(cluster)
     assert cluster.fake.get(names.CONFIGMAPS, "strata-node-proxy", "strata-node-proxy") is not None
+
+
+async def test_a_registry_that_is_seen_before_its_namespace_is_not_forgotten(cluster, tmp_path, monkeypatch):
+    """Each kind is watched apart: nothing says which of two events comes first."""
+    namespace = cluster.fake.get(names.NAMESPACES, "", "team")
+    cluster.fake.remove(names.NAMESPACES, "", "team")
+    async with running(cluster, tmp_path, monkeypatch):
+        cluster.fake.put(names.REGISTRIES, registries.managed())
+        await asyncio.sleep(0.3)
+        assert cluster.fake.get(names.DEPLOYMENTS, "team", "strata-main") is None
+        del namespace["metadata"]["resourceVersion"]
+        cluster.fake.put(names.NAMESPACES, namespace)
+        await up(cluster)
