@@ -126,6 +126,10 @@ def test_a_step_that_waits_for_a_place_can_be_ended(stages):
     assert second.run("true") == command.Outcome(0)
 
 
+#: Signals 32 and 33, which no program can set: glibc's posix_spawn, by which make starts programs, may leave them ignored.
+_OF_THE_C_LIBRARY = 0b11 << 31
+
+
 def test_a_step_has_three_descriptors_its_environment_and_no_habits_of_ours(stages, monkeypatch: pytest.MonkeyPatch):
     """Beside others, and after others; under nohup, too."""
     monkeypatch.setenv("REGISTRY_PASSWORD", "hunter2")
@@ -140,7 +144,7 @@ def test_a_step_has_three_descriptors_its_environment_and_no_habits_of_ours(stag
         assert said[0] == "4"  # with the one that ls reads
         assert said[1].split() == ["PATH=/bin", "HOME=/root"]
         signals = dict(line.split(":\t") for line in said[2:5])
-        assert (signals["SigBlk"], signals["SigIgn"]) == ("0" * 16, "0" * 16)
+        assert int(signals["SigBlk"], 16) == int(signals["SigIgn"], 16) & ~_OF_THE_C_LIBRARY == 0
         assert said[5].split() == ["0", "1", "1", "0"]  # no parent; leader of its group and session; no terminal
         assert said[6] == "0022"
         assert said[7] == Path("/proc/self/oom_score_adj").read_text().strip()
