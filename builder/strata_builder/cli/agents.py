@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strata_builder.cli import values
-from strata_builder.sandbox import agent
+
+if TYPE_CHECKING:
+    import subprocess
 
 _START: Final = 10.0  # seconds until an agent must listen
 
@@ -35,6 +34,8 @@ def _socket(wanted: values.Ssh, environ: Mapping[str, str], stack: ExitStack) ->
             f"--ssh {wanted.id}: no agent is running here: SSH_AUTH_SOCK is not set",
             hint=f"start one (eval $(ssh-agent); ssh-add), or name a key: --ssh {wanted.id}=$HOME/.ssh/id_ed25519",
         )
+    from strata_builder.sandbox import agent
+
     agent.check(Path(path))
     return Path(path)
 
@@ -42,6 +43,9 @@ def _socket(wanted: values.Ssh, environ: Mapping[str, str], stack: ExitStack) ->
 @contextmanager
 def _with_keys(wanted: values.Ssh) -> Iterator[Path]:
     """An agent of our own that holds the keys; their files stay out of every step's reach."""
+    import subprocess
+    import tempfile
+
     for path in wanted.paths:
         if not Path(path).is_file():
             raise values.UsageError(f"--ssh {wanted.id}: there is neither a socket nor a key at {path}")
@@ -62,6 +66,8 @@ def _with_keys(wanted: values.Ssh) -> Iterator[Path]:
 
 
 def _add(program: str, socket: Path, key: str, name: str) -> None:
+    import subprocess
+
     environment = {"SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     done = subprocess.run(
         [program, "-q", "--", key],
@@ -88,6 +94,8 @@ def _await(socket: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def _program(name: str) -> str:
+    import shutil
+
     found = shutil.which(name)
     if not found:
         raise values.UsageError(f"--ssh with a key needs {name}", hint="install OpenSSH's client (openssh-client)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections import defaultdict
@@ -11,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from strata_builder.cli import layouts, sources, store, values
-from strata_builder.context import download, gitprogram
+from strata_builder.context.validators import Stored
+from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import artifact, buildargs, epochs, indexes, keys, live, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.frozen import frozen
@@ -53,7 +55,7 @@ class Session:
         self.present: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # host, repository: blobs that it has
         self.secrets = sources.secrets(given.secret)
         self.agents: Mapping[str, Path] = {}  # set by a command that builds
-        self.remotes = remotes.Remotes(scratch / "remotes", self._fetcher(), lambda: self._found.remotes)
+        self.remotes = remotes.Remotes(scratch / "remotes", self._fetch, lambda: self._found.remotes)
         (scratch / "remotes").mkdir()
         self._found = records.Records()
         self.args = values.pairs("--build-arg", given.build_arg, os.environ)
@@ -65,8 +67,15 @@ class Session:
         )
         self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
 
-    def _fetcher(self) -> remotes.Fetcher:
-        return remotes.Fetcher(
+    def _fetch(self, url: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
+        self._fetcher(url, add, place, stored)
+
+    @functools.cached_property
+    def _fetcher(self) -> remotes.Fetch:
+        from strata_builder.context import download, gitprogram
+        from strata_builder.pod import remotefetch
+
+        return remotefetch.Fetcher(
             CONTEXT_LIMIT,
             download.Client(),
             gitprogram.Settings(scratch=self.scratch),

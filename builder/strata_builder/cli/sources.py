@@ -12,7 +12,7 @@ from types import MappingProxyType
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.cli import values
-from strata_builder.context import archive, buildsecrets, folder, git, gitprogram, gitref, memory, remembered
+from strata_builder.context import folder, gitref, remembered
 from strata_builder.context.tree import Tree
 from strata_builder.engine.contexts import ImageContext, NamedContext, TreeContext
 from strata_builder.frozen import frozen
@@ -50,7 +50,7 @@ def load(
     if context == "-":
         return _from_pipe(file, scratch)
     done = _folder(context, scratch, secrets, keep_git_dir=keep_git_dir)
-    root = done.folder
+    root = done.path
     text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
     known = _remembered(root, remembered_in) if remembered_in is not None and Path(context).is_dir() else None
     tree = folder.FolderTree(root, ignore, known)
@@ -74,7 +74,7 @@ def named(
             found[name] = ImageContext(value)
         else:
             done = _folder(value, scratch / f"named-{number}", secrets)
-            found[name] = TreeContext(folder.FolderTree(done.folder, _own_ignore(done.folder)), done.time)
+            found[name] = TreeContext(folder.FolderTree(done.path, _own_ignore(done.path)), done.time)
     return found
 
 
@@ -101,6 +101,8 @@ def _secret(secret: values.Secret) -> bytes:
 
 
 def _from_pipe(file: str | None, scratch: Path) -> Source:
+    from strata_builder.context import archive, memory
+
     found = archive.read_pipe(sys.stdin.buffer, scratch / "context")
     if isinstance(found, bytes):
         if file:
@@ -112,24 +114,44 @@ def _from_pipe(file: str | None, scratch: Path) -> Source:
     return Source(folder.FolderTree(found, ignore), df.parse(text, name), _UNKNOWN, ignore)
 
 
-def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes], *, keep_git_dir: bool = False) -> git.Checkout:
+@frozen
+class _Folder:
+    """A context on this machine, and what is known of where it came from."""
+
+    path: Path
+    source: contract.SourceResult = _UNKNOWN
+    time: int | None = None
+
+
+def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes], *, keep_git_dir: bool = False) -> _Folder:
     path = Path(context)
     if path.is_dir():
-        return git.Checkout(path, contract.SourceResult())
+        return _Folder(path)
     if (reference := gitref.parse_context(context)) is not None:
-        return git.fetch(
-            reference.source,
-            scratch / "git",
-            buildsecrets.for_git(secrets, gitref.parse_url(reference.source.url, local=True)),
-            checksum=reference.checksum,
-            keep_git_dir=keep_git_dir or bool(reference.keep_git_dir),
-            settings=gitprogram.Settings(host_settings=True, scratch=scratch),
-            local=True,
-        )
+        return _checkout(reference, scratch, secrets, keep_git_dir=keep_git_dir)
     if context.startswith(("http://", "https://")):
-        done = archive.fetch(contract.ArchiveSource(context), scratch / "archive")
-        return git.Checkout(done.folder, contract.SourceResult(), done.time)
+        from strata_builder.context import archive
+
+        fetched = archive.fetch(contract.ArchiveSource(context), scratch / "archive")
+        return _Folder(fetched.folder, time=fetched.time)
     raise errors.SourceNotFound(f"there is no folder {context!r}", hint="give a folder, a git or archive URL, or -")
+
+
+def _checkout(
+    reference: gitref.Reference, scratch: Path, secrets: Mapping[str, bytes], *, keep_git_dir: bool
+) -> _Folder:
+    from strata_builder.context import buildsecrets, git, gitprogram
+
+    done = git.fetch(
+        reference.source,
+        scratch / "git",
+        buildsecrets.for_git(secrets, gitref.parse_url(reference.source.url, local=True)),
+        checksum=reference.checksum,
+        keep_git_dir=keep_git_dir or bool(reference.keep_git_dir),
+        settings=gitprogram.Settings(host_settings=True, scratch=scratch),
+        local=True,
+    )
+    return _Folder(done.folder, done.source, done.time)
 
 
 def _piped(root: Path) -> _Dockerfile:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from email.message import Message
-from email.utils import collapse_rfc2231_value, parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +24,9 @@ def _last_part(url: str) -> str:
 
 def _disposition_name(header: str) -> str:
     """RFC 6266, filename* before filename."""
+    from email.message import Message
+    from email.utils import collapse_rfc2231_value
+
     message = Message()
     message["content-disposition"] = header[:4096].replace("\r", "").replace("\n", "")
     try:
@@ -50,6 +51,8 @@ def _usable(name: str) -> str:
 
 def parse_time(header: str) -> int:
     """Unix seconds of an HTTP date, 0 if there is none that can be read. Pure."""
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0, min(int(parsedate_to_datetime(header).timestamp()), MAX_TIME))
     except (ValueError, TypeError, OverflowError, IndexError):

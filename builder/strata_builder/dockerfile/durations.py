@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from strata_builder.dockerfile.faults import Fault
 
@@ -25,6 +24,8 @@ def parse(flag: str, value: str) -> int:
 
 
 def _total(value: str) -> int | None:
+    from fractions import Fraction  # which takes as long to import as a Dockerfile to parse
+
     negative = value.startswith("-")
     rest = value[1:] if value[:1] in ("-", "+") else value
     if rest == "0":

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import os
 import posixpath
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
@@ -20,7 +19,7 @@ from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import users, view
-from strata_builder.sandbox import agent, command
+from strata_builder.sandbox import command
 
 if TYPE_CHECKING:
     from strata_builder.engine.execute import Edges
@@ -215,6 +214,8 @@ class Runner:
 
     def _ssh(self, mount: ins.Mount, stack: contextlib.ExitStack) -> list[command.MountSpec]:
         """A socket of the step's own before the agent; none where none was given."""
+        from strata_builder.sandbox import agent
+
         found = self._agent(mount)
         if found is None:
             name = mount.id or "default"
@@ -222,7 +223,7 @@ class Runner:
                 f"{self.step.place}: no ssh agent {name!r} was given (--ssh {name}): RUN goes without"
             )
             return []
-        place = self.edges.scratch / f"agent-{uuid.uuid4().hex}"
+        place = self.edges.scratch / f"agent-{os.urandom(16).hex()}"
         mode = 0o600 if mount.mode is None else mount.mode
         socket = agent.forwarded(found, place, mode=mode, uid=mount.uid or 0, gid=mount.gid or 0)
         target = self._agent_target(mount)

@@ -12,7 +12,7 @@ from strata_builder.engine import steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import exchange, inputs, planfile, remotes
+from strata_builder.pod import exchange, inputs, planfile, remotefetch
 from strata_builder.pod.paths import Paths
 
 
@@ -54,11 +54,11 @@ def options(
     )
 
 
-def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotes.Fetcher:
+def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotefetch.Fetcher:
     """How a pod fetches what ADD names."""
     ca = inputs.ca_bundle(paths)
     git = gitprogram.Settings(ca=ca, scratch=paths.scratch)
-    return remotes.Fetcher(request.context_limit_bytes, download.Client(ca), git, secrets)
+    return remotefetch.Fetcher(request.context_limit_bytes, download.Client(ca), git, secrets)
 
 
 def platform_of(request: contract.BuildRequest) -> Platform:

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -156,6 +155,8 @@ def _refused(why: str) -> errors.NotSupported:
 
 
 def _map(tool: str, pid: int, triples: Sequence[str]) -> None:
+    import subprocess
+
     done = subprocess.run([tool, str(pid), *triples], check=False, capture_output=True, text=True)
     if done.returncode:
         raise errors.NotSupported(

@@ -17,7 +17,7 @@ from strata_builder.context.validators import Stored
 from strata_builder.engine import planner, steps
 from strata_builder.engine.options import Options
 from strata_builder.engine.selecting import Source
-from strata_builder.pod import remotes, storedfiles
+from strata_builder.pod import remotefetch, remotes, storedfiles
 from strata_builder.registry import retry
 from support import engine_build
 from support.file_server import Answer, FileServer
@@ -47,7 +47,7 @@ class Build:
 
     def __init__(self, folder: Path, known: Mapping[str, Stored], secrets: Mapping[str, bytes], limit: int) -> None:
         self.store = folder
-        fetcher = remotes.Fetcher(limit, QUICK, gitprogram.Settings(scratch=folder), secrets)
+        fetcher = remotefetch.Fetcher(limit, QUICK, gitprogram.Settings(scratch=folder), secrets)
         self.remotes = remotes.Remotes(self.store, fetcher, lambda: known)
 
     def source(self, url: str, flags: str = "") -> Source:
@@ -102,8 +102,8 @@ def test_what_is_lacking_decides_the_hint_whatever_the_words(
     def refuse(*_: object, **__: object) -> None:
         raise errors.SourceAuthFailed("refused", lacks=lacks, hint="words of any kind")
 
-    monkeypatch.setattr(remotes.url, "fetch", refuse)
-    monkeypatch.setattr(remotes.git, "fetch", refuse)
+    monkeypatch.setattr(remotefetch.url, "fetch", refuse)
+    monkeypatch.setattr(remotefetch.git, "fetch", refuse)
     with pytest.raises(errors.SourceAuthFailed) as caught:
         build().source(url)
     secret = "GIT_AUTH_TOKEN" if url.endswith(".git") else "HTTP_AUTH_TOKEN_host"
