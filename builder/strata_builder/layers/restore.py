@@ -202,7 +202,7 @@ class Restorer:
     # -- metadata: owner first, since changing it clears setuid bits and capabilities
 
     def _metadata(self, entry: Entry, fd: int) -> None:
-        owned = self._owner(entry, lambda: os.fchown(fd, entry.uid, entry.gid))
+        owned = self._owner(entry, functools.partial(os.fchown, fd))
         os.fchmod(fd, _mode(entry, owned))
         for name, value in entry.xattrs:
             self._attribute(entry.path, name, functools.partial(os.setxattr, fd, name, value))
@@ -210,7 +210,7 @@ class Restorer:
     def _finish_link(self, entry: Entry) -> None:
         parent, name = paths.split(entry.path)
         fd = self._folders.fd(parent)
-        self._owner(entry, lambda: os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False))
+        self._owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
         self._named_attributes(entry)
         os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
         self._tell(entry, self._folders.stat(entry.path))
@@ -218,7 +218,7 @@ class Restorer:
     def _finish_node(self, entry: Entry) -> None:
         parent, name = paths.split(entry.path)
         fd = self._folders.fd(parent)
-        owned = self._owner(entry, lambda: os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False))
+        owned = self._owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
         os.chmod(name, _mode(entry, owned), dir_fd=fd)
         self._named_attributes(entry)
         os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
@@ -230,13 +230,14 @@ class Restorer:
             change = functools.partial(os.setxattr, handle, name, value, follow_symlinks=False)
             self._attribute(entry.path, name, change)
 
-    def _owner(self, entry: Entry, change: Callable[[], None]) -> bool:
+    def _owner(self, entry: Entry, change: Callable[[int, int], None]) -> bool:
         if self._options.owner is OwnerPolicy.IGNORE:
             return True
         try:
-            change()
+            change(entry.uid, entry.gid)
         except OSError as error:
             self._refuse(entry.path, recorded.OWNER, error)
+            change(os.geteuid(), os.getegid())  # below a directory with the set-group-id bit it got that one's group
             return False
         return True
 

@@ -17,6 +17,7 @@ from strata_builder import contract
 from strata_builder.oci import platform
 from support import bundles, pods, unprivileged
 
+FS_GROUP = 65532
 _RUN = re.compile(rb"^\s*RUN\s", re.MULTILINE | re.IGNORECASE)
 WRITTEN = ("request", *pods.SHARED, "scratch")
 
@@ -69,7 +70,7 @@ def in_pods(site: Site, runtime: bundles.Bundles, case: Case, *, every: bool = F
     with site.written(case) as (work, made):
         if made.named:
             return
-        asked = _request(site, case, _archive(made.context))
+        asked = _request(site, case, archive(made.context))
         texts = {name: path.read_text() for name, path in made.secrets.items()}
         if not _RUN.search(made.dockerfile.read_bytes() if made.dockerfile.is_file() else b""):
             with pods.Pod(work / "Layers", replace(asked, isolation="Layers"), secrets=texts) as pod:
@@ -96,6 +97,9 @@ def _start_build(pod: pods.Pod, runtime: bundles.Bundles) -> None:
     places[contract.TERMINATION_LOG] = home / "termination/message"
     for folder in (places[f"{contract.ALIVE}/{contract.BUILD}"], home / "termination"):
         folder.mkdir()
+    for name in ("scratch", "outputs"):  # as the kubelet gives a volume to the pod's fsGroup
+        os.chown(home / name, 0, FS_GROUP)
+        (home / name).chmod(0o2777)
     places[contract.TERMINATION_LOG].touch()
     with (home / "log").open("wb") as log:
         process = runtime.start(pod.request.isolation, places, scratch, log)
@@ -125,7 +129,8 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _archive(context: Path) -> bytes:
+def archive(context: Path) -> bytes:
+    """A context as a tar, for spec.source.archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(context.iterdir()):

@@ -285,12 +285,14 @@ def test_random_steps_give_the_same_layers_and_the_same_trees_everywhere(scratch
 
 
 IN_NAMESPACE = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from strata_builder.layers import diff, unpack
 place = Path(sys.argv[1])
 skipped = []
 (place / "root").mkdir()
+os.chown(place / "root", 0, 7)
+(place / "root").chmod(0o2777)  # as a volume of a pod with fsGroup: what is made in it gets its group
 with open(place / "blob", "rb") as stream:
     record = unpack.OwnerPolicy.RECORD
     found = unpack.unpack_to(stream, "", place / "root", overlay=False, owner=record, skipped=skipped)
