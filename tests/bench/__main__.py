@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -21,6 +22,7 @@ GROWING = ("strata", "buildkit")
 def main() -> None:
     """What is measured goes to `--results` build by build, tables to standard output, progress to standard error."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # mounts, daemons and groups end with us
     asked.do(asked)
 
 

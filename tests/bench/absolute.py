@@ -12,7 +12,7 @@ from typing import Any
 
 from hack import images as own
 
-from bench import costs, results, scenarios, startup
+from bench import costs, report, results, scenarios, startup
 from cluster import folders
 
 MB = 1_000_000
@@ -73,7 +73,7 @@ def _disk(made: Mapping[str, results.Measured]) -> Iterator[Check]:
 
 def _start(found: results.Results) -> Iterator[Check]:
     for name, seconds in found.start.items():
-        if name.startswith("strata"):
+        if name.startswith("strata") and not name.endswith(startup.CPU):
             yield Check(f"{name}: start to first request", statistics.median(seconds) * 1000, FIRST_WORK * 1000, "ms")
 
 
@@ -107,6 +107,18 @@ def table(found: results.Results) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def start(found: results.Results) -> str:
+    """How long starting takes, in Markdown."""
+    heads = [report.row(["from its start", "wall ms", "CPU ms"]), report.row(["---", "--:", "--:"])]
+    names = [name for name in found.start if not name.endswith(startup.CPU)]
+    lines = [report.row([name, *(_milliseconds(found.start[n]) for n in (name, name + startup.CPU))]) for name in names]
+    return "\n".join([*heads, *lines]) + "\n"
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    return f"{1000 * statistics.median(seconds):.0f}"
 
 
 def images(say: Callable[[str], None]) -> dict[str, int]:

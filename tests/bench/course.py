@@ -63,7 +63,11 @@ class Course:
         if self.wanted.changes:
             self._write(number, self.wanted.changes, f"round {number}\n")
         if self.wanted.projects:
-            self._write(number, "requirements", f"{number // (SELDOM * self.wanted.projects)}\n")
+            self._write(number, "requirements", self._requirements(number))
+
+    def _requirements(self, number: int) -> str:
+        """Of its project alone, and seldom another one."""
+        return f"{self._folder(number).name}, {number // (SELDOM * self.wanted.projects)}\n"
 
     def _write(self, number: int, name: str, text: str) -> None:
         (self._folder(number) / name).write_text(text)

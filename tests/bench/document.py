@@ -40,6 +40,8 @@ PARTS: dict[str, Callable[[results.Results], str]] = {
     "scenarios": lambda found: report.table(found.scenarios),
     "targets": lambda found: targets.table(found.scenarios),
     "absolute": absolute.table,
+    "start": absolute.start,
     "row": _row,
+    "bends": lambda found: growth.bends(found.growth),
     "growth": lambda found: growth.table(found.growth),
 }

@@ -46,8 +46,8 @@ def fit(found: Points) -> Line:
 
 
 def table(growth: Growth) -> str:
-    """The lines in Markdown: seconds of wall and of CPU for nothing and for each thousand of the unit."""
-    heads = ("", "size", "builder", "wall s", "off", "CPU s", "off", "peak MB", "off")
+    """The lines in Markdown: what nothing costs, and each of the unit."""
+    heads = ("", "size", "builder", "wall s + ms each", "off", "CPU s + ms each", "off", "peak MB + kB each", "off")
     lines = [report.row(heads), report.row(["---", "---", "---", *["--:"] * 6])]
     for key, sizes in growth.items():
         for name in ("strata", "buildkit"):
@@ -59,9 +59,26 @@ def table(growth: Growth) -> str:
     return "\n".join(lines) + "\n"
 
 
+def bends(growth: Growth) -> str:
+    """A line of Markdown for each series that is not straight."""
+    found = [
+        f"- **{key}** {name}, {what}: {100 * line.off:.0f} %"
+        for key, sizes in growth.items()
+        for name in ("strata", "buildkit")
+        for what, pick in (("wall", report.wall), ("CPU", report.cpu), ("memory", report.memory))
+        if len(at := points(sizes, name, pick)) > 1 and not (line := fit(at)).straight
+    ]
+    return "\n".join(found or ["- none"]) + "\n"
+
+
 def _cells(sizes: Mapping[int, results.Measured], name: str) -> Sequence[str]:
     cells = []
     for pick in (report.wall, report.cpu, report.memory):
         line = fit(points(sizes, name, pick))
-        cells += [f"{line.start:.2f} + {1000 * line.slope:.3g}/1000", f"{100 * line.off:.0f} %"]
+        cells += [f"{line.start:.2f} + {_thousands(line.slope)}", f"{100 * line.off:.0f} %"]
     return cells
+
+
+def _thousands(slope: float) -> str:
+    """In thousandths, to about three digits."""
+    return f"{1000 * slope:,.0f}" if abs(slope) >= 0.1 else f"{1000 * slope:.2g}"

@@ -127,8 +127,8 @@ def _projects(context: Path) -> None:
     for number in range(10):
         project = context / f"project-{number}"
         trees.mixed(project / "vendor", 2 * MB)
+        (project / "vendor/NAME").write_text(f"{number}\n")
         (project / "src").mkdir()
-        (project / "requirements").write_text("first\n")
 
 
 def cold_tree(size: int) -> Scenario:
@@ -238,7 +238,7 @@ FAMILIES = {
     "k": Family("layers of base", 100, (10, 25, 50, 100), base_layers),
     "l": Family("builds", 200, (), in_a_row),
     "m": Family("MB", 150, (25, 75, 150, 300), two_platforms),
-    "n": Family("entries", 1_000_000, (50_000, 100_000, 200_000, 400_000), many_entries),
+    "n": Family("entries", 1_000_000, (25_000, 50_000, 100_000, 200_000), many_entries),
 }
 SCENARIOS = {key: family.scenario for key, family in FAMILIES.items()}
 

@@ -7,6 +7,7 @@ the client knows what it wants. What is measured is the time from starting the p
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -18,21 +19,26 @@ from pathlib import Path
 from bench import builders
 from support import pods
 
+CPU = ", CPU"
 _PATIENCE = 30.0
 
 
 def measured(rounds: int) -> dict[str, list[float]]:
-    """Seconds, of the command `strata build` and of a pod's container `fetch`; and of a bare interpreter to its end."""
+    """Seconds, of the command `strata build` and of a pod's container `fetch`; and of a bare interpreter to its end.
+
+    Of each also the processor time up to then: on a machine that has other work to do it tells more.
+    """
     with tempfile.TemporaryDirectory(dir=builders.SCRATCH) as folder, socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(_PATIENCE)
         host = f"127.0.0.1:{server.getsockname()[1]}"
         cases = {"strata build": _command(Path(folder), host), "strata-pod fetch": _pod(Path(folder), host)}
-        found: dict[str, list[float]] = {name: [] for name in (*cases, "python alone")}
+        found: dict[str, list[float]] = {}
         for number in range(rounds + 1):
             taken = {name: _to_connection(argv(number), server, Path(folder)) for name, argv in cases.items()}
             taken["python alone"] = _to_end([sys.executable, "-I", "-S", "-c", "pass"])
-            for name, seconds in taken.items() if number else ():  # the first compiles modules
-                found[name].append(seconds)
+            for name, (wall, cpu) in taken.items() if number else ():  # the first compiles modules
+                found.setdefault(name, []).append(wall)
+                found.setdefault(f"{name}{CPU}", []).append(cpu)
     return found
 
 
@@ -62,19 +68,34 @@ def _dockerfile(host: str) -> str:
     return f"FROM {host}/base\nRUN true\nCOPY file /file\n"
 
 
-def _to_connection(argv: Sequence[str], server: socket.socket, home: Path) -> float:
-    """The process is ended then: there is nothing behind the socket."""
+def _to_connection(argv: Sequence[str], server: socket.socket, home: Path) -> tuple[float, float]:
+    """Wall and processor time. The process is ended then: there is nothing behind the socket."""
     environment, quiet = {**os.environ, **builders.environment(home)}, subprocess.DEVNULL
     start = time.perf_counter()
     with subprocess.Popen(argv, stdout=quiet, stderr=quiet, env=environment) as process:
         try:
             server.accept()[0].close()
-            return time.perf_counter() - start
+            return time.perf_counter() - start, _cpu(process.pid)
         finally:
             process.kill()
+            process.wait()
+            _forget(server)
 
 
-def _to_end(argv: Sequence[str]) -> float:
-    start = time.perf_counter()
+def _forget(server: socket.socket) -> None:
+    """The connections that an ended process has begun besides: they are not the next one's."""
+    while select.select([server], [], [], 0)[0]:
+        server.accept()[0].close()
+
+
+def _cpu(pid: int) -> float:
+    """Seconds that the threads of a process have run so far."""
+    return sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def _to_end(argv: Sequence[str]) -> tuple[float, float]:
+    start, before = time.perf_counter(), os.times()
     subprocess.run(argv, check=True)
-    return time.perf_counter() - start
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, cpu

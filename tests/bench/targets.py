@@ -36,6 +36,14 @@ TARGETS = (
     Target("g", "BuildKit's wall", 1),
     Target("h1", "1/3 of the best peer's wall", 1 / 3, PEERS),
     Target("h2", "twice the wall of BuildKit with COPY --link, with a plain COPY", 2),
+    # Set after a first measurement, each between what the peers take and what the machine allows.
+    Target("i", "1/10 of the best peer's wall", 1 / 10, PEERS),
+    Target("j2", "1/4 of the best peer's wall", 1 / 4, PEERS),
+    Target("k", "the best peer's wall", 1, PEERS),
+    Target("l", "a warm BuildKit's wall, itself knowing only the registry's cache", 1),
+    Target("l", "1/3 of a fresh BuildKit's wall", 1 / 3, ("buildkit-fresh",)),
+    Target("m", "1/6 of BuildKit's wall", 1 / 6),
+    Target("n", "1/7 of BuildKit's wall", 1 / 7),
 )
 
 

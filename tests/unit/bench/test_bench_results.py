@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import absolute, costs, growth, report, results, rows, targets, traffic
+from bench import absolute, costs, document, growth, report, results, rows, targets, traffic
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -119,7 +119,13 @@ def test_a_line_is_found_and_how_far_its_points_are_off():
 def test_growth_is_told_for_each_builder_and_size():
     sizes = {size: measured(strata=[cost(size / 100)], buildkit=[cost(size / 10)]) for size in (50, 100)}
     found = growth.table({"a": sizes})
-    assert "| **a** | 50 to 100 MB | strata | 0.00 + 10/1000 | 0 % |" in found
+    assert "| **a** | 50 to 100 MB | strata | 0.00 + 10 | 0 % |" in found
+
+
+def test_what_is_not_straight_is_named():
+    bent = {size: measured(strata=[cost(size**2)], buildkit=[cost(size)]) for size in (10, 50, 100)}
+    assert growth.bends({"a": bent}) == "- **a** strata, wall: 13 %\n"
+    assert growth.bends({}) == "- none\n"
 
 
 def test_what_a_row_keeps_is_summed_up():
@@ -146,3 +152,12 @@ def test_blobs_are_counted_where_they_are_moved():
     assert found.moved({DIGEST: 1000}) == 1000
     assert found.moved({OTHER: 70}) == 70
     assert found.moved({"sha256:c": 5}) == 0
+
+
+def test_the_page_says_all_that_its_template_asks_for():
+    made = results.Results("a machine", ["today"], {"c": measured(strata=[cost()], buildkit=[cost()])})
+    made.start = {"strata build": [0.09], "strata build, CPU": [0.08]}
+    page = document.text(made)
+    assert "@" not in page.replace("sha256@", "")
+    assert "a machine. Measured: today." in page
+    assert "| strata build | 90 | 80 |" in page
