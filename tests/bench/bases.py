@@ -128,7 +128,8 @@ class Bases:
 
     def _tag(self, base: Base, registry: Registry, made: list[images.Image]) -> None:
         for image in made:
-            sources = {layer.descriptor.digest: "library/testbase" for layer in image.layers}
+            ours = image.layers if base.kind != "both" else ()
+            sources = {layer.descriptor.digest: "library/testbase" for layer in ours[:1]}
             push.push_image(registry, _repository(base), image, lambda _: None, mount_from=sources)
         data, kind = made[0].manifest_bytes(), made[0].manifest.media_type
         if len(made) > 1:

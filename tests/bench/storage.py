@@ -44,15 +44,16 @@ class BenchRegistry(RegistryProcess):
 
     def mark(self) -> None:
         """What is there now stays."""
-        self._kept = {*self._blobs(), *self._repositories()}
+        self._kept = {*self._blobs(), *self._links()}
 
     def reset(self) -> None:
-        """Removes the blobs and the repositories (by their first word) that came since `mark`."""
-        for folder in {*self._blobs(), *self._repositories()} - self._kept:
-            shutil.rmtree(folder)
+        """Removes the blobs that came since `mark`, and all that names them, also beside images that stay."""
+        for path in sorted({*self._blobs(), *self._links()} - self._kept, reverse=True):  # what is below a folder first
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _blobs(self) -> Iterator[Path]:
         return self.storage.glob("blobs/sha256/*/*")
 
-    def _repositories(self) -> Iterator[Path]:
-        return self.storage.glob("repositories/*")
+    def _links(self) -> Iterator[Path]:
+        """Repositories with their manifests, tags and links to blobs."""
+        return self.storage.glob("repositories/**/*")
