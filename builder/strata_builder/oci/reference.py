@@ -61,11 +61,12 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """As people write it, without tag and digest: `busybox`, `quay.io/a/b`."""
-        if self.host != DEFAULT_HOST:
-            return f"{self.host}/{self.repository}"
+        """As people write it, without tag and digest: `busybox`, `quay.io/a/b`. The default host stays where without it
+        the first part of the repository would be read as one (docker.io/a.b/c)."""
         short = self.repository.removeprefix("library/")
-        return short if "/" not in short else self.repository
+        short = short if "/" not in short else self.repository
+        means_this = _split_host(short, DEFAULT_HOST) == (self.host, self.repository)
+        return short if means_this else f"{self.host}/{self.repository}"
 
     @property
     def familiar(self) -> str:

@@ -89,3 +89,11 @@ def test_a_new_tag_drops_the_digest_and_a_digest_keeps_the_tag():
 
 def test_another_default_host_gets_no_library():
     assert Reference.parse("app", default_host="localhost:5000") == Reference("localhost:5000", "app")
+
+
+@pytest.mark.parametrize("text", ["docker.io/a.b/c", "docker.io/localhost/x", "docker.io/a.b/c:1"])
+def test_a_repository_that_looks_like_a_host_keeps_its_own_when_it_is_shown(text: str) -> None:
+    found = Reference.parse(text)
+    assert found.host == "docker.io"
+    assert found.familiar == text
+    assert Reference.parse(found.familiar) == found
