@@ -272,7 +272,7 @@ def test_when_one_is_killed_the_others_end(tmp_path: Path, registry: str, lost: 
 
 
 def test_the_timeout_ends_a_step_and_names_it(tmp_path: Path, registry: str) -> None:
-    made = request(registry, "slow", timeout_seconds=3)
+    made = request(registry, "slow", timeout_seconds=6)  # enough to get to the step on a busy machine
     with pods.Pod(tmp_path, made, {}, dockerfile(registry, SLOW)) as pod:
         _, build, _ = run(pod)
         assert build == contract.ExitCode.DEADLINE
