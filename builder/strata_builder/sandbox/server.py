@@ -55,9 +55,7 @@ class _Server:
 
     def turn(self) -> bool:
         """Waits for the next event and deals with it; False once the builder has gone."""
-        fd = self._poll.poll()[0][
-            0
-        ]  # one only: dealing with it may close another's descriptor, and give its number away
+        fd, _ = self._poll.poll()[0]  # no other: dealing with one may close another's, and give its number away
         step = self._steps.get(fd)
         if step is None:
             return self._take()

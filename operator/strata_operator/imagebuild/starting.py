@@ -57,13 +57,18 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     if unfinished_jobs(case.seen) or any(not podstatus.ended(pod) for pod in case.seen.pods):
         waiting = verdicts.Waiting("Building", "an earlier builder pod is ending")
         return wait(case, waiting, look_again=_SOON, clear=True)
+    rungs = yield from _rungs(case)
+    if isinstance(
+        rungs, contract.Failure
+    ):  # told before it queues, and not again and again while others have the places
+        return endings.fail(case, rungs, ran=False)
     position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
     if position:
         waiting = verdicts.Waiting(
             "Queued", f"as many builds run as may at once; this one is number {position} in the queue"
         )
         return wait(case, waiting, look_again=_LATER, queued=True)
-    return (yield from _admit(case, target, content))
+    return (yield from admitted(case, target, content, rungs, attempt=current.attempt + 1))
 
 
 def job(case: Case, target: Target, content: Content, rung: str, *, copied: bool = False) -> questions.Job:
@@ -165,16 +170,11 @@ def _renumbered(case: Case, taken: questions.NameTaken) -> Decision:
     return wait(changed, verdicts.Waiting("Building", text), look_again=_SOON, clear=True)
 
 
-def _admit(case: Case, target: Target, content: Content) -> Steps[Decision]:
+def _rungs(case: Case) -> Steps[tuple[str, ...] | contract.Failure]:
     runs = yield from known_runs(case)
     if isinstance(runs, contract.Failure):
-        return endings.fail(case, runs, ran=False)
-    rungs = yield from candidates(case, runs=runs)
-    if isinstance(rungs, contract.Failure):
-        return endings.fail(case, rungs, ran=False)
-    current = case.current
-    attempt = (current.attempt if current else 0) + 1
-    return (yield from admitted(case, target, content, rungs, attempt=attempt))
+        return runs
+    return (yield from candidates(case, runs=runs))
 
 
 def _refused(case: Case, target: Target, content: Content) -> Steps[contract.Failure | None]:

@@ -380,6 +380,26 @@ def test_tags_that_can_never_be_are_found_before_anything_is_built(tag, words):
     assert world.started == []
 
 
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (FAILURE("DockerfileInvalid", "Dockerfile:1: FRMO", file="Dockerfile", line=1), "DockerfileInvalid"),
+        (True, "PodRejected"),
+    ],
+)
+def test_what_needs_no_pod_to_fail_does_not_queue_for_one(found, reason):
+    """Neither before it is told nor after, however often it is looked at while others have the places."""
+    world = World(namespace=ib.namespace("restricted"))
+    world.answers |= {questions.Runs: found, questions.Slot: 3}
+    for _ in range(4):
+        decision = world.settle()
+        assert world.condition("Ready") == ("False", reason)
+        assert world.condition("Stalled") == ("True", reason)
+        assert not decision.queued
+        world.now += 5
+    assert len(world.status["builds"]) == 1
+
+
 def test_a_broken_inline_dockerfile_needs_no_pod_to_be_found():
     world = World()
     world.answers[questions.Runs] = FAILURE("DockerfileInvalid", "Dockerfile:1: FRMO", file="Dockerfile", line=1)
