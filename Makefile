@@ -129,8 +129,8 @@ bench-plots: dev ## Plots and page from what was kept in BENCH_RESULTS (BENCH_PA
 	@$(BIN)/python -m bench report --results $(BENCH_RESULTS) $(BENCH_PARTS)
 
 .PHONY: test-selfbuild
-test-selfbuild: cluster-up images deploy ## Both images, on the host and in every isolation: the same digests? (10 to 20 minutes)
-	@export STRATA_LONG=1; $(call pytest,tests/e2e/test_e2e_selfbuild.py)
+test-selfbuild: cluster-up images deploy ## Both images, and twenty cases, on the host and in every isolation: the same digests? (10 to 20 minutes)
+	@export STRATA_LONG=1; $(call pytest,tests/e2e/test_e2e_selfbuild.py tests/e2e/test_e2e_rungs.py)
 
 ##@ Cluster
 
