@@ -57,10 +57,9 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     if unfinished_jobs(case.seen) or any(not podstatus.ended(pod) for pod in case.seen.pods):
         waiting = verdicts.Waiting("Building", "an earlier builder pod is ending")
         return wait(case, waiting, look_again=_SOON, clear=True)
+    # Before it queues: what needs no pod to fail would else be told, queued and told again while others have the places.
     rungs = yield from _rungs(case)
-    if isinstance(
-        rungs, contract.Failure
-    ):  # told before it queues, and not again and again while others have the places
+    if isinstance(rungs, contract.Failure):
         return endings.fail(case, rungs, ran=False)
     position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
     if position:

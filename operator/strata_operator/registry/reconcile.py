@@ -38,9 +38,10 @@ class Reconciler:
             if not self._ends(key.namespace):
                 await self._forget(key)
             return None
-        if self._frame.cache[names.NAMESPACES].get("", key.namespace) is None:
+        namespace = self._frame.cache[names.NAMESPACES].get("", key.namespace)
+        if namespace is None:
             return cache.UNSEEN_SECONDS
-        if body["metadata"].get("deletionTimestamp") or self._ends(key.namespace):
+        if any(one["metadata"].get("deletionTimestamp") for one in (body, namespace)):
             return None
         wanted = spec.parse(body)
         registry = wanted if self._frame.settings.node_proxy else wanted.without_nodes()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile import expansion, globs
+from support import linecount
 
 SIZE = 400
 #: How often a test's text has its repeated part: the second ten times as often as the first.
@@ -46,29 +44,13 @@ WORDS: dict[str, Callable[[int], str]] = {
 }
 
 
-def _lines_run(work: Callable[[], object]) -> int:
-    """How many lines of the program run: every turn of a loop has at least one."""
-    count = 0
-
-    def local(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return local
-
-    before = sys.gettrace()
-    sys.settrace(lambda frame, event, argument: local if "strata_builder" in frame.f_code.co_filename else None)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 @pytest.mark.parametrize("name", TEXTS)
 def test_ten_times_the_text_takes_ten_times_the_work(name: str) -> None:
     small, large = (f"FROM scratch\n{TEXTS[name](SIZE * times)}\n".encode() for times in (1, 10))
     longer = len(large) / len(small)
-    assert _lines_run(lambda: df.parse(large, "d")) <= 1.1 * longer * _lines_run(lambda: df.parse(small, "d"))
+    assert linecount.lines_run(lambda: df.parse(large, "d")) <= 1.1 * longer * linecount.lines_run(
+        lambda: df.parse(small, "d")
+    )
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -77,7 +59,7 @@ def test_ten_times_the_word_takes_ten_times_the_work(name: str) -> None:
         values = {"v": "1", "text": "ax\n" * SIZE * times}
         return lambda: expansion.Word(WORDS[name](SIZE * times), values, "\\").expand()
 
-    assert _lines_run(expand(10)) <= 11 * _lines_run(expand(1))
+    assert linecount.lines_run(expand(10)) <= 11 * linecount.lines_run(expand(1))
 
 
 @pytest.mark.parametrize("pattern", ["x", "?x", "x*", "*x", "a?*"])

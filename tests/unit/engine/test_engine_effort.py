@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from strata_builder import errors
 from strata_builder.context.memory import MemoryTree
 from strata_builder.engine import effort, keys, planner, steps
 from strata_builder.engine.options import Options
-from support import engine_build
+from support import engine_build, linecount
 
 FILES = MemoryTree({b"f": b"f"})
 OPTIONS = Options(FILES, engine_build.AMD64, engine_build.AMD64)
@@ -25,24 +23,6 @@ def plan(text: str) -> steps.Plan:
     made = planner.make(df.parse(f"FROM scratch\n{text}\n".encode()), OPTIONS, engine_build.NoImages())
     keys.of_plan(made, OPTIONS, engine_build.NoRemotes())
     return made
-
-
-def lines_run(work: Callable[[], object]) -> int:
-    """How many lines of the program run: every turn of a loop has at least one."""
-    count = 0
-
-    def local(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return local
-
-    before = sys.gettrace()
-    sys.settrace(lambda frame, event, argument: local if "strata_builder" in frame.f_code.co_filename else None)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 LINEAR: dict[str, Callable[[int], str]] = {
@@ -62,7 +42,7 @@ LINEAR: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_four_times_the_instructions_take_four_times_the_work(name: str) -> None:
-    small, large = (lines_run(lambda n=n: plan(LINEAR[name](n))) for n in (60, 240))  # type: ignore[misc]
+    small, large = (linecount.lines_run(lambda n=n: plan(LINEAR[name](n))) for n in (60, 240))  # type: ignore[misc]
     assert large <= 4.5 * small
 
 
