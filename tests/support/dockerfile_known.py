@@ -87,7 +87,7 @@ KNOWN = (
     Known(
         "a mount in a stage called scratch, or above it",
         "BuildKit takes every mount without from= for one of `scratch`, and so of the stage of that name",
-        'circular dependency detected on stage: scratch|cannot mount from stage "scratch"',
+        r'circular dependency detected on stage: (scratch|stage-\d+)|cannot mount from stage "scratch"',
         ACCEPTED,
         "FROM scratch AS scratch\nRUN --mount=type=cache,target=/c y\n",
     ),

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 import traceback
+from typing import Final
 
 from strata_builder import contract, errors, garbage
 from strata_builder.cli import arguments, usage, values
+
+#: What a file system refuses whoever asks: nothing that this program could have done better.
+_SURROUNDINGS: Final = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
+    }
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,10 +37,22 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return contract.ExitCode.INTERRUPTED
-    except Exception:  # noqa: BLE001  the last resort: a fault of this program, told as one
-        traceback.print_exc()
-        print("error: this is a fault of strata; please report it with the lines above", file=sys.stderr)
+    except OSError as e:
+        if e.errno not in _SURROUNDINGS or not e.filename:
+            return _fault()
+        if getattr(given, "debug", False):
+            traceback.print_exc()
+        print(f"error: {os.fsdecode(e.filename)}: {e.strerror}", file=sys.stderr)
         return contract.ExitCode.FAILED
+    except Exception:  # noqa: BLE001  the last resort
+        return _fault()
+
+
+def _fault() -> int:
+    """A fault of this program, told as one."""
+    traceback.print_exc()
+    print("error: this is a fault of strata; please report it with the lines above", file=sys.stderr)
+    return contract.ExitCode.FAILED
 
 
 def _command(given: argparse.Namespace) -> arguments.Command:

@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
 from dataclasses import field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from strata_builder import contract, errors
-from strata_builder.engine import keys, records, stages, steps
+from strata_builder.engine import history, keys, records, stages, steps
 from strata_builder.engine.blobs import Blobs
 from strata_builder.engine.options import Options
 from strata_builder.engine.report import Reporter
@@ -72,7 +71,7 @@ class _Execution:
         self.plan, self.keyed, self.options, self.edges = plan, keyed, options, edges
         self.log = stages.Log()
         created = next(t for t in (options.source_date_epoch, options.created, DEFAULT_CREATED) if t is not None)
-        self.created = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.created = history.stamp(created)
         self.done: dict[int, futures.Future[State]] = {index: futures.Future() for index in self._needed()}
 
     def run(self) -> Built:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import metadata
@@ -12,6 +13,11 @@ from strata_builder.oci import strictjson
 from strata_builder.oci.image import ImageConfig
 
 COMMENT = "strata.dockerfile.v1"
+
+
+def stamp(seconds: int) -> str:
+    """A Unix time as configs and histories have it (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def created_by(instruction: ins.Instruction, config: ImageConfig, args: Mapping[str, str]) -> str:
