@@ -18,6 +18,7 @@ from strata_builder.engine.contexts import ImageContext, NamedContext, TreeConte
 from strata_builder.frozen import frozen
 
 MAX_SECRET = 1 << 20
+_FETCHED = "context"  # the name that BuildKit gives to a file that a URL names as context
 _UNKNOWN = contract.SourceResult()
 _Dockerfile = tuple[bytes, str, df.IgnoreRules | None]
 """Its bytes, its name for messages, and what it leaves out of the context."""
@@ -51,7 +52,10 @@ def load(
         return _from_pipe(file, scratch)
     done = _folder(context, scratch, secrets, keep_git_dir=keep_git_dir)
     root = done.path
-    text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
+    if done.is_dockerfile and not file:
+        text, name, ignore = _read(root / _FETCHED, "Dockerfile"), "Dockerfile", None
+    else:
+        text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
     known = _remembered(root, remembered_in) if remembered_in is not None and Path(context).is_dir() else None
     tree = folder.FolderTree(root, ignore, known)
     return Source(tree, df.parse(text, name), done.source, ignore, done.time, known)
@@ -121,6 +125,7 @@ class _Folder:
     path: Path
     source: contract.SourceResult = _UNKNOWN
     time: int | None = None
+    is_dockerfile: bool = False  # all that is there, under the name _FETCHED
 
 
 def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes], *, keep_git_dir: bool = False) -> _Folder:
@@ -132,8 +137,8 @@ def _folder(context: str, scratch: Path, secrets: Mapping[str, bytes], *, keep_g
     if context.startswith(("http://", "https://")):
         from strata_builder.context import archive
 
-        fetched = archive.fetch(contract.ArchiveSource(context), scratch / "archive")
-        return _Folder(fetched.folder, time=fetched.time)
+        fetched = archive.fetch(contract.ArchiveSource(context), scratch / "archive", plain=_FETCHED)
+        return _Folder(fetched.folder, time=fetched.time, is_dockerfile=fetched.plain)
     raise errors.SourceNotFound(f"there is no folder {context!r}", hint="give a folder, a git or archive URL, or -")
 
 

@@ -35,9 +35,10 @@ def fetch(
     *,
     limit: int = DEFAULT_LIMIT,
     client: download.Client = download.DEFAULTS,
+    plain: str = "",
 ) -> Checkout:
     """Downloads and unpacks in one pass (a zip archive once all of it is there); `source.path` of it is the context.
-    `dest` is empty or absent.
+    `dest` is empty or absent. What is no archive is kept as the file `plain` where that has a name.
 
     Nothing is trusted before the digest is known, and nothing is left if it is not `source.sha256`. `limit` is the most
     bytes that the files may have. Raises InvalidSpec, SourceNotFound, SourceAuthFailed, SourceUnavailable, LayerError,
@@ -46,7 +47,9 @@ def fetch(
     path, wanted = gitref.check_folder(source.path), _check_sha256(source.sha256)
     for tried in range(1, _TRIES + 1):
         try:
-            digest, time = _fetch_once(source.url, dest, credentials or ANONYMOUS, limits.Budget(limit), client)
+            digest, time, kept = _fetch_once(
+                source.url, dest, credentials or ANONYMOUS, limits.Budget(limit), client, plain
+            )
             break
         except errors.SourceUnavailable:
             _empty(dest)
@@ -58,20 +61,25 @@ def fetch(
             f"{addresses.redact(source.url)} has the sha256 {digest}, but {wanted} was asked for",
             hint="the archive has changed: if that is right, write its new digest",
         )
-    return Checkout(sub_folder(dest, path), SourceResult(revision=f"sha256:{digest}"), time)
+    return Checkout(sub_folder(dest, path), SourceResult(revision=f"sha256:{digest}"), time, plain=kept)
 
 
 def _fetch_once(
-    url: str, dest: Path, credentials: Credentials, budget: limits.Budget, client: download.Client
-) -> tuple[str, int | None]:
-    """The sha256 of what was fetched, and its time."""
+    url: str, dest: Path, credentials: Credentials, budget: limits.Budget, client: download.Client, plain: str
+) -> tuple[str, int | None, bool]:
+    """The sha256 of what was fetched, its time, and whether it was kept as the file `plain`."""
     places.make(dest)
     with client.open(url, credentials) as response, download.translated(url):
         stream = _Counted(response, budget)
-        newest = _extract(stream, dest, budget, addresses.redact(url))
+        name, head = addresses.redact(url), _read_exactly(stream, tarheader.BLOCK)
+        keeps, whole, newest = bool(plain) and not is_archive(head), _Joined(head, stream), None
+        if keeps:
+            _keep(whole, dest / plain, name)
+        else:
+            newest = _extract(whole, dest, budget, name)
         while stream.read(1 << 20):
             """What follows the archive's end belongs to the digest."""
-        return stream.digest.hexdigest(), parse_time(response.header("last-modified")) or newest
+        return stream.digest.hexdigest(), parse_time(response.header("last-modified")) or newest, keeps
 
 
 def unpack(stream: BinaryIO, dest: Path, *, limit: int = DEFAULT_LIMIT, name: str = "the archive") -> Path:
@@ -134,6 +142,14 @@ def _extract(stream: Stream, dest: Path, budget: limits.Budget, name: str) -> in
         return untar.extract(_Joined(head, stream), dest, budget)
     except errors.LayerError as e:
         raise errors.LayerError(f"{name} cannot be unpacked: {e.message}", hint=e.hint) from e
+
+
+def _keep(stream: Stream, path: Path, name: str) -> None:
+    text = _read_exactly(stream, MAX_DOCKERFILE + 1)
+    if len(text) > MAX_DOCKERFILE:
+        raise errors.InvalidSpec(f"{name} is neither a tar or zip archive nor a Dockerfile")
+    path.write_bytes(text)
+    path.chmod(0o600)
 
 
 class _Counted:

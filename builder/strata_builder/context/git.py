@@ -27,11 +27,13 @@ DEFAULT_LIMIT: Final = 2 << 30
 @frozen
 class Checkout:
     """`folder` is the source's sub-folder; its files are 0644 or 0755. `source` is what was fetched, for the result;
-    `time` when it last changed: of a commit its own, of an archive what its server says, else that of its newest file."""
+    `time` when it last changed: of a commit its own, of an archive what its server says, else that of its newest file.
+    `plain` says that it was one file and no archive."""
 
     folder: Path
     source: SourceResult
     time: int | None = None
+    plain: bool = False
 
 
 def fetch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -200,3 +201,41 @@ def test_what_the_environment_says_is_a_build_argument_too(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1445412480")
     image = build(str(context))
     assert json.dumps(image.config["config"]["Labels"]) == '{"epoch": "1445412480"}'
+
+
+# a Dockerfile behind a URL
+
+
+@pytest.mark.parametrize("line", ["COPY context /f\n", "COPY . /\n"])
+def test_a_url_of_a_text_is_a_dockerfile_that_is_its_own_context(build: Build, server: FileServer, line: str) -> None:
+    text = f"FROM scratch\n{line}".encode()
+    server.answers["/web.Dockerfile"] = Answer(text)
+    (layer,) = build(f"{server.url}/web.Dockerfile").layers
+    ((path, entry),) = [(path, entry) for path, entry in layer.items() if path]
+    assert (path, entry.mode, entry.size) == ("f" if "/f" in line else "context", 0o600, len(text))
+
+
+def test_an_archive_of_one_file_is_no_dockerfile(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("context"))
+    server.answers["/a.tar"] = Answer(buffer.getvalue())
+    assert cli.main(["build", "--progress=quiet", f"{server.url}/a.tar"]) == contract.ExitCode.FAILED
+    assert "there is no Dockerfile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html>\n<p>Not here</p>\n", "unknown instruction"),
+        (b"", "no FROM|empty"),
+        (b"FROM scratch\n#" + b"x" * (4 << 20), "neither a tar or zip archive nor a Dockerfile"),
+    ],
+    ids=["a page", "nothing", "too much"],
+)
+def test_a_url_of_neither_an_archive_nor_a_dockerfile(
+    server: FileServer, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    server.answers["/page"] = Answer(content)
+    assert cli.main(["build", "--progress=quiet", f"{server.url}/page"]) == contract.ExitCode.FAILED
+    assert re.search(message, capsys.readouterr().err)
