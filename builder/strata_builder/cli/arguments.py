@@ -124,7 +124,8 @@ def _source(command: argparse.ArgumentParser) -> None:
         nargs="?",
         default=".",
         metavar="CONTEXT|-|URL",
-        help="a folder, the URL of a git repository, an archive or a Dockerfile, or - for a tar or zip archive (or a Dockerfile) on standard input",
+        help="a folder, the URL of a git repository, an archive or a Dockerfile,"
+        " or - for a tar or zip archive (or a Dockerfile) on standard input",
     )
     command.add_argument(
         "-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile; - for standard input)"
