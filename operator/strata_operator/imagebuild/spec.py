@@ -89,6 +89,7 @@ class Spec:
     isolation: str = "Auto"
     network: str = "Cluster"
     poll_interval: float | None = None
+    base_interval: float | None = None
     timeout: int = 3600
     retries: int = 3
     suspend: bool = False
@@ -177,7 +178,8 @@ def parse(body: kube.Object) -> Spec:
         cache_max_size=quantity("spec.cache.maxSize", stored.get("maxSize", "10Gi")),
         isolation=spec.get("isolation", "Auto"),
         network=spec.get("network", "Cluster"),
-        poll_interval=_poll_interval(spec),
+        poll_interval=_poll_interval(spec, "git"),
+        base_interval=_poll_interval(spec, "baseImages"),
         timeout=duration("spec.timeout", spec.get("timeout", "1h")),
         retries=spec.get("retries", 3),
         suspend=bool(spec.get("suspend")),
@@ -210,9 +212,9 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _poll_interval(spec: Mapping[str, Any]) -> float | None:
-    git = (spec.get("triggers") or {}).get("git")
-    return duration("spec.triggers.git.pollInterval", git["pollInterval"]) if git else None
+def _poll_interval(spec: Mapping[str, Any], trigger: str) -> float | None:
+    found = (spec.get("triggers") or {}).get(trigger)
+    return duration(f"spec.triggers.{trigger}.pollInterval", found["pollInterval"]) if found else None
 
 
 def _git(source: Mapping[str, Any] | None) -> Git | None:

@@ -42,8 +42,17 @@ IMAGE_FIELDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class MovedBase:
+    """A base image that no longer is what the last success was built on: digests of the platform's manifest."""
+
+    name: str
+    digest: str
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
-    """The newest build. Times are Unix seconds."""
+    """The newest build. Times are Unix seconds. `base_images` are those whose change started it."""
 
     number: int
     generation: int = 0
@@ -64,6 +73,7 @@ class Current:
     queued_time: float | None = None
     start_time: float | None = None
     completion_time: float | None = None
+    base_images: tuple[MovedBase, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -150,16 +160,24 @@ def _to_json(value: Current | Success) -> dict[str, Any]:
     return {
         _camel(name): _out(name, item)
         for name, item in found.items()
-        if item not in (None, "", False) or name == "number"
+        if item not in (None, "", False, ()) or name == "number"
     }
 
 
 def _from_json(kind: Any, data: Mapping[str, Any]) -> Any:
     known = {f.name: data[_camel(f.name)] for f in dataclasses.fields(kind) if _camel(f.name) in data}
-    return kind(**{name: conditions.unix(item) if _is_time(name) else item for name, item in known.items()})
+    return kind(**{name: _in(name, item) for name, item in known.items()})
+
+
+def _in(name: str, item: Any) -> Any:
+    if name == "base_images":
+        return tuple(MovedBase(base["name"], base["digest"], base.get("previous", "")) for base in item)
+    return conditions.unix(item) if _is_time(name) else item
 
 
 def _out(name: str, item: Any) -> Any:
+    if name == "base_images":
+        return [{key: text for key, text in dataclasses.asdict(base).items() if text} for base in item]
     return stamp(item) if _is_time(name) else item
 
 

@@ -101,6 +101,7 @@ def test_fields_that_can_change_the_image_are_inputs(change):
         {"isolation": "Auto"},
         {"cache": {"maxAge": "24h"}},
         {"pullSecrets": [{"name": "x"}]},
+        {"triggers": {"baseImages": {"pollInterval": "1h"}}},
         {"output": {"registry": {"name": "main", "namespace": "team"}, "tags": ["v9"]}},
     ],
 )
@@ -124,6 +125,7 @@ def test_a_state_survives_being_written_and_read():
     current = state.Current(
         3, generation=2, phase=state.RETRYING, reason="Rebuild", attempt=2, retries=1, next_time=ib.NOW + 0.5,
         queued_time=ib.NOW, start_time=ib.NOW + 0.123, no_cache=True, job="j", inputs="sha256:i",
+        base_images=(state.MovedBase("debian", "sha256:new", "sha256:old"), state.MovedBase("python", "sha256:p")),
     )  # fmt: skip
     whole = state.State(
         observed_generation=2,
