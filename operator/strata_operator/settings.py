@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from strata_operator.names import OPERATOR
+from strata_operator.notifications import sinks
 
 PREFIX: Final = "STRATA_"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -126,6 +127,12 @@ class Settings:
     no_proxy: str = ""
     poll_allowed_cidrs: tuple[str, ...] = _option((), _cidrs)  # private addresses that polls may ask all the same
 
+    # Webhooks and notifications
+    webhook_listen: str = ""  # where deliveries of forges and registries are taken (host:port); empty: nowhere
+    webhook_trusted_proxies: tuple[str, ...] = _option((), _cidrs)  # whose X-Forwarded-For says who delivers
+    registry_notifications: bool = False  # whether managed Registries tell of what is pushed to them
+    notification_sinks: tuple[Any, ...] = _option((), sinks.problem)  # JSON list, see notifications/sinks.py
+
 
 def load(environ: Mapping[str, str], *, own_namespace: Path = _OWN_NAMESPACE) -> Settings:
     """The settings in `environ`. Raises SettingsError naming the variable."""
@@ -162,6 +169,8 @@ def _parse(kind: Any, text: str) -> Any:
         return kind(text)
     if kind is bool:
         return _switch(text)
+    if typing.get_args(kind)[0] is Any:
+        return _documents(text)
     if typing.get_args(kind)[-1] is Any:
         return _document(text)
     items = [item.strip() for item in text.split(",") if item.strip()]
@@ -184,3 +193,10 @@ def _document(text: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
     return MappingProxyType(value)
+
+
+def _documents(text: str) -> tuple[Mapping[str, Any], ...]:
+    value = json.loads(text)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("must be a JSON list of objects")
+    return tuple(value)

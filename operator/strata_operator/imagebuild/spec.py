@@ -21,6 +21,8 @@ from strata_operator import cache, kube
 INLINE_BYTES: Final = 1_000_000
 #: Seconds between two looks into the ConfigMaps that a build is made of: watching all of a cluster's would cost more.
 _CONFIG_MAPS: Final = 60.0
+#: Seconds between two looks at a source of whose pushes a webhook tells: a hint that was lost only delays.
+_UNTOLD: Final = 6 * 3600.0
 _TRIMMED: Final = "strata.build/trimmed"  # a key at the top level of a trimmed body; never sent anywhere
 _DURATION: Final = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _QUANTITY: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti|k|M|G|T)?")
@@ -90,6 +92,7 @@ class Spec:
     network: str = "Cluster"
     poll_interval: float | None = None
     base_interval: float | None = None
+    webhook: str = ""  # name of the Secret by which deliveries are checked
     timeout: int = 3600
     retries: int = 3
     suspend: bool = False
@@ -178,8 +181,9 @@ def parse(body: kube.Object) -> Spec:
         cache_max_size=quantity("spec.cache.maxSize", stored.get("maxSize", "10Gi")),
         isolation=spec.get("isolation", "Auto"),
         network=spec.get("network", "Cluster"),
-        poll_interval=_poll_interval(spec, "git"),
+        poll_interval=_poll_interval(spec, "git") or (_UNTOLD if _webhook(spec) else None),
         base_interval=_poll_interval(spec, "baseImages"),
+        webhook=_webhook(spec),
         timeout=duration("spec.timeout", spec.get("timeout", "1h")),
         retries=spec.get("retries", 3),
         suspend=bool(spec.get("suspend")),
@@ -215,6 +219,11 @@ def canonical(value: Any) -> str:
 def _poll_interval(spec: Mapping[str, Any], trigger: str) -> float | None:
     found = (spec.get("triggers") or {}).get(trigger)
     return duration(f"spec.triggers.{trigger}.pollInterval", found["pollInterval"]) if found else None
+
+
+def _webhook(spec: Mapping[str, Any]) -> str:
+    found = (spec.get("triggers") or {}).get("webhook") or {}
+    return str((found.get("secretRef") or {}).get("name", ""))
 
 
 def _git(source: Mapping[str, Any] | None) -> Git | None:
