@@ -88,6 +88,9 @@ FETCH, BUILD, PUSH = "fetch", "build", "push"  # names of the containers
 ALL_IN_ONE: Final = "push"  # the one container of a Layers pod is named as its last role
 ISOLATIONS: Final = ("Layers", "InPlace", "UserNS")
 CACHE_TAG_PREFIX: Final = "cache-"  # tags that users may not choose
+LOG_TAG_PREFIX: Final = (
+    "cache-log-"  # followed by what tells one ImageBuild from another: a repository may have several
+)
 
 
 @frozen
@@ -160,6 +163,15 @@ class Cache:
 
 
 @frozen
+class KeptLog:
+    """Where push keeps the log of this attempt: under `tag` in the output's repository, nowhere if that is empty. The logs
+    of the builds in `keep` stay beside it, all others go."""
+
+    tag: str = ""
+    keep: tuple[int, ...] = ()
+
+
+@frozen
 class BuildRequest:
     """All that a builder pod must know, without a secret in it."""
 
@@ -179,6 +191,7 @@ class BuildRequest:
     mirrors: tuple[Mirror, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     cache: Cache = Cache()
+    log: KeptLog = KeptLog()
     timeout_seconds: int = 3600
     context_limit_bytes: int = 2 * 1024**3
     v: int = VERSION
@@ -247,7 +260,8 @@ class BuildResult:
 
 @frozen
 class Failure:
-    """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile if there is one."""
+    """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile if there is one, the
+    last lines of its `log`."""
 
     reason: str
     message: str
@@ -256,6 +270,7 @@ class Failure:
     line: int = 0
     end_line: int = 0
     hint: str = ""
+    log: str = ""
     v: int = VERSION
 
 

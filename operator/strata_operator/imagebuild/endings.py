@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from strata_builder import contract
-from strata_operator.imagebuild import history, retry, state, status, wanting
+from strata_operator.imagebuild import attempts, history, retry, state, status, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
 from strata_operator.imagebuild.target import Target
 
@@ -25,6 +25,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         return _retry(case, failure, ran=ran)
     if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
         return still_failed(case, message(failure))
+    case = _attempted(case, failure.reason, failure) if ran else case
     next_time = case.now + retry.check_delay(current.checks) if kind is retry.Class.CHECKED else None
     changed = case.change(
         phase=state.FAILED,
@@ -43,6 +44,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
 
 
 def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
+    case = _attempted(case, failure.reason, failure) if ran else case
     current = _current(case)
     delay = retry.retry_delay(current.retries)
     changed = case.change(
@@ -86,11 +88,12 @@ def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
     changed = case.change(phase=phase, result=phase, completion_time=case.now, next_time=None)
     if not current.attempt:
         return changed, None
-    return _remember(changed, phase), _ended(changed, "cancelled", phase)
+    return _remember(_attempted(changed, phase), phase), _ended(changed, "cancelled", phase)
 
 
 def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> Decision:
     """The image is in the registry under its tags."""
+    case = _attempted(case, "Succeeded")
     current = _current(case)
     digest = result.platforms[0].digest
     changed = case.change(
@@ -201,10 +204,15 @@ def _ended(case: Case, result: str, reason: str, said: contract.BuildResult | No
 
 def _remember(case: Case, result: str, *, digest: str = "", commit: str = "", message: str = "") -> Case:
     """The case with the current build in its history."""
-    current = _current(case)
-    entry = history.entry(current, result, case.now, digest=digest, commit=commit, message=message)
+    current, tried = _current(case), attempts.of(case.was)
+    entry = history.entry(current, result, case.now, digest=digest, commit=commit, message=message, attempts=tried)
     kept = history.add(case.was.builds, entry, succeeded=case.wanted.keep_succeeded, failed=case.wanted.keep_failed)
-    return case.become(dataclasses.replace(case.was, builds=kept))
+    return case.become(dataclasses.replace(case.was, builds=kept)).change(attempts=())
+
+
+def _attempted(case: Case, result: str, failure: contract.Failure | None = None) -> Case:
+    """The case that knows of its newest attempt's end, whatever becomes of the build."""
+    return case.change(attempts=attempts.add(attempts.of(case.was), _current(case), result, case.now, failure))
 
 
 def _current(case: Case) -> state.Current:

@@ -12,7 +12,14 @@ _MESSAGE: Final = 300
 
 
 def entry(
-    current: state.Current, result: str, now: float, *, digest: str = "", commit: str = "", message: str = ""
+    current: state.Current,
+    result: str,
+    now: float,
+    *,
+    digest: str = "",
+    commit: str = "",
+    message: str = "",
+    attempts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What is kept of a build that has ended with `result`."""
     found = {
@@ -24,8 +31,10 @@ def entry(
         "startTime": state.stamp(current.start_time) if current.start_time else "",
         "completionTime": state.stamp(now),
         "message": message if len(message) <= _MESSAGE else message[: _MESSAGE - 1] + "…",
+        "log": current.log if current.attempt else "",
+        "attempts": list(attempts),
     }
-    return {name: value for name, value in found.items() if value != ""}
+    return {name: value for name, value in found.items() if value not in ("", [])}
 
 
 def add(

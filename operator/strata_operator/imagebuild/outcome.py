@@ -106,7 +106,8 @@ def _spoken(status: Mapping[str, Any], otherwise: str) -> contract.Failure:
     except contract.ContractError:
         value = None
     if not isinstance(value, contract.Failure):
-        return contract.Failure(_BY_CODE.get(podstatus.exit_code(status) or 0, "InfrastructureFailed"), otherwise)
+        reason = _BY_CODE.get(podstatus.exit_code(status) or 0, "InfrastructureFailed")
+        return contract.Failure(reason, otherwise, log=podstatus.message(status))
     reason = value.reason
     if reason not in _allowed(status["name"]):  # an end by order is not the step's fault either
         is_steps = status["name"] == contract.BUILD and reason not in contract.ENDED
@@ -140,7 +141,18 @@ def _out_of_memory(pod: kube.Object, status: Mapping[str, Any]) -> contract.Fail
         "OutOfMemory",
         f"container {status['name']} used more memory than its limit{f' of {limit}' if limit else ''}",
         hint="raise spec.pod.resources.limits.memory",
+        log=_last_lines(status),
     )
+
+
+def _last_lines(status: Mapping[str, Any]) -> str:
+    """What the container said of its log, or the log's end, which the kubelet takes where it could not say anything."""
+    text = podstatus.message(status)
+    try:
+        value = contract.decode_result(text)
+    except contract.ContractError:
+        return text
+    return value.log if isinstance(value, contract.Failure) else ""
 
 
 def _pod_failure(pod: kube.Object) -> verdicts.Verdict | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from strata_builder import contract
 from strata_operator import settings
-from strata_operator.imagebuild import questions, spec
+from strata_operator.imagebuild import attempts, questions, spec
 from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.target import Target
 
@@ -38,9 +38,16 @@ def of(
             max_size_bytes=wanted.cache_max_size,
             no_cache=job.no_cache,
         ),
+        log=_log(seen) if wanted.keep_logs else contract.KeptLog(),
         timeout_seconds=wanted.timeout,
         context_limit_bytes=options.context_limit_bytes,
     )
+
+
+def _log(seen: Observed) -> contract.KeptLog:
+    """Logs are kept as long as the status tells of their builds."""
+    builds = (seen.body.get("status") or {}).get("builds") or ()
+    return contract.KeptLog(attempts.log_tag(seen.uid), tuple(build["number"] for build in builds))
 
 
 def file_keys(wanted: spec.Spec) -> tuple[tuple[str, str], ...]:

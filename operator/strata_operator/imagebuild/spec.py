@@ -99,6 +99,7 @@ class Spec:
     priority: int = 0
     keep_succeeded: int = 5
     keep_failed: int = 5
+    keep_logs: bool = True
     pod: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -190,6 +191,7 @@ def parse(body: kube.Object) -> Spec:
         priority=spec.get("priority", 0),
         keep_succeeded=kept.get("succeeded", 5),
         keep_failed=kept.get("failed", 5),
+        keep_logs=kept.get("logs", "Registry") != "None",
         pod=spec.get("pod") or {},
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from strata_builder import contract, errors
 from strata_operator import conditions, names
-from strata_operator.imagebuild import endings, isolation, podstatus, questions, state, status, tags, verdicts
+from strata_operator.imagebuild import attempts, endings, isolation, podstatus, questions, state, status, tags, verdicts
 from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished_jobs
 from strata_operator.imagebuild.contents import Content
 from strata_operator.imagebuild.questions import Steps
@@ -97,11 +97,13 @@ def job(case: Case, target: Target, content: Content, rung: str, *, copied: bool
     )
 
 
-def start(case: Case, planned: questions.Job, *, because: str = "") -> Decision:
+def start(case: Case, target: Target, planned: questions.Job, *, because: str = "") -> Decision:
     """Write who is to run, then make its Job. `because` says why it takes the place of another one."""
+    tag = attempts.log_tag(case.seen.uid)
     changed = case.change(
         phase=state.STARTING,
         job=planned.name,
+        log=f"{target.view.push}/{target.repository}:{tag}" if case.wanted.keep_logs else "",
         isolation=planned.isolation,
         start_time=case.current.start_time if case.current and case.current.job and case.current.active else case.now,
         completion_time=None,
@@ -135,7 +137,7 @@ def admitted(
     for rung in rungs:
         planned, answer = yield from _planned(trying, target, content, rung)
         if answer is None:
-            return start(trying, planned, because=because)
+            return start(trying, target, planned, because=because)
         if isinstance(answer, questions.NameTaken):
             return _renumbered(case, answer)
         refusal = answer

@@ -68,12 +68,14 @@ class Current:
     checks: int = 0
     isolation: str = ""
     no_cache: bool = False
+    log: str = ""  # reference of the artifact with its log
     result: str = ""
     next_time: float | None = None
     queued_time: float | None = None
     start_time: float | None = None
     completion_time: float | None = None
     base_images: tuple[MovedBase, ...] = ()
+    attempts: Sequence[Mapping[str, Any]] = ()  # that have ended while the build is open
 
     @property
     def active(self) -> bool:
@@ -172,12 +174,16 @@ def _from_json(kind: Any, data: Mapping[str, Any]) -> Any:
 def _in(name: str, item: Any) -> Any:
     if name == "base_images":
         return tuple(MovedBase(base["name"], base["digest"], base.get("previous", "")) for base in item)
+    if isinstance(item, list):
+        return tuple(item)
     return conditions.unix(item) if _is_time(name) else item
 
 
 def _out(name: str, item: Any) -> Any:
     if name == "base_images":
         return [{key: text for key, text in dataclasses.asdict(base).items() if text} for base in item]
+    if isinstance(item, tuple):
+        return list(item)
     return stamp(item) if _is_time(name) else item
 
 

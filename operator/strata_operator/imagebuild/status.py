@@ -85,12 +85,14 @@ def render(
 
 
 def fit(status: dict[str, Any]) -> dict[str, Any]:
-    """`status` at most LIMIT bytes: the last steps go first, then the messages of old builds, then base images."""
+    """`status` at most LIMIT bytes: first the log lines of the oldest attempts go, then the last steps, then the messages of
+    old builds and their attempts, then base images."""
     status = dict(status)
+    _drop_lines(status)
     while _size(status) > LIMIT and status.get("steps"):
         status["steps"] = status["steps"][: len(status["steps"]) // 2]
     if _size(status) > LIMIT:
-        status["builds"] = [_without_message(build) for build in status.get("builds", ())]
+        status["builds"] = [_without(build, "message", "attempts") for build in status.get("builds", ())]
     for name in ("baseImages", "builds"):
         while _size(status) > LIMIT and status.get(name):
             status[name] = status[name][: len(status[name]) // 2]
@@ -104,8 +106,20 @@ def _as_was(now: state.State, kind: str) -> list[Condition]:
     return [Condition(kind, found["status"], found["reason"], found.get("message", ""))] if found else []
 
 
-def _without_message(build: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in build.items() if name != "message"}
+def _drop_lines(status: dict[str, Any]) -> None:
+    """Of the newest attempt that has any the lines stay."""
+    if _size(status) <= LIMIT:
+        return
+    for name in {"current", "builds"} & status.keys():
+        status[name] = json.loads(json.dumps(status[name]))
+    holders = [status.get("current", {}), *status.get("builds", ())]
+    told = [attempt for holder in holders for attempt in holder.get("attempts", ()) if attempt.get("lastLines")]
+    while _size(status) > LIMIT and len(told) > 1:
+        del told.pop()["lastLines"]
+
+
+def _without(build: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return {name: value for name, value in build.items() if name not in names}
 
 
 def _size(status: Mapping[str, Any]) -> int:
