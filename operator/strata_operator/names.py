@@ -136,7 +136,10 @@ def label_value(text: str) -> str:
     return f"{head}-{digest}" if head else digest
 
 
-def common_labels(component: str, instance: str = "") -> dict[str, str]:
-    """The labels of whatever the operator makes; OWNED selects them."""
-    labels = {LABEL_MANAGED_BY: OPERATOR, LABEL_PART_OF: "strata", LABEL_COMPONENT: component}
-    return labels | ({LABEL_INSTANCE: label_value(instance)} if instance else {})
+def common_labels(component: str) -> dict[str, str]:
+    """The labels of whatever the operator makes; OWNED selects them.
+
+    app.kubernetes.io/instance is not among them: where Argo CD tracks by labels, it says whose application an object
+    is, and one that has no owner, such as a volume that is kept, would be pruned from the application so named.
+    """
+    return {LABEL_MANAGED_BY: OPERATOR, LABEL_PART_OF: "strata", LABEL_COMPONENT: component}

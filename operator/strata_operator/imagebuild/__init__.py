@@ -9,6 +9,7 @@
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, settling, status, history, tags      what is said and kept of it
+    conflicts.py                                    whom to wake when a tag becomes free
     answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strata_operator import cache, controller, names
-from strata_operator.imagebuild import observe, reconcile, spec
+from strata_operator.imagebuild import conflicts, observe, reconcile, spec
 
 
 def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
@@ -32,6 +33,7 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
             reconcile=work.reconcile,
             watches=(
                 controller.Watch(names.IMAGEBUILDS, controller.itself(reconcile.KIND), trim=spec.trim),
+                controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=spec.trim),
                 controller.Watch(names.JOBS, owned, selector=names.OWNED),
                 controller.Watch(names.PODS, observe.wakes_of_pod, selector=names.OWNED),
                 controller.Watch(names.CONFIGMAPS, lambda _: (), selector=names.OWNED, trim=cache.without_contents),

@@ -103,7 +103,7 @@ def _tag(case: Case, target: Target, result: contract.BuildResult) -> Steps[Deci
     except errors.InvalidSpec as e:
         return endings.fail(case, isolation.failure(e), ran=True)
     if taken := tags.conflict(wanted, (yield questions.Rivals(target.repository))):
-        return endings.fail(case, taken, ran=True)
+        return endings.fail(case, taken, ran=False)  # so that it goes on by itself when the tag becomes free
     failure = None
     if wanted:
         failure = yield questions.Tag(target.repository, result.platforms[0].digest, wanted)

@@ -154,7 +154,7 @@ def _pod_metadata(
 
 
 def _labels(seen: Observed) -> dict[str, str]:
-    return names.common_labels(names.COMPONENT_BUILDER, seen.key.name) | {
+    return names.common_labels(names.COMPONENT_BUILDER) | {
         names.LABEL_IMAGEBUILD: names.label_value(seen.key.name),
         names.LABEL_IMAGEBUILD_UID: seen.uid,
     }

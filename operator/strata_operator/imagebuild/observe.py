@@ -45,14 +45,17 @@ def wakes_of_pod(pod: kube.Object) -> list[tuple[str, names.Key]]:
 
 
 def rivals(frame: controller.Frame, seen: Observed, repository: str) -> tuple[tags.Rival, ...]:
-    """Other ImageBuilds that write to `repository` of the same Registry."""
+    """Other ImageBuilds that write to `repository` of the same Registry; one that is being deleted writes no more."""
     if seen.registry is None:
         return ()
     mine, registry = _registry_key(seen.body), view.view(seen.registry)
     return tuple(
         _rival(other, seen)
         for other in frame.cache[names.IMAGEBUILDS].all()
-        if _registry_key(other) == mine and cache.uid(other) != seen.uid and _repository(registry, other) == repository
+        if _registry_key(other) == mine
+        and cache.uid(other) != seen.uid
+        and not other["metadata"].get("deletionTimestamp")
+        and _repository(registry, other) == repository
     )
 
 

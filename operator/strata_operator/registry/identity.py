@@ -20,10 +20,15 @@ def managed(registry: spec.Registry) -> spec.Managed:
 
 
 def labels(registry: spec.Registry) -> dict[str, str]:
-    return names.common_labels(names.COMPONENT_REGISTRY, registry.name) | {
+    return names.common_labels(names.COMPONENT_REGISTRY) | {
         names.LABEL_REGISTRY: registry.name,
         names.LABEL_REGISTRY_UID: registry.uid,
     }
+
+
+def pod_labels(registry: spec.Registry) -> dict[str, str]:
+    """Those of `labels`, and app.kubernetes.io/instance, which pods keep: without it each upgrade would restart them."""
+    return {names.LABEL_INSTANCE: names.label_value(registry.name)} | labels(registry) | selector(registry)
 
 
 def metadata(registry: spec.Registry, *, owned: bool = True) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def deployment(registry: spec.Registry, secrets: material.Material, options: set
             "selector": {"matchLabels": identity.selector(registry)},
             "template": {
                 "metadata": {
-                    "labels": identity.labels(registry) | identity.selector(registry),
+                    "labels": identity.pod_labels(registry),
                     "annotations": {names.ANNOTATION_CONFIG_HASH: restarts_on},
                 },
                 "spec": _pod(registry, options),

@@ -40,9 +40,12 @@ def made(
     attempt: int = 1,
     options: Any = OPTIONS,
     copied: bool = False,
+    meta: Any = None,
     **fields: Any,
 ) -> objects.Made:
-    seen = case.Observed(ib.build(name=name, **(RICH | fields)), registry or ib.registry(), ib.namespace())
+    body = ib.build(name=name, **(RICH | fields))
+    body["metadata"] |= meta or {}
+    seen = case.Observed(body, registry or ib.registry(), ib.namespace())
     planned = questions.Job(
         "sib-web-1", 1, attempt, 1, "sha256:i", rung, "team/web", commit=ib.COMMIT, args=(("A", "1"),), copied=copied
     )
@@ -221,6 +224,39 @@ def test_the_job_fails_once_ignores_disruptions_and_throws_no_result_away():
     assert job["spec"]["podFailurePolicy"]["rules"][0]["action"] == "Ignore"
     owner = job["metadata"]["ownerReferences"][0]
     assert (owner["uid"], owner["controller"]) == (ib.UID, True)
+
+
+TRACKING = {
+    "labels": {
+        "app.kubernetes.io/instance": "shop",
+        "argocd.argoproj.io/instance": "shop",
+        "kustomize.toolkit.fluxcd.io/name": "shop",
+        "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+        "helm.toolkit.fluxcd.io/name": "shop",
+        "applyset.kubernetes.io/part-of": "applyset-1",
+        "app.kubernetes.io/managed-by": "Helm",
+    },
+    "annotations": {
+        "argocd.argoproj.io/tracking-id": "shop:strata.build/ImageBuild:team/web",
+        "config.k8s.io/owning-inventory": "shop",
+        "configmanagement.gke.io/managed": "enabled",
+        "configsync.gke.io/resource-id": "strata.build_imagebuild_team_web",
+        "kustomize.toolkit.fluxcd.io/prune": "enabled",
+        "meta.helm.sh/release-name": "shop",
+        names.ANNOTATION_LAST_APPLIED: "{}",
+    },
+}
+
+
+def test_no_child_takes_over_what_tells_an_apply_engine_that_an_object_is_its_own():
+    found = made("Layers", meta=TRACKING)
+    template = found.job["spec"]["template"]
+    for child in (found.job, template, *found.config_maps):
+        meta = child["metadata"]
+        assert not meta["labels"].keys() & TRACKING["labels"].keys() - {names.LABEL_MANAGED_BY}
+        assert meta["labels"][names.LABEL_MANAGED_BY] == names.OPERATOR
+        assert not (meta.get("annotations") or {}).keys() & TRACKING["annotations"].keys()
+        assert child is template or meta["ownerReferences"][0]["uid"] == ib.UID
 
 
 def test_config_maps_are_immutable_named_by_content_and_shared_by_attempts():

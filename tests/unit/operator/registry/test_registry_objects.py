@@ -34,6 +34,13 @@ def test_all_children_are_in_the_registrys_namespace_labelled_and_owned_save_the
         assert ("ownerReferences" in meta) is (kind != "PersistentVolumeClaim")
 
 
+def test_nothing_that_is_kept_looks_as_if_it_were_an_application_s_of_argo_cd():
+    children = made()
+    assert not [body for body in children.values() if names.LABEL_INSTANCE in body["metadata"]["labels"]]
+    # Pods have an owner, and would all restart at the upgrade that took it from them.
+    assert children["Deployment"]["spec"]["template"]["metadata"]["labels"][names.LABEL_INSTANCE] == "main"
+
+
 def test_the_volume_goes_with_the_registry_only_if_it_says_so():
     claim = made(registries.managed(reclaimPolicy="Delete"))["PersistentVolumeClaim"]
     assert claim["metadata"]["ownerReferences"][0]["uid"] == "uid-team-main"
