@@ -11,6 +11,8 @@ from strata_builder import contract
 from strata_operator import conditions, kube, names
 from strata_operator.imagebuild import podstatus, questions, spec, state, status
 
+_PUNCTUAL = 0.05  # seconds after its time, so that a timer which is early does not look twice
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -94,12 +96,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One object at one moment; `was` is its status, changed step by step in copies."""
+    """One object at one moment; `was` is its status, changed step by step in copies.
+
+    `due` is the time of its schedule to build for now, if there is one.
+    """
 
     seen: Observed
     wanted: spec.Spec
     was: state.State
     now: float
+    due: float | None = None
 
     @property
     def current(self) -> state.Current | None:
@@ -108,11 +114,13 @@ class Case:
     @property
     def forced(self) -> str:
         """Why a build must run whatever its inputs are, else empty."""
-        if self.seen.annotation(names.ANNOTATION_REBUILD) != self.was.handled_rebuild:
-            return "Rebuild" if self.seen.annotation(names.ANNOTATION_REBUILD) else ""
-        if self.seen.annotation(names.ANNOTATION_NO_CACHE) != self.was.handled_no_cache:
-            return "NoCache" if self.seen.annotation(names.ANNOTATION_NO_CACHE) else ""
-        return ""
+        for name, handled, reason in (
+            (names.ANNOTATION_REBUILD, self.was.handled_rebuild, "Rebuild"),
+            (names.ANNOTATION_NO_CACHE, self.was.handled_no_cache, "NoCache"),
+        ):
+            if self.seen.annotation(name) not in ("", handled):
+                return reason
+        return "" if self.due is None else "Scheduled"
 
     @property
     def fresh(self) -> bool:
@@ -151,10 +159,18 @@ def conclude(
         expire_jobs=tuple(job["metadata"]["name"] for job in _expiring(case.seen, current)),
         drop_config_maps=tuple(_ref(found) for found in _unused_config_maps(case.seen, current)),
         start=start,
-        look_again=look_again,
+        look_again=_sooner(look_again, case, final),
         active=active,
         queued=queued,
     )
+
+
+def _sooner(look_again: float | None, case: Case, final: state.State) -> float | None:
+    """Seconds until the next look, which is not later than the time that the schedule says."""
+    if case.wanted.suspend or final.next_schedule is None or final.next_schedule <= case.now:
+        return look_again
+    wait = final.next_schedule - case.now + _PUNCTUAL
+    return wait if look_again is None else min(look_again, wait)
 
 
 def stale_jobs(seen: Observed, current: state.Current | None) -> list[kube.Object]:

@@ -29,6 +29,7 @@ from strata_operator.imagebuild import (
     state,
     status,
     target,
+    timing,
     verdicts,
     wanting,
 )
@@ -45,7 +46,7 @@ def decide(seen: Observed, now: float) -> Steps[Decision]:
         return _invalid(seen, was, now, isolation.failure(e))
     if seen.body["metadata"].get("deletionTimestamp"):
         return _going(case)
-    return (yield from _decide(case))
+    return (yield from _decide(timing.look(case)))
 
 
 def _decide(case: Case) -> Steps[Decision]:
@@ -124,7 +125,8 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
 
 def _invalid(seen: Observed, was: state.State, now: float, failure: contract.Failure) -> Decision:
     """The spec cannot be carried out: whatever runs is of an older one."""
-    case = Case(seen, spec.Spec(registry="", registry_namespace=""), was, now)
+    unscheduled = dataclasses.replace(was, next_schedule=None)
+    case = Case(seen, spec.Spec(registry="", registry_namespace=""), unscheduled, now)
     ended: Ended | None = None
     if was.current and was.current.phase in state.OPEN:
         case, ended = endings.supersede(case, state.SUPERSEDED)

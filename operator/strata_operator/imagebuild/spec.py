@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from strata_builder import errors
 from strata_operator import cache, kube
+from strata_operator.imagebuild.triggers import schedule
 
 #: What a ConfigMap can hold, with room for its keys and the request beside it.
 INLINE_BYTES: Final = 1_000_000
@@ -93,6 +94,7 @@ class Spec:
     poll_interval: float | None = None
     base_interval: float | None = None
     webhook: str = ""  # name of the Secret by which deliveries are checked
+    schedule: schedule.Schedule | None = None
     timeout: int = 3600
     retries: int = 3
     suspend: bool = False
@@ -185,6 +187,7 @@ def parse(body: kube.Object) -> Spec:
         poll_interval=_poll_interval(spec, "git") or (_UNTOLD if _webhook(spec) else None),
         base_interval=_poll_interval(spec, "baseImages"),
         webhook=_webhook(spec),
+        schedule=schedule.parse(spec),
         timeout=duration("spec.timeout", spec.get("timeout", "1h")),
         retries=spec.get("retries", 3),
         suspend=bool(spec.get("suspend")),

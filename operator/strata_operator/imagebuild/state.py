@@ -41,6 +41,14 @@ IMAGE_FIELDS: Final = (
 )
 
 
+#: Moments of a State by the names of the status' fields.
+_TIMES: Final = {
+    "last_checked": "lastCheckedTime",
+    "last_schedule": "lastScheduleTime",
+    "next_schedule": "nextScheduleTime",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MovedBase:
     """A base image that no longer is what the last success was built on: digests of the platform's manifest."""
@@ -101,6 +109,8 @@ class State:
     handled_rebuild: str = ""
     handled_no_cache: str = ""
     last_checked: float | None = None  # when the source's revision was last looked up
+    last_schedule: float | None = None  # the time of the schedule that was built for last
+    next_schedule: float | None = None  # the first one that was not handled yet
     image: Mapping[str, Any] = field(default_factory=dict)
     builds: Sequence[Mapping[str, Any]] = ()
     conditions: Sequence[Mapping[str, Any]] = ()
@@ -125,7 +135,7 @@ def read(status: Mapping[str, Any]) -> State:
         last_success=_from_json(Success, success) if success else None,
         handled_rebuild=status.get("lastHandledRebuild", ""),
         handled_no_cache=status.get("lastHandledNoCache", ""),
-        last_checked=conditions.unix(status["lastCheckedTime"]) if "lastCheckedTime" in status else None,
+        **{field: conditions.unix(status[name]) for field, name in _TIMES.items() if name in status},
         image={name: status[name] for name in IMAGE_FIELDS if name in status},
         builds=tuple(status.get("builds") or ()),
         conditions=tuple(status.get("conditions") or ()),
@@ -144,8 +154,8 @@ def write(state: State) -> dict[str, Any]:
         status["lastHandledRebuild"] = state.handled_rebuild
     if state.handled_no_cache:
         status["lastHandledNoCache"] = state.handled_no_cache
-    if state.last_checked is not None:
-        status["lastCheckedTime"] = stamp(state.last_checked)
+    times = {name: getattr(state, field) for field, name in _TIMES.items()}
+    status |= {name: stamp(value) for name, value in times.items() if value is not None}
     if state.builds:
         status["builds"] = list(state.builds)
     return status

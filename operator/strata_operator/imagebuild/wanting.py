@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from strata_operator import names
-from strata_operator.imagebuild import inputs, state
+from strata_operator.imagebuild import inputs, state, timing
 from strata_operator.imagebuild.case import Case
 
 
@@ -66,18 +66,18 @@ def intend(case: Case, build: Build | None = None) -> Case:
     current = case.current
     failed = current is not None and current.phase == state.FAILED and not case.fresh and not case.forced
     if current and (_waits(current) or (failed and build is None) or (build and build.goes_on)):
-        return case
+        return timing.absorbed(case) if _waits(current) else case
     asked, no_cache = (case.seen.annotation(name) for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE))
     new = state.Current(
         number=(current.number if current else 0) + 1,
         generation=case.seen.generation,
         reason=build.reason if build else case.forced or "SpecChanged",
         fields=inputs.fields(case.wanted),
-        no_cache=bool(no_cache) and no_cache != case.was.handled_no_cache,
+        no_cache=(bool(no_cache) and no_cache != case.was.handled_no_cache) or timing.no_cache(case),
         queued_time=case.now,
     )
     changed = dataclasses.replace(case.was, current=new, handled_rebuild=asked, handled_no_cache=no_cache)
-    return case.become(changed)
+    return timing.handled(case.become(changed))
 
 
 def _waits(current: state.Current) -> bool:
