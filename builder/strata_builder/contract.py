@@ -42,7 +42,14 @@ HEALS_OUTSIDE: Final = frozenset(
     }
 )
 WAITING: Final = frozenset(
-    {"RegistryNotFound", "RegistryNotReady", "Queued", "Unschedulable", "BuilderImagePullFailed"}
+    {
+        "RegistryNotFound",
+        "RegistryNotReady",
+        "Queued",
+        "WaitingForBaseImage",
+        "Unschedulable",
+        "BuilderImagePullFailed",
+    }
 )
 RETRIED: Final = frozenset({"RegistryUnavailable", "SourceUnavailable", "InfrastructureFailed"})
 ENDED: Final = frozenset({"Cancelled", "Superseded", "Suspended"})

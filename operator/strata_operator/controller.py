@@ -30,6 +30,7 @@ class Controller:
     watches: tuple[Watch, ...] = ()
     workers: int | None = None  # None = as the settings say
     start: tuple[names.Key, ...] = ()  # keys to look at when the operator starts
+    close: Callable[[], None] | None = None  # when it ends
 
 
 class Frame:
@@ -48,6 +49,7 @@ class Frame:
         self.queues: dict[str, queue.Queue] = {}
         self._wakes: dict[names.Resource, list[Wakes]] = {}
         self._starts: list[tuple[str, names.Key]] = []
+        self._closes: list[Callable[[], None]] = []
         client.written = self.cache.wrote
 
     def add(self, controller: Controller) -> None:
@@ -55,6 +57,7 @@ class Frame:
         workers = controller.workers or self.settings.workers
         self.queues[controller.kind] = queue.Queue(controller.kind, controller.reconcile, self.metrics, workers=workers)
         self._starts += [(controller.kind, key) for key in controller.start]
+        self._closes += [controller.close] if controller.close else []
         for watch in controller.watches:
             store = self.cache.stores.get(watch.resource)
             if store is None:
@@ -69,6 +72,11 @@ class Frame:
         """Enqueue what each controller wants to look at first."""
         for kind, key in self._starts:
             self.queues[kind].add(key)
+
+    def close(self) -> None:
+        """Have each controller end what it has begun."""
+        for close in self._closes:
+            close()
 
     def enqueue(self, kind: str, key: names.Key, delay: float = 0.0) -> None:
         """Have `key` reconciled, in `delay` seconds at the latest."""

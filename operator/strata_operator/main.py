@@ -152,7 +152,10 @@ async def assembled(
         for kind in kinds:
             for one in kind(frame):
                 frame.add(one)
-        yield frame
+        try:
+            yield frame
+        finally:
+            frame.close()
     finally:
         await client.close()
 

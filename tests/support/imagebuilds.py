@@ -10,6 +10,7 @@ from typing import Any
 from strata_builder import contract, termination
 from strata_operator import conditions, kube, names
 from strata_operator.imagebuild import case, decide, questions
+from strata_operator.imagebuild.triggers import bases
 
 UID = "11111111-2222-3333-4444-555555555555"
 NOW = 1_800_000_000.0
@@ -251,6 +252,8 @@ class World:
 _DEFAULTS: Mapping[type, Any] = {
     questions.ConfigMaps: lambda asked: dict.fromkeys(asked.names),
     questions.Commit: questions.Resolved(COMMIT, "refs/heads/main"),
+    questions.BaseImages: bases.Seen(),
+    questions.Ahead: None,
     questions.Slot: 0,
     questions.Rivals: (),
     questions.Runs: False,

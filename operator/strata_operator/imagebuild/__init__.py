@@ -9,8 +9,10 @@
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, settling, status, history, tags      what is said and kept of it
+      triggers/bases, chains                        base images that have moved, and who makes them
     conflicts.py                                    whom to wake when a tag becomes free
     answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
+      triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
 """
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 
 from strata_operator import cache, controller, names
 from strata_operator.imagebuild import conflicts, observe, reconcile, spec
+from strata_operator.imagebuild.triggers import basepoller
 
 
 def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
@@ -40,5 +43,7 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
                 controller.Watch(names.REGISTRIES, observe.builds_of_registry(frame)),
                 controller.Watch(names.NAMESPACES, observe.builds_of_namespace(frame)),
             ),
+            close=work.watch.close,
         ),
+        controller.Controller(kind=basepoller.KIND, reconcile=work.watch.poller.poll, workers=basepoller.WORKERS),
     )

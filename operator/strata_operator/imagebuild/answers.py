@@ -28,7 +28,7 @@ from strata_operator.imagebuild import (
     target,
 )
 from strata_operator.imagebuild.case import Observed
-from strata_operator.imagebuild.triggers import git
+from strata_operator.imagebuild.triggers import basewatch, git
 from strata_operator.registry import external, material, view
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 class Answers:
     """Belongs to one operator. Slow things happen in threads."""
 
-    def __init__(self, frame: controller.Frame, places: queueing.Places, known: memory.Memory) -> None:
+    def __init__(
+        self, frame: controller.Frame, places: queueing.Places, known: memory.Memory, watch: basewatch.Watch
+    ) -> None:
         self._frame = frame
         self._places = places
         self._known = known
@@ -51,6 +53,8 @@ class Answers:
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
             questions.Commit: self._commit,
+            questions.BaseImages: watch.seen,
+            questions.Ahead: watch.ahead,
             questions.Secrets: self._secrets,
             questions.Slot: self._slot,
             questions.Rivals: self._rivals,

@@ -98,7 +98,8 @@ class Decision:
 class Case:
     """One object at one moment; `was` is its status, changed step by step in copies.
 
-    `due` is the time of its schedule to build for now, if there is one.
+    `due` is the time of its schedule to build for now, if there is one; `polling` are the reasons, each with its message,
+    why something that is to be watched cannot be.
     """
 
     seen: Observed
@@ -106,6 +107,7 @@ class Case:
     was: state.State
     now: float
     due: float | None = None
+    polling: tuple[tuple[str, str], ...] = ()
 
     @property
     def current(self) -> state.Current | None:
@@ -130,6 +132,10 @@ class Case:
     def become(self, was: state.State) -> Case:
         return dataclasses.replace(self, was=was)
 
+    def unwatched(self, reason: str, message: str) -> Case:
+        """The case in which the condition Polling says this, too."""
+        return dataclasses.replace(self, polling=(*self.polling, (reason, message)))
+
     def change(self, **changes: Any) -> Case:
         """The case with a changed current build."""
         return self.become(self.was.with_current(**changes))
@@ -149,7 +155,8 @@ def conclude(
 
     With `clear`, Jobs that have not finished are ended even if their pods are about to.
     """
-    final, written = status.render(case.was, wanted, generation=case.seen.generation, time=case.now)
+    said = [*wanted, *status.polling_failed(case.polling)]
+    final, written = status.render(case.was, said, generation=case.seen.generation, time=case.now)
     current = final.current
     active = current is not None and current.active
     return Decision(

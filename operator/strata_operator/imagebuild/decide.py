@@ -35,6 +35,7 @@ from strata_operator.imagebuild import (
 )
 from strata_operator.imagebuild.case import Case, Decision, Ended, Observed, conclude
 from strata_operator.imagebuild.questions import Steps
+from strata_operator.imagebuild.triggers import bases
 
 
 def decide(seen: Observed, now: float) -> Steps[Decision]:
@@ -78,8 +79,7 @@ def _rest(case: Case) -> Steps[Decision]:
     if isinstance(commit, questions.Resolved):
         return (yield from _with_commit(_checked(case, commit), commit))
     if wanting.idle(case):
-        decision = yield from _with_commit(case, contents.known(case))
-        return settling.unwatched(decision, case, commit)
+        return (yield from _with_commit(settling.unwatched(case, commit), contents.known(case)))
     if isinstance(commit, contract.Failure):
         return endings.fail(wanting.intend(case), commit, ran=False)
     return (yield from _with_commit(case, questions.Resolved(""), seen=False))
@@ -109,6 +109,9 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
     want = wanting.want(case, digest=content.inputs, commit=content.commit, seen=content.seen)
     if isinstance(want, wanting.Nothing) and (yield from settling.lost(case, aim)):
         want = wanting.Build("ImageLost")
+    if isinstance(want, wanting.Nothing | wanting.Nobody):
+        case, build = yield from bases.watch(case)
+        want = build or want
     if isinstance(want, wanting.Nothing):
         return (yield from settling.unchanged(case, aim, content))
     if isinstance(want, wanting.Nobody):
@@ -119,6 +122,7 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         inputs=content.inputs,
         commit=content.commit,
         ref=content.ref,
+        base_images=want.base_images,
     )
     return (yield from starting.begin(wanted, aim, content))
 

@@ -21,7 +21,8 @@ def entry(
     message: str = "",
     attempts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What is kept of a build that has ended with `result`."""
+    """What is kept of a build that has ended with `result`; without a `message` it says which base images began it."""
+    message = message or current.cause
     found = {
         "number": current.number,
         "reason": current.reason,

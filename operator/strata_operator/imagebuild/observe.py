@@ -15,7 +15,7 @@ def observe(frame: controller.Frame, body: kube.Object) -> Observed:
     uid, (namespace, _) = cache.uid(body), kube.place(body)
     return Observed(
         body=body,
-        registry=_registry(frame, body),
+        registry=registry_of(frame, body),
         namespace=frame.cache[names.NAMESPACES].get("", namespace),
         jobs=tuple(frame.cache[names.JOBS].owned_by(uid)),
         pods=tuple(pod for pod in frame.cache[names.PODS].in_namespace(namespace) if _label(pod) == uid),
@@ -79,7 +79,8 @@ def _repository(registry: view.View, body: kube.Object) -> str:
         return ""
 
 
-def _registry(frame: controller.Frame, body: kube.Object) -> kube.Object | None:
+def registry_of(frame: controller.Frame, body: kube.Object) -> kube.Object | None:
+    """The Registry that an ImageBuild names."""
     return frame.cache[names.REGISTRIES].get(*_registry_key(body))
 
 

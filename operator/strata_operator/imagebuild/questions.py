@@ -53,6 +53,27 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseImages:
+    """What base images stand for now -> bases.Seen, at once and of what is known; who asks is looked at again on news.
+
+    `recorded` are their names, each with the digests of the last success.
+    """
+
+    recorded: tuple[tuple[str, frozenset[str]], ...]
+    secrets: tuple[str, ...]  # of spec.pullSecrets
+    interval: float  # seconds
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """An ImageBuild that makes one of these base images, or one below them, and whose build is to come before
+    -> names.Key | None."""
+
+    base_images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Whether the user's Secrets are there, with these keys: (name, keys) each -> contract.Failure | None.
 
@@ -177,6 +198,8 @@ class Job:
 Question = (
     ConfigMaps
     | Commit
+    | BaseImages
+    | Ahead
     | Secrets
     | Slot
     | Rivals

@@ -22,6 +22,7 @@ from strata_operator.imagebuild import (
     queueing,
 )
 from strata_operator.imagebuild.case import Decision, Ended, Observed
+from strata_operator.imagebuild.triggers import basewatch
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ class Reconciler:
         self._frame = frame
         self._clock = clock
         self._places = queueing.Places(frame.settings.max_builds)
-        self._answers = answers.Answers(frame, self._places, memory.Memory(clock))
+        known = memory.Memory(clock)
+        self.watch = basewatch.Watch(frame, known, wake=lambda key, delay: frame.enqueue(KIND, key, delay))
+        self._answers = answers.Answers(frame, self._places, known, self.watch)
         self._restored = False
 
     async def reconcile(self, key: names.Key) -> float | None:
@@ -44,7 +47,9 @@ class Reconciler:
         body = self._frame.cache[names.IMAGEBUILDS].get(*key)
         if body is None:
             self._leave(key)
+            self.watch.drop(key)
             return None
+        self.watch.note(body)
         seen = observe.observe(self._frame, body)
         if seen.namespace is None:
             return cache.UNSEEN_SECONDS
@@ -62,16 +67,21 @@ class Reconciler:
         if not self._restored:
             self._restored = True
             self._places.restore(observe.active(self._frame))
+            self.watch.restore()
 
     async def _decided(self, seen: Observed) -> Decision:
         steps = decide.decide(seen, self._clock())
         answer: Any = None
+        watches = False
         while True:
             try:
                 question = steps.send(answer)
             except StopIteration as e:
                 decision: Decision = e.value
+                if not watches:
+                    self.watch.poller.forget(seen.key)
                 return decision
+            watches = watches or isinstance(question, questions.BaseImages)
             answer = await self._answers.answer(seen, question)
 
     async def _apply(self, seen: Observed, decision: Decision) -> None:

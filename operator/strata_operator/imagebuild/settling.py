@@ -60,16 +60,11 @@ def lost(case: Case, to: target.Target) -> Steps[bool]:
     return there is False
 
 
-def unwatched(decision: Decision, case: Case, answer: questions.Unseen | contract.Failure) -> Decision:
-    """Say that the source cannot be watched, beside what is said of the image."""
-    reason = "AccessNotGranted" if isinstance(answer, questions.Unseen) else answer.reason
-    text = answer.message if isinstance(answer, questions.Unseen) else endings.message(answer)
-    before = case.seen.body.get("status") or {}
-    written = dict(decision.status or before)
-    polling = [status.polling_failed(reason, text)]
-    extra = conditions.merge(case.was.conditions, polling, generation=case.seen.generation, now=case.now)
-    written["conditions"] = [c for c in written.get("conditions", []) if c.get("type") != status.POLLING] + extra
-    return dataclasses.replace(decision, status=None if written == before else written)
+def unwatched(case: Case, answer: questions.Unseen | contract.Failure) -> Case:
+    """The case in which the source cannot be watched, which is said beside what is said of the image."""
+    if isinstance(answer, questions.Unseen):
+        return case.unwatched("AccessNotGranted", answer.message)
+    return case.unwatched(answer.reason, endings.message(answer))
 
 
 def said(case: Case) -> str:

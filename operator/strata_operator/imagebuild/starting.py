@@ -12,9 +12,11 @@ from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished
 from strata_operator.imagebuild.contents import Content
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target, not_ready
+from strata_operator.imagebuild.triggers import bases
 
 _SOON = 2.0
 _LATER = 30.0
+_AT_LENGTH = 300.0  # for what wakes whoever waits for it
 #: Failures of a pod that never got to run: they have healed as soon as one runs.
 BEFORE_START = frozenset({"ReferenceNotFound", "PodRejected", "QuotaExceeded", "AccessNotGranted"})
 
@@ -61,10 +63,12 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     rungs = yield from _rungs(case)
     if isinstance(rungs, contract.Failure):
         return endings.fail(case, rungs, ran=False)
+    if waiting_for := (yield from bases.behind(case)):
+        return wait(case, waiting_for, look_again=_AT_LENGTH)
     position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
     if position:
         waiting = verdicts.Waiting(
-            "Queued", f"as many builds run as may at once; this one is number {position} in the queue"
+            "Queued", f"as many builds run as may at once; this one is number {position} in the queue{_cause(current)}"
         )
         return wait(case, waiting, look_again=_LATER, queued=True)
     return (yield from admitted(case, target, content, rungs, attempt=current.attempt + 1))
@@ -111,7 +115,7 @@ def start(case: Case, target: Target, planned: questions.Job, *, because: str = 
         checks=case.current.checks if case.current and case.current.job else 0,  # a gate that opens has healed
     )
     text = f"build {planned.number}, attempt {planned.attempt} is starting ({planned.isolation})"
-    text += f": {because}" if because else ""
+    text += f": {because}" if because else _cause(case.current)
     return conclude(changed, progress(changed, "Building", text), start=planned, look_again=_SOON)
 
 
@@ -210,6 +214,10 @@ def known_runs(case: Case) -> Steps[bool | contract.Failure | None]:
     if current and current.attempt and (current.isolation, current.result) == (isolation.LAYERS, "PodRejected"):
         return True  # a Layers pod of this very build found a RUN
     return False if last and last.isolation == isolation.LAYERS else None
+
+
+def _cause(current: state.Current | None) -> str:
+    return f": {current.cause}" if current and current.cause else ""
 
 
 def _between(case: Case) -> Decision:

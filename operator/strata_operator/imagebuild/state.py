@@ -23,6 +23,7 @@ SUPERSEDED: Final = "Superseded"
 SUSPENDED: Final = "Suspended"
 ACTIVE: Final = frozenset({STARTING, RUNNING})  # phases that have, or are about to have, a Job
 OPEN: Final = ACTIVE | {PENDING, RETRYING}
+_TOLD: Final = 3  # base images that a message names
 
 #: Fields of the status that describe the image of the last success.
 IMAGE_FIELDS: Final = (
@@ -88,6 +89,13 @@ class Current:
     @property
     def active(self) -> bool:
         return self.phase in ACTIVE
+
+    @property
+    def cause(self) -> str:
+        """Which base images have started it, for people; empty if none has."""
+        told = [f"base image {b.name} moved from {b.previous} to {b.digest}" for b in self.base_images[:_TOLD]]
+        more = len(self.base_images) - len(told)
+        return "; ".join([*told, *([f"and so did {more} more"] if more else [])])
 
 
 @dataclass(frozen=True, slots=True)

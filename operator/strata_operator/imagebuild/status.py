@@ -70,9 +70,11 @@ def suspended(now: state.State, *, as_it_was: bool) -> list[Condition]:
     return [*ready, *_as_was(now, LAST), Condition(SUSPENDED, conditions.TRUE, SUSPENDED, message)]
 
 
-def polling_failed(reason: str, message: str) -> Condition:
-    """The git source cannot be watched; what was built stays."""
-    return Condition(POLLING, conditions.FALSE, reason, message)
+def polling_failed(problems: Sequence[tuple[str, str]]) -> list[Condition]:
+    """What cannot be watched, the git source or a base image, as (reason, message) each; what was built stays."""
+    if not problems:
+        return []
+    return [Condition(POLLING, conditions.FALSE, problems[0][0], "\n".join(message for _, message in problems))]
 
 
 def render(

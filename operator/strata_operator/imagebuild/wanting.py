@@ -12,10 +12,11 @@ from strata_operator.imagebuild.case import Case
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """`goes_on` with the current number, else the next one."""
+    """`goes_on` with the current number, else the next one. `base_images` are those that it is for."""
 
     reason: str
     goes_on: bool = False
+    base_images: tuple[state.MovedBase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,13 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
     """What is wanted, given the digest of the inputs; `seen` is false if only the pod can tell the commit."""
     current = case.current
     if current and _waits(current):
-        return Build(current.reason, goes_on=True)
+        return Build(current.reason, goes_on=True, base_images=current.base_images)
     if case.forced or current is None:
         return Build(case.forced or "SpecChanged")
     if case.was.image.get("inputs") == digest and (seen or not case.fresh):
         return Nothing()
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
-        return Nobody() if idle(case) else Build(current.reason, goes_on=True)
+        return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
 
 

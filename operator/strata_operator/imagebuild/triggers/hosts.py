@@ -77,6 +77,11 @@ class Hosts:
         found.until, found.reason = max(found.until, now + delay), reason
         return found.until - now
 
+    def spare(self, host: str, seconds: float) -> None:
+        """Leave `host`, which is well, alone for so long."""
+        found = self._host(host)
+        found.until = max(found.until, self._clock() + min(seconds, LONGEST_ASKED))
+
     def _host(self, host: str) -> _Host:
         if host not in self._hosts:
             if len(self._hosts) >= _FORGOTTEN:

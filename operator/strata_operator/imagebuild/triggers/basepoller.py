@@ -1,0 +1,286 @@
+"""One poller for the base images of all ImageBuilds: what they have in common is looked at once.
+
+An ImageBuild that is looked at says which places it is interested in, and gets what is known of them; it never waits for
+a registry. The poller's own queue looks at each place when the shortest interval of those interested has passed, and
+wakes an ImageBuild only when there is news for it. All of this is memory: after a restart every ImageBuild says again
+what it is interested in, and each place is asked once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.registry import errors as registry_errors
+from strata_builder.registry import heads
+from strata_operator import names
+from strata_operator.imagebuild import chains
+from strata_operator.imagebuild.triggers.baselook import Clients, Place, Source, look
+from strata_operator.imagebuild.triggers.bases import Found
+from strata_operator.imagebuild.triggers.hosts import Hosts
+from strata_operator.imagebuild.triggers.paces import AT_ONCE, PACE, Paces
+
+log = logging.getLogger(__name__)
+
+KIND: Final = "base-image"
+WORKERS: Final = 8
+#: ImageBuilds woken a second: two thousand of them at once would keep all others waiting. The most urgent come first.
+WAKES_PER_SECOND: Final = 50
+#: Failures in a row that are told to nobody: registries are away for a moment now and then.
+_PATIENCE: Final = 2
+#: Part of a limited number of requests that polls leave to builds and nodes, which share the address and the account.
+_RESERVE: Final = 0.2
+_LONGEST: Final = 1800.0  # between two looks at what cannot be seen, unless the interval is longer
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """`recorded` are the digests with which the image was built; `priority` that of its builds."""
+
+    interval: float
+    priority: int
+    recorded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a place cannot be seen; `denied` where other credentials might help."""
+
+    reason: str
+    message: str
+    denied: bool = False
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look; `hinted` says that
+    it is to be looked at however early that is, `its_turn` that it has waited for its turn at the host."""
+
+    place: Place
+    found: Found | None = None
+    problem: Problem | None = None
+    checked: float | None = None
+    failures: int = 0
+    due: float = 0.0
+    hinted: bool = False
+    its_turn: bool = False
+    interests: dict[names.Key, Interest] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks, more of them while it cannot be seen."""
+        shortest = min((one.interval for one in self.interests.values()), default=_LONGEST)
+        return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, _LONGEST))
+
+
+class Poller:
+    """Belongs to one event loop. `poll_in(key, seconds)` has a place looked at, `wake(key, seconds)` an ImageBuild."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        poll_in: Callable[[names.Key, float], None],
+        wake: Callable[[names.Key, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clients = clients
+        self._poll_in = poll_in
+        self._wake = wake
+        self._clock = clock
+        self._hosts = Hosts(clock, per_host=AT_ONCE, overall=WORKERS)
+        self._paces = Paces(clock)
+        self._places: dict[Place, names.Key] = {}
+        self._named: dict[tuple[str, str], set[names.Key]] = {}  # (host, repository) -> places, mirrors' names too
+        self._known: dict[names.Key, Known] = {}
+        self._interests: dict[names.Key, frozenset[names.Key]] = {}
+        self._numbers = 0
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix=KIND)
+
+    def interested(self, who: names.Key, wanted: Mapping[Place, Interest]) -> dict[Place, Known]:
+        """ImageBuild `who` wants to know of these places from now on, and of no others; returns what is known of them."""
+        keys = {place: self._key(place) for place in wanted}
+        self._forget(who, except_for=frozenset(keys.values()))
+        self._interests[who] = frozenset(keys.values())
+        for place, key in keys.items():
+            known = self._known[key]
+            known.interests[who] = wanted[place]
+            known.due = min(known.due, (known.checked or 0.0) + wanted[place].interval)
+            self._poll_in(key, max(known.due - self._clock(), 0.0))
+        return {place: self._known[key] for place, key in keys.items()}
+
+    def known_to(self, who: names.Key) -> dict[chains.Image, Found]:
+        """What is known of the images that ImageBuild `who` is interested in."""
+        mine = (self._known[key] for key in self._interests.get(who, ()))
+        return {one.place.image: one.found for one in mine if one.found}
+
+    def forget(self, who: names.Key) -> None:
+        """ImageBuild `who` wants to know of nothing any more."""
+        self._forget(who)
+
+    def now(self, host: str, repository: str, tag: str = "") -> int:
+        """Have every place of this name looked at now, whatever its interval; returns how many there are.
+
+        A hint, as a registry's notification or a finished build gives it: a miss only delays.
+        """
+        keys = self._named.get((host, repository), set())
+        found = [key for key in keys if tag in ("", self._known[key].place.reference.version)]
+        for key in found:
+            self._known[key].hinted = True
+            self._poll_in(key, 0.0)
+        return len(found)
+
+    async def poll(self, key: names.Key) -> float | None:
+        """Look at one place: the work of the poller's queue. Returns seconds until the next look, None for never."""
+        known = self._known.get(key)
+        if known is None or not known.interests:
+            self._drop(key)
+            return None
+        early = known.due - self._clock()
+        if early > 0 and not known.hinted:
+            return early
+        sources = [source for source in known.place.sources if not self._hosts.wait(source.host)]
+        if not sources:
+            return self._held(known)
+        if wait := self._turn(known, sources[0]):
+            return wait
+        return await self._look(known, sources)
+
+    def _turn(self, known: Known, source: Source) -> float:
+        """Seconds until its turn at the host that is asked first."""
+        if not known.its_turn and (wait := self._paces.turn(source.host)):
+            known.its_turn = True
+            return wait
+        known.its_turn = False
+        return 0.0
+
+    def _held(self, known: Known) -> float:
+        """Every host wants to be left alone, perhaps because of what other places have met there."""
+        at = [source.host for source in known.place.sources]
+        why = next(filter(None, map(self._hosts.reason, at)), "")
+        if why and known.failures >= _PATIENCE:
+            self._say(known, Problem("RegistryUnavailable", why))
+        known.failures += 1
+        return min(map(self._hosts.wait, at)) + random.random()  # noqa: S311  jitter
+
+    def close(self) -> None:
+        """Ends connections and threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._clients.close()
+
+    async def _look(self, known: Known, sources: list[Source]) -> float:
+        failure: errors.BuildError | None = None
+        for source in sources:
+            if not self._paces.enter(source.host):
+                known.its_turn = True
+                return self._paces.turn(source.host) + PACE
+            known.hinted = False  # a hint that comes from here on may be of what this look is too early for
+            try:
+                found, quota = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._ask, source, known.place, known.found
+                )
+            except errors.BuildError as e:
+                failure = e
+                self._failed(source, e)
+            else:
+                self._answered(source, quota)
+                self._found(known, found)
+                return self._next(known)
+            finally:
+                self._paces.leave(source.host)
+        if failure is not None:
+            self._unseen(known, failure)
+        return self._next(known)
+
+    def _ask(self, source: Source, place: Place, found: Found | None) -> tuple[Found, heads.Quota | None]:
+        return look(self._clients.of(source), source, place, found)
+
+    def _answered(self, source: Source, quota: heads.Quota | None) -> None:
+        self._hosts.answered(source.host)
+        if quota is not None and quota.remaining <= quota.limit * _RESERVE:
+            self._hosts.spare(source.host, (quota.window or _LONGEST) / 4)
+
+    def _failed(self, source: Source, failure: errors.BuildError) -> None:
+        if isinstance(failure, registry_errors.Unavailable):
+            wait = self._hosts.failed(source.host, failure.message, retry_after=failure.retry_after)
+            log.info("%s is not asked for %.0f s: %s", source.host, wait, failure.message)
+
+    def _found(self, known: Known, found: Found) -> None:
+        before, told = known.found, known.problem
+        known.found, known.problem, known.failures, known.checked = found, None, 0, self._clock()
+        news = before is None or (before.digest, before.others) != (found.digest, found.others)
+        self._tell(
+            who
+            for who, interest in known.interests.items()
+            if told or (news and any(found.moved(recorded) for recorded in interest.recorded))
+        )
+
+    def _unseen(self, known: Known, failure: errors.BuildError) -> None:
+        known.failures += 1
+        if not failure.retryable or known.failures > _PATIENCE:
+            self._say(known, _problem(failure))
+
+    def _say(self, known: Known, problem: Problem) -> None:
+        told, known.problem = known.problem, problem
+        if told is None or told.reason != problem.reason:
+            self._tell(known.interests)
+
+    def _tell(self, woken: Iterable[names.Key]) -> None:
+        """Wake them, the most urgent first, and no more a second than others can bear."""
+
+        def urgency(who: names.Key) -> tuple[int, names.Key]:
+            return min(-self._known[key].interests[who].priority for key in self._interests[who]), who
+
+        for number, who in enumerate(sorted(woken, key=urgency)):
+            self._wake(who, number / WAKES_PER_SECOND)
+
+    def _next(self, known: Known) -> float:
+        """Seconds until the next look: each time a little less or more, so that places part that came together."""
+        wait = known.interval * random.uniform(0.9, 1.1)  # noqa: S311  jitter
+        known.due = self._clock() + wait
+        return wait
+
+    def _key(self, place: Place) -> names.Key:
+        if place not in self._places:
+            self._numbers += 1
+            key = names.Key("", f"{place.reference.familiar} ({self._numbers})")
+            self._places[place], self._known[key] = key, Known(place)
+            for name in place.names:
+                self._named.setdefault(name, set()).add(key)
+        return self._places[place]
+
+    def _forget(self, who: names.Key, *, except_for: frozenset[names.Key] = frozenset()) -> None:
+        for key in self._interests.pop(who, frozenset()) - except_for:
+            known = self._known.get(key)
+            if known is not None:
+                known.interests.pop(who, None)
+
+    def _drop(self, key: names.Key) -> None:
+        known = self._known.pop(key, None)
+        if known is None:
+            return
+        self._places.pop(known.place, None)
+        for name in known.place.names:
+            keys = self._named.get(name, set())
+            keys.discard(key)
+            if not keys:
+                self._named.pop(name, None)
+
+
+def _problem(failure: errors.BuildError) -> Problem:
+    text = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
+    if isinstance(failure, registry_errors.AddressRefused):
+        return Problem("AddressNotAllowed", text)
+    if isinstance(failure, registry_errors.Unauthorized | registry_errors.Denied):
+        return Problem("AccessNotGranted", text, denied=True)
+    if isinstance(failure, registry_errors.NotFound):
+        return Problem("BaseImageNotFound", text, denied=True)  # some say so to strangers
+    if isinstance(failure, registry_errors.RegistryError):
+        return Problem("RegistryUnavailable", text)
+    return Problem("BaseImageNotFound", text)

@@ -1,0 +1,131 @@
+"""Base images that have moved since the image was built start a build of it. Pure.
+
+Compared is the manifest of the platform with status.baseImages of the last success: an index that changes with its
+attestations or for other platforms is no news. What a build was begun for is remembered in its status, so that neither
+a failure nor a registry that answers two askers differently makes it begin again before something moves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from strata_operator import names
+from strata_operator.imagebuild import chains, questions, state, verdicts, wanting
+from strata_operator.imagebuild.case import Case
+from strata_operator.imagebuild.questions import Steps
+
+REASON: Final = "BaseImageChanged"
+WAITING: Final = "WaitingForBaseImage"
+#: Seconds for which a build waits at most for those whose images are its bases.
+LONGEST_WAIT: Final = 2 * 3600.0
+#: Seconds between two times that are written of when base images were checked last: each is a write of the status.
+TOLD: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name stands for: `digest` is that of the platform's manifest, empty if there is none for it; `others` are
+    those of other platforms; `top` is what the name itself stands for, `etag` its tag at `host`, which has said so."""
+
+    digest: str
+    top: str
+    others: frozenset[str] = frozenset()
+    etag: str = ""
+    host: str = ""
+
+    def moved(self, recorded: str) -> bool:
+        """Whether a build that used the manifest `recorded` would use another one now.
+
+        One of another platform (`FROM --platform`) has not moved while it is still there.
+        """
+        return recorded != self.digest and recorded not in self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of base images, by name; one that is missing is not known (yet). `problem` is the reason and the
+    message of why some cannot be seen; `checked` when the last look at all of them was, in Unix seconds."""
+
+    found: Mapping[str, Found] = field(default_factory=dict)
+    problem: tuple[str, str] | None = None
+    checked: float | None = None
+
+
+def recorded(image: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The base images of a status that can move, each with the digests of its manifests."""
+    found: dict[str, frozenset[str]] = {}
+    for base in image.get("baseImages") or ():
+        if chains.image(base["name"]):
+            found[base["name"]] = found.get(base["name"], frozenset()) | {base["digest"]}
+    return found
+
+
+def watch(case: Case) -> Steps[tuple[Case, wanting.Build | None]]:
+    """The build that base images want, if any; the case says what could not be seen of them."""
+    interval, before, current = case.wanted.base_interval, recorded(case.was.image), case.current
+    if interval is None or not before or current is None:
+        return case, None
+    asked = questions.BaseImages(
+        tuple(sorted(before.items())), case.wanted.pull_secrets, interval, case.wanted.priority
+    )
+    seen: Seen = yield asked
+    if seen.problem:
+        case = case.unwatched(*seen.problem)
+    unknown = frozenset(before.keys() - seen.found.keys())
+    return _checked(case, seen.checked), wanted(case, current, moved(before, seen.found), unknown)
+
+
+def moved(before: Mapping[str, frozenset[str]], found: Mapping[str, Found]) -> tuple[state.MovedBase, ...]:
+    """The base images that are known to be others now."""
+    return tuple(
+        state.MovedBase(name, now.digest, next(digest for digest in sorted(digests) if now.moved(digest)))
+        for name, digests in sorted(before.items())
+        if (now := found.get(name)) and now.digest and any(map(now.moved, digests))
+    )
+
+
+def wanted(
+    case: Case, current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]
+) -> wanting.Build | None:
+    """The build that `now`, all that is known to have moved, asks for."""
+    if not now:
+        return None
+    if news(current, now, unknown):
+        return wanting.Build(REASON, base_images=now)
+    if current.phase == state.FAILED and current.reason == REASON and wanting.due(case):
+        return wanting.Build(REASON, goes_on=True, base_images=current.base_images)
+    return None
+
+
+def news(current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]) -> bool:
+    """Whether the newest build was for something else, or was ended before it had come to anything. Bases of which nothing
+    is known are as they were."""
+    ended = current.phase in (state.SUCCEEDED, state.FAILED)
+    tried = {(base.name, base.digest) for base in current.base_images if ended}
+    assumed = {(name, digest) for name, digest in tried if name in unknown}
+    return {(base.name, base.digest) for base in now} | assumed != tried
+
+
+def behind(case: Case) -> Steps[verdicts.Waiting | None]:
+    """Why a build that base images started has to wait: one of them is itself about to be built."""
+    current = case.current
+    if current is None or current.reason != REASON or current.attempt:
+        return None
+    if case.now >= (current.queued_time or case.now) + LONGEST_WAIT:
+        return None
+    ahead: names.Key | None = yield questions.Ahead(tuple(sorted(recorded(case.was.image))))
+    if ahead is None:
+        return None
+    text = f"ImageBuild {ahead} makes a base image of this one and is built first ({current.cause})"
+    return verdicts.Waiting(WAITING, text)
+
+
+def _checked(case: Case, checked: float | None) -> Case:
+    """The case that says when its bases were looked at, written at most every hour unless something else is."""
+    last = case.was.last_checked
+    if checked is None or (last is not None and checked < last + TOLD):
+        return case
+    return case.become(dataclasses.replace(case.was, last_checked=checked))

@@ -1,0 +1,281 @@
+"""The one poller of all base images, over sockets: who is woken and when, how many requests that takes, and how servers
+that throttle, fail or lie low are treated. What a real registry cannot be made to do is a fake's."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from strata_builder.oci import mediatypes
+from strata_builder.oci.platform import Platform
+from strata_builder.oci.reference import Reference
+from strata_operator import addresses, metrics, names, queue
+from strata_operator.imagebuild.triggers import baselook, basepoller, paces
+from support.fake_registry import Answer, FakeRegistry
+
+pytestmark = pytest.mark.asyncio
+REPO = "library/debian"
+HERE = addresses.Filter.of(["127.0.0.0/8"])
+PLATFORM = Platform.parse("linux/amd64")
+
+
+def put(fake: FakeRegistry, text: str, tag: str = "12") -> str:
+    config = {"mediaType": mediatypes.OCI_CONFIG, "digest": fake.add_blob(REPO, b"{}"), "size": 2}
+    body = {"schemaVersion": 2, "mediaType": mediatypes.OCI_MANIFEST, "config": config, "layers": [],
+            "annotations": {"text": text}}  # fmt: skip
+    return fake.add_manifest(REPO, json.dumps(body).encode(), mediatypes.OCI_MANIFEST, tag)
+
+
+class Course:
+    """A poller with its queue, at a time that only moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.woken: list[tuple[str, float]] = []
+        self.clients = baselook.Clients(HERE.hook)
+        self.waits: dict[names.Key, float] = {}
+        self.poller = basepoller.Poller(
+            self.clients, poll_in=self._poll_in, wake=lambda who, wait: self.woken.append((who.name, wait)),
+            clock=lambda: self.now,
+        )  # fmt: skip
+
+    def _poll_in(self, key: names.Key, seconds: float) -> None:
+        self.waits[key] = min(self.waits.get(key, seconds), seconds)
+
+    async def work(self) -> list[float | None]:
+        """Polls what is due now, as often as it wants to be at once; gives what each poll waits for at last."""
+        ends: list[float | None] = []
+        while due := [key for key, wait in self.waits.items() if wait <= 0]:
+            for key in due:
+                del self.waits[key]
+            for key, wait in zip(due, await asyncio.gather(*map(self.poller.poll, due)), strict=True):
+                ends.append(wait)
+                if wait is not None:
+                    self._poll_in(key, wait)
+        return ends
+
+    async def later(self, seconds: float) -> list[float | None]:
+        self.now += seconds
+        self.waits = {key: wait - seconds for key, wait in self.waits.items()}
+        return await self.work()
+
+    def interested(
+        self, who: str, *places: baselook.Place, recorded: str = "", interval: float = 3600.0, priority: int = 0
+    ) -> list[basepoller.Known]:
+        wanted = basepoller.Interest(interval, priority, frozenset({recorded}))
+        return list(self.poller.interested(names.Key("team", who), dict.fromkeys(places, wanted)).values())
+
+    def told(self) -> list[str]:
+        told, self.woken = [who for who, _ in self.woken], []
+        return told
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def course() -> Iterator[Course]:
+    made = Course()
+    try:
+        yield made
+    finally:
+        made.poller.close()
+
+
+def place(*through: str, tag: str = "12", repository: str = REPO) -> baselook.Place:
+    """The image at the last of these hosts, the others being its mirrors."""
+    sources = tuple(baselook.Source(host, repository, insecure=True) for host in through)
+    return baselook.Place(Reference.parse(f"{through[-1]}/{repository}:{tag}"), PLATFORM, sources)
+
+
+async def test_two_thousand_builds_with_one_base_are_served_by_one_look_and_woken_in_order_of_priority(fake, course):
+    one = put(fake, "one")
+    for number in range(2000):
+        course.interested(f"b{number:04}", place(fake.host), recorded=one, priority=number % 3)
+    await course.work()
+    assert len(fake.requests("HEAD")) == 1
+    assert course.told() == []
+    put(fake, "two")
+    await course.later(3960)
+    assert len(fake.requests("HEAD")) == 2
+    assert [int(who[1:]) % 3 for who, _ in course.woken] == [2] * 666 + [1] * 667 + [0] * 667
+    delays = [delay for _, delay in course.woken]
+    assert delays == sorted(delays)
+    assert delays[-1] == pytest.approx(1999 / basepoller.WAKES_PER_SECOND)
+
+
+async def test_an_image_build_is_woken_only_by_news_for_it(fake, course):
+    one = put(fake, "one")
+    course.interested("same", place(fake.host), recorded=one)
+    course.interested("older", place(fake.host), recorded="sha256:older")
+    await course.work()
+    assert course.told() == ["older"]
+    await course.later(7200)
+    assert course.told() == []
+
+
+async def test_the_shortest_interval_counts_and_looks_are_jittered(fake, course):
+    put(fake, "one")
+    known = course.interested("slow", place(fake.host), interval=7200)
+    await course.work()
+    course.interested("quick", place(fake.host), interval=60)
+    assert known[0].interval == 60
+    waits = [wait for _ in range(20) for wait in await course.later(66)]
+    assert all(54 <= wait <= 66 for wait in waits)
+    assert len(set(waits)) > 1
+
+
+async def test_a_look_that_many_ask_for_at_once_is_done_once(fake, course):
+    put(fake, "one")
+    first = place(fake.host)
+    course.interested("a", first)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(course.work())
+        await asyncio.sleep(0)
+        for who in "bcd":
+            course.interested(who, first)
+    await course.work()
+    assert len(fake.requests("HEAD")) == 1
+
+
+async def test_a_hint_has_it_looked_at_now_and_one_of_another_image_does_not(fake, course):
+    put(fake, "one")
+    course.interested("a", place(fake.host))
+    await course.work()
+    assert course.poller.now(fake.host, REPO, "13") == 0
+    assert course.poller.now(fake.host, "library/alpine") == 0
+    assert course.poller.now(fake.host, REPO, "12") == 1
+    assert course.poller.now(fake.host, REPO) == 1
+    await course.later(1)
+    assert len(fake.requests("HEAD")) == 2
+
+
+async def test_what_nobody_wants_to_know_is_not_looked_at(fake, course):
+    put(fake, "one")
+    course.interested("a", place(fake.host))
+    await course.work()
+    course.poller.forget(names.Key("team", "a"))
+    assert await course.later(3960) == [None]
+    assert len(fake.requests("HEAD")) == 1
+    assert course.poller.now(fake.host, REPO) == 0
+
+
+async def test_too_many_requests_hold_up_all_of_a_host_for_as_long_as_it_says_and_no_other(fake, course):
+    put(fake, "one")
+    put(fake, "other", "13")
+    fake.fault("HEAD", "/manifests/12", Answer(429, headers={"Retry-After": "900"}))
+    course.interested("a", place(fake.host))
+    await course.work()
+    course.interested("b", place(fake.host, tag="13"))
+    await course.work()
+    with FakeRegistry() as another:
+        put(another, "one")
+        course.interested("c", place(another.host))
+        await course.work()
+        assert len(another.requests("HEAD")) == 1
+    assert len(fake.requests("HEAD")) == 1
+    await course.later(899)
+    assert len(fake.requests("HEAD")) == 1
+    for _ in range(4):
+        await course.later(300)
+    assert len(fake.requests("HEAD", "/manifests/13")) == 1
+
+
+async def test_a_registry_that_is_away_for_a_moment_is_told_to_nobody_and_one_that_stays_away_once(fake, course):
+    one = put(fake, "one")
+    known = course.interested("a", place(fake.host), recorded=one, interval=60)[0]
+    await course.work()
+    fake.fault("HEAD", "/manifests/", *[Answer(503)] * 3)
+    for _ in range(2):
+        await course.later(1800)
+    assert (known.problem, course.told()) == (None, [])
+    await course.later(1900)
+    assert known.problem is not None
+    assert (known.problem.reason, course.told()) == ("RegistryUnavailable", ["a"])
+    assert known.found is not None  # what was known stays known
+    await course.later(4000)
+    assert (known.problem, course.told()) == (None, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "denied"),
+    [
+        (Answer(401, headers={"WWW-Authenticate": 'Basic realm="r"'}), "AccessNotGranted", True),
+        (Answer(403), "AccessNotGranted", True),
+        (Answer(404), "BaseImageNotFound", True),
+        (Answer(400), "RegistryUnavailable", False),
+    ],
+)
+async def test_what_a_repetition_would_not_change_is_told_at_once_and_asked_ever_more_rarely(
+    fake, course, answer, reason, denied
+):
+    fake.fault("HEAD", "/manifests/", *[answer] * 20)
+    known = course.interested("a", place(fake.host), interval=60)[0]
+    waits = [wait for wait in await course.work() if wait]
+    assert known.problem is not None
+    assert (known.problem.reason, known.problem.denied) == (reason, denied)
+    for _ in range(8):
+        waits += [wait for wait in await course.later(2000) if wait]
+    assert waits[0] == pytest.approx(120, rel=0.11)
+    assert waits[-1] == pytest.approx(1800, rel=0.11)
+    assert course.told() == ["a"]
+
+
+async def test_the_last_requests_that_a_registry_allows_are_not_taken(fake, course):
+    put(fake, "one")
+    scarce = {"ratelimit-remaining": "15;w=21600", "ratelimit-limit": "100;w=21600"}
+    digest = put(fake, "one")
+    headers = {
+        "Docker-Content-Digest": digest,
+        "Content-Type": mediatypes.OCI_MANIFEST,
+        "Content-Length": "9",
+        **scarce,
+    }
+    fake.fault("HEAD", "/manifests/", Answer(200, headers=headers))
+    course.interested("a", place(fake.host), recorded=digest, interval=60)
+    await course.work()
+    await course.later(3590)
+    assert len(fake.requests("HEAD")) == 1
+    await course.later(20)
+    assert len(fake.requests("HEAD")) == 2
+
+
+async def test_a_mirror_is_asked_first_and_passed_over_when_it_fails(fake, course):
+    with FakeRegistry() as mirror:
+        one, two = put(mirror, "one"), put(fake, "two")
+        known = course.interested("a", place(mirror.host, fake.host), recorded=one, interval=60)[0]
+        await course.work()
+        assert known.found is not None
+        assert (known.found.digest, len(fake.requests("HEAD"))) == (one, 0)
+        mirror.fault("HEAD", "/manifests/", Answer(503))
+        await course.later(70)
+        assert known.found is not None
+        assert (known.found.digest, course.told()) == (two, ["a"])
+
+
+async def test_a_host_that_is_waited_for_does_not_hold_up_the_others(fake, course):
+    """Ten thousand places at one host come one after another."""
+    for number in range(50):
+        course.interested(f"b{number}", place(fake.host, tag=f"t{number}"))
+    ends = await course.work()
+    assert sorted(wait for wait in ends if wait)[:3] == pytest.approx([paces.PACE, 2 * paces.PACE, 3 * paces.PACE])
+    assert len(fake.requests("HEAD")) == 1
+
+
+async def test_the_operators_queue_drives_it(fake, course):
+    put(fake, "one")
+    woken = asyncio.Event()
+    drives = queue.Queue(basepoller.KIND, course.poller.poll, metrics.Metrics(), workers=4)
+    course.poller._poll_in, course.poller._wake = drives.add_after, lambda _who, _wait: woken.set()
+    work = asyncio.create_task(drives.run())
+    course.interested("a", place(fake.host), recorded="sha256:older")
+    async with asyncio.timeout(20):
+        await woken.wait()
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
