@@ -1,5 +1,5 @@
-"""An archive's entries as files in a folder, as any user: no owners, no devices, and no path that leads outside or
-through a link."""
+"""An archive's entries as files in a folder, as any user: no owners, no devices, of the extended attributes those that
+users may set, and no path that leads outside or through a link."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class Writer:
         """Modes and times of directories come last: what is put into one changes its time, and may need its mode."""
         for path, entry in sorted(self._folders.items(), reverse=True):
             folder = self._below.fd(path)
+            _set_attributes(folder, entry)
             os.fchmod(folder, entry.mode | 0o700)
             os.utime(folder, (0, _time(entry)))
 
@@ -93,6 +94,7 @@ class Writer:
                 piece = self._buffer[:count]
                 while piece:
                     piece = piece[os.write(descriptor, piece) :]
+            _set_attributes(descriptor, entry)
             os.fchmod(file.fileno(), entry.mode | 0o400)
             os.utime(file.fileno(), (0, _time(entry)))
 
@@ -112,6 +114,20 @@ class Writer:
         finally:
             if source >= 0:
                 os.close(source)
+
+
+def _set_attributes(descriptor: int, entry: Entry) -> None:
+    for name, value in entry.xattrs:
+        if not name.startswith(b"user."):
+            continue
+        try:
+            os.setxattr(descriptor, name, value)
+        except OSError as e:
+            raise errors.LayerError(
+                f"{paths.show(entry.path)} has the extended attribute {paths.show(name)}, which cannot be kept here:"
+                f" {e.strerror}",
+                hint="unpack where the file system has such attributes, or make the archive without them",
+            ) from e
 
 
 def _time(entry: Entry) -> int:

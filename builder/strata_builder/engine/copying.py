@@ -143,10 +143,11 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
 
 
 def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Placed:
+    """`items` with their step's time where they have none of their own; with an epoch none is later than that."""
     undated = set() if dated else {entry.path for entry, _ in items if entry.mtime != STEP_TIME}
     content = digests.items(items, undated=undated)
     when = digests.step_time(content) if epoch is None else epoch
     for at, (entry, opener) in enumerate(items):  # in its place: there may be a million
-        if entry.mtime == STEP_TIME:
+        if entry.mtime == STEP_TIME or (epoch is not None and entry.mtime > epoch):
             items[at] = Item(entry._replace(mtime=when), opener)
     return Placed(items, content)

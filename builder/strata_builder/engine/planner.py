@@ -18,6 +18,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import contexts, effort, epochs, folderbase, history, metadata, scope, steps, watching
 from strata_builder.engine.contexts import ImageContext, TreeContext
 from strata_builder.engine.options import Options
+from strata_builder.oci.errors import PlatformInvalid
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
 
@@ -39,7 +40,12 @@ class _Language(TypedDict):
 
 
 def make(dockerfile: df.Dockerfile, options: Options, images: Images) -> steps.Plan:
-    """The plan for `options.target` (a stage's name or number; empty = the last). Raises DockerfileError."""
+    """The plan for `options.target` (a stage's name or number; empty = the last).
+
+    Raises DockerfileError, and PlatformInvalid for Windows, whose paths, shell and layers are others.
+    """
+    if options.platform.os == "windows":
+        raise PlatformInvalid(f"no image for {options.platform} can be built here", hint="build it for linux")
     planner = _Planner(dockerfile, options, images)
     for stage in dockerfile.stages:
         planner.base(stage)

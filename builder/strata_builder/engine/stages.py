@@ -101,7 +101,7 @@ class Worker:
         finally:
             if self.root is not None:
                 self.root.close()
-        return state.finished(self.stage, self.created, self.options.source_date_epoch)
+        return state.finished(self.stage, self.created)
 
     def _base(self) -> State:
         base = self.stage.base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import history, steps, times
 from strata_builder.frozen import frozen
 from strata_builder.oci.image import History, Image, ImageConfig, LayerRef
@@ -34,27 +35,26 @@ class State:
         makers = self.makers if layer is None else (*self.makers, times.Maker.of(step))
         return State(self.image.append(layer, entry), makers)
 
-    def finished(self, stage: steps.Stage, created: str, epoch: int | None = None) -> State:
+    def finished(self, stage: steps.Stage, created: str) -> State:
         """The stage's end: its config with the layers and the history that the steps made.
 
-        It is of the time `created`, or of its base's own where it adds nothing to that: the image stays what it is.
+        It is of the time `created`, or of its base's own where it adds nothing to that but triggers.
         """
         done = self.image.config
-        made = created if stage.steps else _own_time(done, epoch) or created
+        adds = any(not isinstance(step.instruction, ins.OnBuild) for step in stage.steps)
+        made = created if adds else _own_time(done, len(stage.steps)) or created
         config = stage.config.with_(history=done.data().get("history") or (), diff_ids=done.diff_ids, created=made)
         return State(self.image.with_config(config), self.makers)
 
 
-def _own_time(base: ImageConfig, epoch: int | None) -> str:
-    """When a base says that it, or the last of its steps, was made; an explicit epoch at the latest.
+def _own_time(config: ImageConfig, added: int) -> str:
+    """When the last step of a base was made, or the base itself; empty where it says nothing that is a time (RFC 3339).
 
-    Empty where it says nothing that is a time (RFC 3339).
+    The last `added` entries of the history are not the base's.
     """
-    said = next((time for time in (base.created, *(h.created for h in reversed(base.history))) if time), "")
+    history_of_base = config.history[: len(config.history) - added]
+    said = next((time for time in (*(h.created for h in reversed(history_of_base)), config.created) if time), "")
     try:
-        moment = datetime.fromisoformat(said)
+        return said if datetime.fromisoformat(said).tzinfo else ""
     except ValueError:
         return ""
-    if moment.tzinfo is None:
-        return ""
-    return said if epoch is None or moment.timestamp() <= epoch else history.stamp(epoch)

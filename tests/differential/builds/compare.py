@@ -6,6 +6,7 @@ Left out, each by a rule and never by case:
   there already or not, and BuildKit some files that a rename brought back; a directory's time alone is no change;
 - how a removal is written: whiteouts and opaque markers count by what they remove from the layers below;
 - a layer without any change: BuildKit writes it, Strata says `empty_layer`;
+- when an image was made that has nothing at all, which Strata says and BuildKit does not;
 - how the history puts a step into words (`history.py`): what a step did is compared, not how it is told;
 - times of files that a step copied from a context (`_times`), digests of layers, and `ArgsEscaped`, a word for Windows.
 """
@@ -192,6 +193,8 @@ def _value(entry: Entry, name: str) -> str:
 def configs(strata: Mapping[str, Any], buildkit: Mapping[str, Any]) -> Iterator[str]:
     """One line for each field that differs."""
     mine, theirs = dict(_flat("", _comparable(strata))), dict(_flat("", _comparable(buildkit)))
+    if "created" not in theirs and not buildkit.get("history"):
+        mine.pop("created", None)
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name, _MISSING) != theirs.get(name, _MISSING):
             yield f"config: {name} {_found(mine, name)}, BuildKit {_found(theirs, name)}"

@@ -134,8 +134,18 @@ def archive(context: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(context.iterdir()):
-            tar.add(path, path.name)
+            tar.add(path, path.name, filter=lambda member: _with_xattrs(member, context / member.name))
     return buffer.getvalue()
+
+
+def _with_xattrs(member: tarfile.TarInfo, path: Path) -> tarfile.TarInfo:
+    """`member` with the extended attributes that users can give to files; their values are UTF-8 where Python writes them."""
+    if member.isreg() or member.isdir():
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name.startswith("user."):
+                value = os.getxattr(path, name, follow_symlinks=False)
+                member.pax_headers |= {f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")}
+    return member
 
 
 def _request(site: Site, case: Case, context: bytes) -> contract.BuildRequest:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,19 @@ class Recorded:
 
 def read(folder: Path) -> list[Recorded]:
     """All cases of a recording."""
-    return [_case(folder, item) for item in json.loads((folder / FILE).read_text(encoding="utf-8"))]
+    items = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return [case for item in items for case in _by_platform(_case(folder, item))]
+
+
+def _by_platform(case: Recorded) -> Iterator[Recorded]:
+    """An index has its images in an order of the builder's: each of several is a case of its own, NAME@PLATFORM."""
+    asked = dict(case.settings).get("platform", "")
+    if "," not in asked:
+        yield case
+        return
+    for platform in dict.fromkeys(asked.split(",")):
+        settings = tuple((name, platform if name == "platform" else value) for name, value in case.settings)
+        yield replace(case, name=f"{case.name}@{platform}", settings=settings)
 
 
 def _case(folder: Path, item: dict[str, Any]) -> Recorded:

@@ -79,7 +79,7 @@ class Runner:
                 print(f"\n{tally}", flush=True)
             tally.found += 1
             name = f"{suite}/{case.name}"
-            if why := case.needs or self.excused.get(name, "") or _several(case) or stand_ins.reason(_words(case)):
+            if why := case.needs or self.excused.get(name, "") or stand_ins.reason(_words(case)):
                 tally.left_out[why] += 1
                 continue
             self._build(name, case, tally)
@@ -145,11 +145,6 @@ def _text(case: Recorded) -> str:
 def images(cases: Iterable[Recorded]) -> set[tuple[str, str]]:
     """The base images that the cases name."""
     return stand_ins.images(map(_words, cases))
-
-
-def _several(case: Recorded) -> str:
-    """An index has its images in an order of the builder's: only one is compared."""
-    return "several platforms in one image" if any("," in v for k, v in case.settings if k == "platform") else ""
 
 
 def _words(case: Recorded) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.root
 
 SAMPLED = tuple((Path(__file__).parent / "sample.txt").read_text(encoding="utf-8").splitlines())
 """The cases of `make test`."""
+CHOSEN = os.environ.get("STRATA_CASES", "")
+"""A pattern of SUITE/CASE: only these are built."""
 SUITES: dict[str, Callable[[bench.Bench], Path]] = {
     "buildah": lambda _: recording.buildah(),
     "kaniko": lambda _: recording.kaniko(),
@@ -39,15 +43,17 @@ def test_a_suite_is_built_as_buildkit_builds_it(
 ) -> None:
     if not everything and not recording.is_kept(suite):
         pytest.skip(f"the cases of {suite} are not recorded yet: `make test-differential` does it")
-    cases = recorded.read(SUITES[suite](builders))
-    if not everything:
-        cases = [case for case in cases if f"{suite}/{case.name}" in SAMPLED]
+    cases = [case for case in recorded.read(SUITES[suite](builders)) if _wanted(f"{suite}/{case.name}", everything)]
     bases.push(builders.strata.site.registry, registry, running.images(cases))
     table, excused = running.tables()
     tally = running.Runner(builders, table, excused).run(suite, cases)
     print(f"\n{tally}")
     assert not tally.faults, "\n\n".join([*tally.faults, str(tally)])
-    assert sorted(_of(suite, [*table, *excused]) - {f"{suite}/{case.name}" for case in cases}) == [] or not everything
+    assert (
+        sorted(_of(suite, [*table, *excused]) - {f"{suite}/{case.name}" for case in cases}) == []
+        or not everything
+        or CHOSEN
+    )
 
 
 def test_the_sample_is_of_cases_that_exist() -> None:
@@ -55,6 +61,10 @@ def test_the_sample_is_of_cases_that_exist() -> None:
     for suite in filter(recording.is_kept, SUITES):
         names = {f"{suite}/{case.name}" for case in recorded.read(recording.place(suite))}
         assert sorted(_of(suite, SAMPLED) - names) == []
+
+
+def _wanted(name: str, everything: bool) -> bool:
+    return re.search(CHOSEN, name) is not None if CHOSEN else everything or name in SAMPLED
 
 
 def _of(suite: str, names: Iterable[str]) -> set[str]:

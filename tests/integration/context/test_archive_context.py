@@ -282,3 +282,31 @@ def test_add_of_a_url(tmp_path: Path) -> None:
         with pytest.raises(errors.InvalidSpec, match="is not a digest"):
             url.fetch(address, tmp_path / "x", checksum="md5:00")
         assert os.listdir(tmp_path) == ["out"]
+
+
+def test_attributes_that_users_can_set_are_kept(tmp_path: Path) -> None:
+    """Python writes values that are no UTF-8 with hdrcharset=BINARY."""
+    members = []
+    for name, kind in (("d", tarfile.DIRTYPE), ("d/f", tarfile.REGTYPE), ("ro", tarfile.REGTYPE)):
+        info = member(kind, mode=0o755 if kind == tarfile.DIRTYPE else 0o400)
+        info.pax_headers = {
+            "SCHILY.xattr.user.colour": "blue",
+            "SCHILY.xattr.user.raw": b"\0\1\xff".decode("utf-8", "surrogateescape"),
+            "SCHILY.xattr.security.capability": "x",
+            "SCHILY.xattr.trusted.t": "x",
+            "SCHILY.xattr.user.overlay.redirect": "x",
+        }
+        members.append((name, info))
+    below = unpack(tar(*members), tmp_path / "context")
+    for name, _ in members:
+        found = {key: os.getxattr(below / name, key) for key in os.listxattr(below / name)}
+        assert found == {"user.colour": b"blue", "user.raw": b"\0\1\xff"}, name
+
+
+def test_an_attribute_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    info = member(tarfile.REGTYPE)
+    info.pax_headers = {"SCHILY.xattr.user." + "n" * 300: "x"}  # Linux takes names of 255 bytes
+    with pytest.raises(
+        errors.LayerError, match=r"'f' has the extended attribute 'user\.n.*', which cannot be kept here"
+    ):
+        unpack(tar(("f", info)), tmp_path / "context")

@@ -32,6 +32,7 @@ def created(folder: Path, dockerfile: str, base: str | None, epoch: int | None =
         "ARG N=base\nFROM $N\nARG X\n",
         "FROM base AS one\nFROM one\n",
         "FROM base\nLABEL a=b\nFROM base\n",
+        "FROM base\nONBUILD ENV a=b\n",
     ],
 )
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def created(folder: Path, dockerfile: str, base: str | None, epoch: int | None =
         (YEAR_2020, None, YEAR_2020),
         ("2020-09-13T14:26:40.123456789+02:00", None, "2020-09-13T14:26:40.123456789+02:00"),
         (YEAR_2001, 1_600_000_000, YEAR_2001),
-        (YEAR_2020, 1_000_000_000, YEAR_2001),
+        (YEAR_2020, 1_000_000_000, YEAR_2020),
         (YEAR_2020, 1_600_000_000, YEAR_2020),
         (None, None, NEVER),
         (None, 1_600_000_000, YEAR_2020),
@@ -63,7 +64,8 @@ def test_an_image_that_adds_anything_is_of_the_time_of_its_build(
     assert created(tmp_path, dockerfile, "2010-01-01T00:00:00Z", epoch) == expected
 
 
-def test_a_base_without_a_time_is_as_old_as_its_last_step(tmp_path: Path) -> None:
+def test_a_base_is_as_old_as_its_last_step(tmp_path: Path) -> None:
     steps = [{"created": YEAR_2020}, {"created": YEAR_2001}, {"created_by": "a step", "empty_layer": True}]
     assert created(tmp_path, "FROM base\n", None, history=[step | {"empty_layer": True} for step in steps]) == YEAR_2001
-    assert created(tmp_path, "FROM base\n", YEAR_2020, history=[{"empty_layer": True, **steps[1]}]) == YEAR_2020
+    assert created(tmp_path, "FROM base\n", YEAR_2020, history=[{"empty_layer": True, **steps[1]}]) == YEAR_2001
+    assert created(tmp_path, "FROM base\n", YEAR_2020, history=[{"empty_layer": True}]) == YEAR_2020

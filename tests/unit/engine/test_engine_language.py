@@ -104,6 +104,16 @@ def test_the_image_is_for_the_platform_that_was_asked_for_whatever_its_base_was_
     assert "/".join(filter(None, (made["os"], made["architecture"], made.get("variant")))) == platform
 
 
+@pytest.mark.parametrize("platform", ["windows/amd64", "Windows/arm64"])
+def test_no_image_for_windows_is_begun(platform: str) -> None:
+    said = dockerfile_plans.built(b"FROM scratch\n", images={}, platform=platform)["error"]
+    assert said == f"no image for {platform.lower()} can be built here"
+
+
+def test_an_image_for_neither_linux_nor_windows_is_built() -> None:
+    assert dockerfile_plans.built(b"FROM scratch\n", images={}, platform="wasi/wasm")["image"]["os"] == "wasi"
+
+
 def test_what_a_base_says_and_nobody_changes_survives() -> None:
     base = json.loads(dockerfile_images.TESTBASE)["config"]
     assert _config("FROM testbase\nENV NEW=1\n") == base | {"Env": [*base["Env"], "NEW=1"]}
