@@ -144,7 +144,8 @@ def _with_xattrs(member: tarfile.TarInfo, path: Path) -> tarfile.TarInfo:
         for name in os.listxattr(path, follow_symlinks=False):
             if name.startswith("user."):
                 value = os.getxattr(path, name, follow_symlinks=False)
-                member.pax_headers |= {f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")}
+                headers = {f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")}
+                member.pax_headers = {**member.pax_headers, **headers}
     return member
 
 
