@@ -32,6 +32,8 @@ KIND: Final = "base-image"
 WORKERS: Final = 8
 #: ImageBuilds woken a second: two thousand of them at once would keep all others waiting. The most urgent come first.
 WAKES_PER_SECOND: Final = 50
+#: Seconds between two looks at a place because of hints, of which there may be thousands.
+BETWEEN: Final = 5.0
 #: Failures in a row that are told to nobody: registries are away for a moment now and then.
 _PATIENCE: Final = 2
 #: Part of a limited number of requests that polls leave to builds and nodes, which share the address and the account.
@@ -59,8 +61,9 @@ class Problem:
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look; `hinted` says that
-    it is to be looked at however early that is, `its_turn` that it has waited for its turn at the host."""
+    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look, `looked` that of
+    the last one; `hinted` says that it is to be looked at however early that is, `its_turn` that it has waited for its
+    turn at the host."""
 
     place: Place
     found: Found | None = None
@@ -68,6 +71,7 @@ class Known:
     checked: float | None = None
     failures: int = 0
     due: float = 0.0
+    looked: float = 0.0
     hinted: bool = False
     its_turn: bool = False
     interests: dict[names.Key, Interest] = field(default_factory=dict)
@@ -77,6 +81,11 @@ class Known:
         """Seconds between two looks, more of them while it cannot be seen."""
         shortest = min((one.interval for one in self.interests.values()), default=_LONGEST)
         return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, _LONGEST))
+
+    def early(self, now: float) -> float:
+        """Seconds before which it is not to be looked at."""
+        due = min(self.due, self.looked + BETWEEN) if self.hinted else self.due
+        return max(due - now, 0.0)
 
 
 class Poller:
@@ -142,8 +151,7 @@ class Poller:
         if known is None or not known.interests:
             self._drop(key)
             return None
-        early = known.due - self._clock()
-        if early > 0 and not known.hinted:
+        if early := known.early(self._clock()):
             return early
         sources = [source for source in known.place.sources if not self._hosts.wait(source.host)]
         if not sources:
@@ -180,6 +188,7 @@ class Poller:
             if not self._paces.enter(source.host):
                 known.its_turn = True
                 return self._paces.turn(source.host) + PACE
+            known.looked = self._clock()
             known.hinted = False  # a hint that comes from here on may be of what this look is too early for
             try:
                 found, quota = await asyncio.get_running_loop().run_in_executor(
@@ -228,7 +237,7 @@ class Poller:
 
     def _say(self, known: Known, problem: Problem) -> None:
         told, known.problem = known.problem, problem
-        if told is None or told.reason != problem.reason:
+        if told is None or told.reason != problem.reason or problem.denied:  # a Secret may hold something else now
             self._tell(known.interests)
 
     def _tell(self, woken: Iterable[names.Key]) -> None:

@@ -18,7 +18,7 @@ from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.triggers import baselook, baseplaces, basepoller, bases
 from strata_operator.registry import material, view
 
-_SECRETS: Final = 300.0  # seconds for which a Secret that was read is used again
+_SECRETS: Final = 60.0  # seconds for which a Secret that was read is used again
 _SHOWN: Final = 3  # problems that a message names
 
 

@@ -150,8 +150,11 @@ async def test_a_hint_has_it_looked_at_now_and_one_of_another_image_does_not(fak
     assert course.poller.now(fake.host, REPO, "13") == 0
     assert course.poller.now(fake.host, "library/alpine") == 0
     assert course.poller.now(fake.host, REPO, "12") == 1
-    assert course.poller.now(fake.host, REPO) == 1
-    await course.later(1)
+    for _ in range(1000):
+        assert course.poller.now(fake.host, REPO) == 1
+        await course.work()
+    assert len(fake.requests("HEAD")) == 1  # the last look was this very moment
+    await course.later(basepoller.BETWEEN)
     assert len(fake.requests("HEAD")) == 2
 
 
@@ -223,7 +226,7 @@ async def test_what_a_repetition_would_not_change_is_told_at_once_and_asked_ever
         waits += [wait for wait in await course.later(2000) if wait]
     assert waits[0] == pytest.approx(120, rel=0.11)
     assert waits[-1] == pytest.approx(1800, rel=0.11)
-    assert course.told() == ["a"]
+    assert course.told() == ["a"] * (len(waits) if denied else 1)  # its Secrets are to be read again
 
 
 async def test_the_last_requests_that_a_registry_allows_are_not_taken(fake, course):
