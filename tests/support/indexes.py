@@ -56,3 +56,9 @@ def _blob(registry: Registry, repository: str, body: Body) -> Body:
     found = Descriptor(mediatypes.OCI_CONFIG, digests.of(data), len(data))
     registry.upload_blob(repository, found, lambda: io.BytesIO(data))
     return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+
+
+def child_of(data: bytes) -> str:
+    """The first child of an index, empty for a manifest."""
+    children = json.loads(data).get("manifests") or ()
+    return str(children[0]["digest"]) if children else ""
