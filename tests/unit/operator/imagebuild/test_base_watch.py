@@ -1,0 +1,253 @@
+"""On whose behalf base images are looked at: logins, Registries, mirrors, and what is said where that does not do."""
+
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from strata_builder.oci import mediatypes
+from strata_builder.oci.reference import Reference
+from strata_builder.registry import config
+from strata_operator import controller, imagebuild, kube, kubesession, metrics, names, settings
+from strata_operator.imagebuild import case, memory, questions
+from strata_operator.imagebuild.triggers import baseplaces, bases, basewatch
+from strata_operator.registry import view
+from support import imagebuilds as ib
+from support.fake_kube import FakeKube, Fault
+from support.fake_registry import FakeRegistry
+
+RESOURCES = (
+    names.IMAGEBUILDS, names.REGISTRIES, names.NAMESPACES, names.JOBS, names.PODS, names.CONFIGMAPS, names.SECRETS,
+    names.EVENTS, names.NODES,
+)  # fmt: skip
+REPO = "team/base"
+USERS = {"u": "correct-horse"}
+
+
+def login(host: str, password: str = USERS["u"]) -> str:
+    auth = base64.b64encode(f"u:{password}".encode()).decode()
+    return json.dumps({"auths": {host: {"auth": auth}}})
+
+
+class Lab:
+    """A cluster with a private registry that has one base image, and the watch that looks at it."""
+
+    def __init__(self, fake: FakeKube, registry: FakeRegistry, client: kube.Kube, **options: Any) -> None:
+        self.fake, self.registry = fake, registry
+        self.name = f"{registry.host}/{REPO}"
+        chosen = settings.Settings(
+            namespace="strata-system",
+            **({"insecure_registries": (registry.host,), "poll_allowed_cidrs": ("127.0.0.0/8",)} | options),
+        )
+        self.frame = controller.Frame(chosen, metrics.Metrics(), client)
+        for part in imagebuild.controllers(self.frame):
+            self.frame.add(part)
+        self.now = ib.NOW
+        self.woken: list[names.Key] = []
+        self.registry_digest = ""
+        self.watch = basewatch.Watch(
+            self.frame, memory.Memory(lambda: self.now), wake=lambda key, _delay: self.woken.append(key)
+        )
+
+    def secret(self, name: str, text: str) -> None:
+        data = {".dockerconfigjson": base64.b64encode(text.encode()).decode()}
+        self.fake.put(names.SECRETS, {"metadata": {"name": name, "namespace": "team"}, "data": data})
+
+    def registries(self, *bodies: Any) -> None:
+        for body in bodies:
+            self.fake.put(names.REGISTRIES, body)
+
+    async def ask(self, *secrets: str, target: Any = None, name: str = "") -> bases.Seen:
+        """What is known after the poller has worked."""
+        for resource in self.frame.cache.stores:
+            await self.frame.cache.refresh(resource, self.frame.kube)
+        seen = case.Observed(ib.build(), registry=target or ib.registry(), namespace=ib.namespace())
+        asked = questions.BaseImages(((name or self.name, frozenset({"sha256:old"})),), secrets, 3600, 0)
+        await self.watch.seen(seen, asked)
+        for key in list(self.watch.poller._known):
+            await self.watch.poller.poll(key)
+        return await self.watch.seen(seen, asked)
+
+
+@contextlib.asynccontextmanager
+async def laboratory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIterator[Lab]:
+    fake = FakeKube(*RESOURCES)
+    with fake.serving(tmp_path) as kubeconfig, FakeRegistry(users=USERS) as registry:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        digest = put(registry)
+        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
+        lab = Lab(fake, registry, client, **options)
+        lab.registry_digest = digest
+        try:
+            yield lab
+        finally:
+            lab.watch.close()
+            lab.frame.close()
+            await client.close()
+
+
+def put(registry: FakeRegistry) -> str:
+    blob = {"mediaType": mediatypes.OCI_CONFIG, "digest": registry.add_blob(REPO, b"{}"), "size": 2}
+    body = {"schemaVersion": 2, "mediaType": mediatypes.OCI_MANIFEST, "config": blob, "layers": []}
+    return registry.add_manifest(REPO, json.dumps(body).encode(), mediatypes.OCI_MANIFEST, "latest")
+
+
+def managed(host: str, name: str = "main", namespace: str = "team", **access: Any) -> Any:
+    body = ib.registry(namespace=namespace, name=name, managed={"storage": {"volume": {"size": "1Gi"}}}, access=access)
+    del body["spec"]["external"]
+    body["status"] |= {"endpoints": {"push": host}, "insecure": True}
+    return body
+
+
+@pytest.mark.asyncio
+async def test_the_pull_secrets_of_the_spec_let_the_operator_in(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.secret("mine", login(lab.registry.host))
+        seen = await lab.ask("mine")
+        assert (seen.found[lab.name].digest, seen.problem) == (lab.registry_digest, None)
+        assert seen.checked is not None
+
+
+@pytest.mark.asyncio
+async def test_a_secret_that_may_not_be_read_is_told_with_the_command_and_without_what_is_in_it(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.fake.faults.append(Fault("GET", "/secrets/mine", 403, times=100))
+        seen = await lab.ask("mine")
+        assert seen.found == {}
+        assert seen.problem is not None
+        assert seen.problem[0] == "AccessNotGranted"
+        assert "kubectl create rolebinding strata-secret-reader --namespace team" in seen.problem[1]
+        assert "--serviceaccount strata-system:strata-operator" in seen.problem[1]
+
+
+@pytest.mark.asyncio
+async def test_a_public_base_is_seen_though_a_secret_may_not_be_read(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.registry.users = None
+        lab.fake.faults.append(Fault("GET", "/secrets/mine", 403, times=100))
+        seen = await lab.ask("mine")
+        assert (seen.found[lab.name].digest, seen.problem) == (lab.registry_digest, None)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["not JSON", '{"auths": []}'])
+async def test_a_secret_that_is_none_is_told_and_not_shown(tmp_path, monkeypatch, text):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.secret("mine", text)
+        seen = await lab.ask("mine")
+        assert seen.problem is not None
+        assert "Secret mine" in seen.problem[1]
+        assert text not in seen.problem[1]
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_password_is_told_and_the_right_one_is_found_when_it_comes(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.secret("mine", login(lab.registry.host, "wrong-horse"))
+        seen = await lab.ask("mine")
+        assert seen.problem is not None
+        assert seen.problem[0] == "AccessNotGranted"
+        assert "wrong-horse" not in str(seen)
+        assert lab.woken == [names.Key("team", "web")]
+        lab.secret("mine", login(lab.registry.host))
+        lab.now += 61
+        seen = await lab.ask("mine")
+        assert (seen.found[lab.name].digest, seen.problem) == (lab.registry_digest, None)
+
+
+@pytest.mark.asyncio
+async def test_a_managed_registry_that_admits_the_namespace_is_asked_with_its_login_wherever_it_is(
+    tmp_path, monkeypatch
+):
+    async with laboratory(tmp_path, monkeypatch, poll_allowed_cidrs=(), insecure_registries=()) as lab:
+        lab.secret("strata-pull", login(lab.registry.host))
+        lab.registries(
+            managed(lab.registry.host, "shared", "platform", namespaces="Selector", selector={"matchLabels": {}})
+        )
+        refused = await lab.ask()
+        assert refused.problem is not None
+        assert refused.problem[0] == "AddressNotAllowed"
+        assert lab.registry.requests("HEAD") == []
+        lab.registries(managed(lab.registry.host))
+        seen = await lab.ask()
+        assert (seen.found[lab.name].digest, seen.problem) == (lab.registry_digest, None)
+
+
+@pytest.mark.asyncio
+async def test_a_circle_is_told_and_not_looked_at(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        body = ib.build(triggers={"baseImages": {"pollInterval": "1h"}})
+        body["status"] = {
+            "repository": "team/web",
+            "tags": ["latest"],
+            "baseImages": [{"name": "registry.example:5000/team/web", "digest": ib.DIGEST}],
+        }
+        del body["metadata"]["resourceVersion"]
+        lab.fake.put(names.IMAGEBUILDS, body)
+        lab.registries(ib.registry())
+        for resource in lab.frame.cache.stores:
+            await lab.frame.cache.refresh(resource, lab.frame.kube)
+        lab.watch.restore()
+        seen = await lab.ask(name="registry.example:5000/team/web")
+        assert seen.problem is not None
+        assert seen.problem[0] == "BaseImageCycle"
+        assert "team/web → team/web" in seen.problem[1]
+        assert lab.watch.poller._known == {}
+
+
+# -- where to look --
+
+LOGINS = config.DockerConfig.load([login("registry.example:5000").encode(), login("docker.io").encode()])
+
+
+def place(name: str, *others: Any, target: Any = None, **options: Any) -> list[Mapping[str, Any]]:
+    around = baseplaces.Surroundings(
+        options=settings.Settings(namespace="s", **options),
+        target=view.view(target or ib.registry()),
+        managed=[view.view(body) for body in others],
+        logins=LOGINS,
+        authorities="CHART\n",
+    )
+    found = baseplaces.place(Reference.parse(name), around)
+    return [
+        {"host": s.host, "repository": s.repository, "plain": s.insecure, "trusted": s.trusted, "ca": s.ca,
+         "login": s.credential is not None}
+        for s in found.sources
+    ]  # fmt: skip
+
+
+def source(host: str, repository: str = "library/debian", **more: Any) -> Mapping[str, Any]:
+    plain = {"plain": False, "trusted": False, "ca": "CHART\n", "login": False}
+    return {"host": host, "repository": repository} | plain | more
+
+
+def test_a_name_is_looked_up_where_it_says():
+    assert place("quay.io/a/b") == [source("quay.io", "a/b")]
+    assert place("debian") == [source("docker.io", login=True)]
+    assert place("local.example/a", insecure_registries=("local.example",)) == [
+        source("local.example", "a", plain=True)
+    ]
+
+
+def test_mirrors_come_first_those_of_the_registry_before_the_charts_and_only_the_charts_are_trusted():
+    target = ib.registry(mirrors=[{"upstream": "docker.io", "endpoint": "http://10.0.0.7:5000"}])
+    assert place("debian", target=target, mirrors={"docker.io": "https://hub.example/proxy"}) == [
+        source("10.0.0.7:5000", plain=True),
+        source("hub.example", "proxy/library/debian", trusted=True),
+        source("docker.io", login=True),
+    ]
+
+
+def test_the_target_is_reached_as_it_says_and_a_managed_registry_of_the_same_host_comes_before_it():
+    target = ib.registry()
+    target["status"] |= {"insecure": True, "caBundle": "TARGET\n"}
+    there = source("registry.example:5000", "team/a", login=True)
+    assert place("registry.example:5000/team/a", target=target) == [there | {"plain": True, "ca": "TARGET\nCHART\n"}]
+    ours = managed("registry.example:5000")
+    ours["status"] |= {"insecure": False, "caBundle": "OURS\n"}
+    assert place("registry.example:5000/team/a", ours, target=target) == [
+        there | {"trusted": True, "ca": "OURS\nCHART\n"}
+    ]
