@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from strata_builder.frozen import frozen
 
 LONGEST: Final = 16 << 10  # characters of a line
+_SHORT: Final = 200
 #: Control sequences of ECMA-48: CSI; OSC, DCS, SOS, PM and APC with their text; those of two or three bytes.
 _SEQUENCE: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
@@ -42,7 +43,7 @@ def plain(line: str) -> str:
     first, *later = (_CONTROL.sub("", _SEQUENCE.sub("", part)) for part in line.rstrip("\r\n").split("\r"))
     last = next((part for part in reversed(later) if part), "")
     whole = f"{first} … {last}" if first and last else first or last
-    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
+    return _clamped(whole, LONGEST)
 
 
 def of_container(container: str, lines: Iterable[str]) -> Iterator[Line]:
@@ -68,6 +69,14 @@ def _moment(time: str) -> str:
     return time.removesuffix("Z")
 
 
+def last(lines: Sequence[str], *, count: int = 10, size: int = 1024) -> str:
+    """The end of a log where there is little room: at most `count` lines and `size` bytes, none of them empty."""
+    found = [_clamped(shown, _SHORT) for line in lines[-4 * count :] if (shown := plain(line).rstrip())][-count:]
+    while found and len("\n".join(found).encode()) > size:
+        del found[0]
+    return "\n".join(found)
+
+
 def parsed(line: str) -> Line:
     """A line that `Line.__str__` wrote, or that somebody else did: then without a time."""
     time, _, rest = line.partition(" ")
@@ -75,3 +84,7 @@ def parsed(line: str) -> Line:
     if not (time == "-" or _TIME.fullmatch(f"{time} ")) or not re.fullmatch(r"[a-z]{1,16}", container):
         return Line("", "", plain(line))
     return Line("" if time == "-" else time, container, plain(text))
+
+
+def _clamped(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

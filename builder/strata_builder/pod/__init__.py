@@ -33,4 +33,5 @@ is still there (`alive`), and ends with ExitCode.PEER_LOST if not: the other's o
     recipe     inputs -> the engine's plan                 remotes    what ADD brings (storedfiles: and what the cache
                                                                       keeps of it)
     fetching, building, pushing, whole: the roles          publish    an image into its registry
+    logs     what a container prints, masked and bounded   keeping    the log of all of them, into the registry by push
 """

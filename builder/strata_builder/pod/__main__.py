@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from strata_builder import contract, errors, garbage
+from strata_builder.buildlog import segments
 from strata_builder.engine import report
-from strata_builder.pod import ending, exchange
+from strata_builder.pod import alive, ending, exchange, logs
 from strata_builder.pod.paths import Paths
 
 _MAX_REQUEST = 1 << 20
@@ -26,19 +29,52 @@ def main(argv: list[str] | None = None) -> int:
     garbage.collect_seldom()
     os.umask(0o022)  # what one container leaves the others must be able to read
     paths = Paths(given.home)
-    began = time.monotonic()
+    message, began = paths.at(contract.TERMINATION_LOG), time.monotonic()
     if given.role == contract.INSTALL:
-        return ending.run(lambda: _install(paths), paths.at(contract.TERMINATION_LOG), timeout=_INSTALL_SECONDS)
+        return ending.run(lambda: _install(paths), message, timeout=_INSTALL_SECONDS)
     try:
         request = load(paths)
     except BaseException as e:  # noqa: BLE001  it has to be told like any other end
         error = e
-        return ending.run(lambda: _raise(error), paths.at(contract.TERMINATION_LOG), timeout=60)
-    return ending.run(
-        lambda: run(given.role, request, paths, began + request.timeout_seconds),
-        paths.at(contract.TERMINATION_LOG),
-        timeout=request.timeout_seconds,
-    )
+        return ending.run(lambda: _raise(error), message, timeout=60)
+    with logged(given.role, paths) as log:
+        code = ending.run(
+            lambda: run(given.role, request, paths, began + request.timeout_seconds, log),
+            message,
+            timeout=request.timeout_seconds,
+            log=log,
+        )
+    if given.role not in (contract.FETCH, contract.BUILD):
+        _keep_log(request, paths, code)
+    return code
+
+
+@contextlib.contextmanager
+def logged(role: str, paths: Paths) -> Iterator[logs.Log]:
+    """What is printed within goes to a log that push can read, and is whole once this has ended."""
+    beside = role in (contract.FETCH, contract.BUILD)
+    limits = segments.HELPER if role in (contract.FETCH, contract.PUSH) else segments.STEPS
+    holder = alive.Holder(paths.writes_log(role)) if beside else None
+    log = logs.Log(paths.log(role), limits)
+    out, err = logs.Stream(log, sys.stdout), logs.Stream(log, sys.stderr)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield log
+    finally:
+        out.finish()
+        err.finish()
+        log.close()
+        if holder:
+            holder.close()
+
+
+def _keep_log(request: contract.BuildRequest, paths: Paths, code: int) -> None:
+    """Not of a pod in whose place another one follows in the same attempt."""
+    from strata_builder.pod import keeping
+
+    codes = contract.ExitCode
+    if code != codes.NEEDS_SANDBOX:
+        keeping.keep(request, paths, good=code == codes.OK, hurry=code == codes.INTERRUPTED)
 
 
 def load(paths: Paths) -> contract.BuildRequest:
@@ -50,18 +86,20 @@ def load(paths: Paths) -> contract.BuildRequest:
         raise errors.InvalidSpec(f"the build request cannot be read: {e}") from e
 
 
-def run(role: str, request: contract.BuildRequest, paths: Paths, deadline: float) -> contract.BuildResult | None:
+def run(
+    role: str, request: contract.BuildRequest, paths: Paths, deadline: float, log: logs.Log
+) -> contract.BuildResult | None:
     """Carries out one role. Its modules are imported here: each container starts with no more than it needs."""
     reporter = report.Plain(sys.stdout)
     if role == contract.FETCH:
         from strata_builder.pod import fetching
 
-        fetching.run(request, paths, reporter)
+        fetching.run(request, paths, reporter, hide=log.hide)
         return None
     if role == contract.BUILD:
         from strata_builder.pod import building
 
-        building.run(request, paths, reporter, deadline)
+        building.run(request, paths, reporter, deadline, hide=log.hide)
         return None
     if role == contract.PUSH:
         from strata_builder.pod import pushing
@@ -69,7 +107,7 @@ def run(role: str, request: contract.BuildRequest, paths: Paths, deadline: float
         return pushing.run(request, paths, reporter, deadline)
     from strata_builder.pod import whole
 
-    return whole.run(request, paths, reporter, deadline)
+    return whole.run(request, paths, reporter, deadline, hide=log.hide)
 
 
 def _install(paths: Paths) -> None:

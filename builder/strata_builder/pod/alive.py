@@ -64,7 +64,7 @@ class Peer:
     def state(self) -> State:
         if not (self._folder / "started").exists():
             return State.ABSENT
-        descriptor = os.open(self._folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self._folder / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             answer = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))

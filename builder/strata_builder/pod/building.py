@@ -9,14 +9,21 @@ from pathlib import Path
 from strata_builder import contract, errors
 from strata_builder.engine import epochs, execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
-from strata_builder.pod import alive, blobs, exchange, measure, planfile, recipe, remotes, rungs
+from strata_builder.pod import alive, blobs, exchange, logs, measure, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
 from strata_builder.pod.stepping import GuardedRoots, Stepping
 from strata_builder.sandbox import privileges
 
 
-def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float) -> None:
-    """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(). Raises BuildError."""
+def run(
+    request: contract.BuildRequest,
+    paths: Paths,
+    reporter: report.Reporter,
+    deadline: float,
+    hide: logs.Hide = logs.hide_nothing,
+) -> None:
+    """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(); `hide` is told the secrets
+    before a step runs. Raises BuildError."""
     privileges.hide_memory()
     holder = alive.Holder(paths.alive(contract.BUILD))
     try:
@@ -26,7 +33,7 @@ def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter,
         exchange.wait(lambda: exchange.there(paths.plan), [fetch])
         plan = planfile.PlanFile.from_bytes(exchange.read(paths.plan, planfile.MAX_PLAN))
         if plan.missing:
-            _Build(request, paths, reporter, deadline, plan, requests, fetch).run()
+            _Build(request, paths, reporter, deadline, plan, requests, fetch, hide).run()
         exchange.publish(paths.build_done)
     finally:
         holder.close()
@@ -42,8 +49,10 @@ class _Build:
         plan: planfile.PlanFile,
         requests: exchange.Requests,
         fetch: alive.Peer,
+        hide: logs.Hide,
     ) -> None:
         self.request, self.paths, self.reporter, self.deadline = request, paths, reporter, deadline
+        self.hide = hide
         self.plan, self.requests, self.fetch = plan, requests, fetch
         self.began = time.monotonic()
 
@@ -104,6 +113,7 @@ class _Build:
     def _take_secrets(self) -> dict[str, bytes]:
         """Into memory; the files are gone before the first step runs."""
         found = recipe.secrets(self.paths.secrets, self.plan.secrets)
+        self.hide(found.values())
         exchange.publish(self.paths.secrets_taken)
         exchange.wait(lambda: True if self._are_gone() else None, [self.fetch])
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import signal
@@ -13,7 +14,8 @@ from types import FrameType
 from typing import Final
 
 from strata_builder import contract, errors, termination
-from strata_builder.pod import alive
+from strata_builder.buildlog import text
+from strata_builder.pod import alive, logs
 
 #: The engine ends a step that outlasts the deadline itself, and can say which; this comes after it.
 GRACE: Final = 5.0
@@ -27,19 +29,23 @@ class Expired(BaseException):
     """The time is up. No BuildError: whoever goes on without what failed must not go on after this."""
 
 
-def run(role: Callable[[], contract.BuildResult | None], message: Path, *, timeout: float) -> int:
-    """Runs `role`, writes what it ends with to `message`, and gives the exit code. `timeout` is in seconds."""
+def run(
+    role: Callable[[], contract.BuildResult | None], message: Path, *, timeout: float, log: logs.Log | None = None
+) -> int:
+    """Runs `role`, writes what it ends with to `message`, and gives the exit code. `timeout` is in seconds; a failure
+    takes the last lines of `log` along."""
     _install(timeout)
     try:
         result = role()
     except BaseException as e:  # noqa: BLE001  every end has to be told, also that of a bug
         _disarm()
         failure = failure_of(e)
+        last = _last_lines(e, log)
         if _is_unexpected(e):
             traceback.print_exception(e)
         if failure is not None:
             print(_shown(e, failure), file=sys.stderr, flush=True)
-            write(message, failure)
+            write(message, _with_lines(failure, last, log))
         return exit_code(e)
     _disarm()
     if result is not None:
@@ -117,6 +123,22 @@ def _disarm() -> None:
     """From here on only the message is written: nothing may cut it off."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _last_lines(error: BaseException, log: logs.Log | None) -> str:
+    """Of a step that failed its own, for others may print beside it."""
+    if isinstance(error, errors.RunFailed) and error.output:
+        return text.last(error.output.split("\n"))
+    return log.tail() if log else ""
+
+
+def _with_lines(failure: contract.Failure, last: str, log: logs.Log | None) -> contract.Failure:
+    """`failure` without a secret of any step: the one that failed may have printed another's."""
+    if log is None:
+        return dataclasses.replace(failure, log=last)
+    return dataclasses.replace(
+        failure, message=log.masked(failure.message), hint=log.masked(failure.hint), log=log.masked(last)
+    )
 
 
 def _is_unexpected(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from strata_builder.pod import (
     cache,
     exchange,
     inputs,
+    logs,
     missing,
     planfile,
     recipe,
@@ -51,22 +52,31 @@ class RecordingImages:
         return base
 
 
-def run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter) -> None:
-    """Until push has said that it is done. Raises BuildError; PeerLost if another container ends early."""
+def run(
+    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, hide: logs.Hide = logs.hide_nothing
+) -> None:
+    """Until push has said that it is done. `hide` is told the secrets before anything is printed. Raises BuildError;
+    PeerLost if another container ends early."""
     holder = alive.Holder(paths.alive(contract.FETCH))
     try:
         rungs.check_user_namespace(request, paths)
         with settings.registries(request, paths) as registries:
-            _Fetch(request, paths, reporter, registries).run()
+            _Fetch(request, paths, reporter, registries, hide).run()
     finally:
         holder.close()
 
 
 class _Fetch:
     def __init__(
-        self, request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, registries: Registries
+        self,
+        request: contract.BuildRequest,
+        paths: Paths,
+        reporter: report.Reporter,
+        registries: Registries,
+        hide: logs.Hide,
     ) -> None:
         self.request, self.paths, self.reporter, self.registries = request, paths, reporter, registries
+        self.hide = hide
         self.began = time.monotonic()
         self.resolver = images.RegistryImages(registries)
         self.images = RecordingImages(self.resolver)
@@ -125,6 +135,7 @@ class _Fetch:
     def _secrets(self) -> dict[str, bytes]:
         """Into the memory volume, where build takes them from before it runs anything."""
         found = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
+        self.hide(found.values())
         for name, content in found.items():
             exchange.publish(self.paths.secrets / name, content)
         return found

@@ -94,5 +94,13 @@ class Paths:
     def push_done(self) -> Path:
         return self.wanted / "done"
 
+    def log(self, role: str) -> Path:
+        """The folder of what `role` prints: it alone may write there."""
+        return {contract.FETCH: self.inputs, contract.BUILD: self.outputs}.get(role, self.scratch) / "log"
+
+    def writes_log(self, role: str) -> Path:
+        """The folder of a lock that is held until the log of `role` is whole."""
+        return self.alive(role) / "log"
+
     def alive(self, role: str) -> Path:
         return self.at(contract.ALIVE) / role

@@ -9,14 +9,20 @@ from typing import Final
 from strata_builder import contract
 from strata_builder.pod import inputs
 from strata_builder.pod.paths import Paths
-from strata_builder.registry import mirrors, proxies
+from strata_builder.registry import connect, mirrors, proxies, retry
 from strata_builder.registry.config import DockerConfig
 from strata_builder.registry.registries import Registries, Settings
 
 _KEY: Final = ".dockerconfigjson"
 
 
-def registries(request: contract.BuildRequest, paths: Paths) -> Registries:
+def registries(
+    request: contract.BuildRequest,
+    paths: Paths,
+    *,
+    timeouts: connect.Timeouts | None = None,
+    policy: retry.Policy | None = None,
+) -> Registries:
     """With all credentials that are mounted here, the push credential first. Raises CredentialsInvalid."""
     target = (request.output.registry,) if request.output.insecure else ()
     return Registries(
@@ -26,6 +32,8 @@ def registries(request: contract.BuildRequest, paths: Paths) -> Registries:
             insecure=frozenset((*request.insecure_registries, *target)),
             mirrors=mirrors.Mirrors.parse((mirror.upstream, mirror.endpoint) for mirror in request.mirrors),
             proxies=proxies.Proxies.from_env(os.environ),
+            timeouts=timeouts or connect.Timeouts(),
+            policy=policy or retry.Policy(),
         )
     )
 

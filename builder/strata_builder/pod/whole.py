@@ -13,7 +13,19 @@ from strata_builder.frozen import frozen
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import cache, inputs, measure, missing, publish, recipe, remotes, settings, storedfiles, taint
+from strata_builder.pod import (
+    cache,
+    inputs,
+    logs,
+    measure,
+    missing,
+    publish,
+    recipe,
+    remotes,
+    settings,
+    storedfiles,
+    taint,
+)
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.registries import Registries
@@ -26,9 +38,15 @@ class _Done:
 
 
 def run(
-    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float
+    request: contract.BuildRequest,
+    paths: Paths,
+    reporter: report.Reporter,
+    deadline: float,
+    hide: logs.Hide = logs.hide_nothing,
 ) -> contract.BuildResult:
-    """`deadline` is of time.monotonic(). Raises NeedsSandbox for a RUN that no record stands for, BuildError."""
+    """`deadline` is of time.monotonic(); `hide` is told the secrets before anything is printed. Raises NeedsSandbox for a
+    RUN that no record stands for, BuildError."""
+    hide(recipe.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
     with settings.registries(request, paths) as registries:
         return _Whole(request, paths, reporter, deadline, registries).run()
 

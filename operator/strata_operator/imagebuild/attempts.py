@@ -16,7 +16,6 @@ from strata_operator.imagebuild import podstatus, state
 KEPT: Final = 11  # the first attempt and as many retries as a spec may ask for
 LINES: Final = 10
 SIZE: Final = 1024  # bytes of the last lines of one attempt
-_LINE: Final = 200  # characters
 _MESSAGE: Final = 200
 _READ: Final = 4096  # characters of what was said that are looked at
 Attempts = Sequence[Mapping[str, Any]]
@@ -54,15 +53,7 @@ def add(
 
 def last_lines(text: str) -> str:
     """The end of a log as it may stand in a status: no control sequences, at most LINES lines and SIZE bytes."""
-    lines = [_clamped(line, _LINE) for each in text[-_READ:].split("\n") if (line := buildlog.plain(each).rstrip())]
-    kept: list[str] = []
-    room = SIZE
-    for line in reversed(lines[-LINES:]):
-        room -= len(line.encode()) + 1
-        if room < 0:
-            break
-        kept.insert(0, line)
-    return "\n".join(kept)
+    return buildlog.last(text[-_READ:].split("\n"), count=LINES, size=SIZE)
 
 
 def _clamped(text: str, limit: int) -> str:

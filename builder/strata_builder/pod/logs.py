@@ -1,0 +1,109 @@
+"""What a container prints: to its own output, which the kubelet keeps while there is a pod, and to a bounded file.
+
+Both hold the same lines, with every secret of the build masked. What a step prints of its own secrets the engine has
+masked before; here those of other steps go, too, for a kept log has more readers than a pod's.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import io
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TextIO
+
+from strata_builder.buildlog import segments, text
+
+SHORTEST_MASKED: Final = 6  # characters, as for the output of steps
+_LONGEST: Final = 64 << 10  # characters that are held back for a line's end
+_TAIL: Final = 40  # lines
+
+
+Hide = Callable[[Iterable[bytes]], None]
+
+
+def hide_nothing(secrets: Iterable[bytes]) -> None:
+    """Where nothing is printed."""
+
+
+class Log:
+    """Safe to share between threads."""
+
+    def __init__(self, folder: Path | None = None, limits: segments.Limits = segments.HELPER) -> None:
+        self._lock = threading.Lock()
+        self._secrets: tuple[str, ...] = ()
+        self._lines: collections.deque[str] = collections.deque(maxlen=_TAIL)
+        self._writer = segments.Writer(folder, limits) if folder else None
+
+    def hide(self, secrets: Iterable[bytes]) -> None:
+        """From now on no line shows a line of `secrets`."""
+        lines = {line.strip() for secret in secrets for line in secret.decode("utf-8", "replace").splitlines()}
+        long = {line for line in lines if len(line) >= SHORTEST_MASKED}
+        with self._lock:
+            self._secrets = tuple(sorted({*self._secrets, *long}, key=len, reverse=True))
+
+    def masked(self, shown: str) -> str:
+        for secret in self._secrets:
+            shown = shown.replace(secret, "***")
+        return shown
+
+    def tail(self) -> str:
+        """The last lines, as they may stand in a termination message."""
+        with self._lock:
+            return text.last(list(self._lines))
+
+    def line(self, shown: str, to: TextIO) -> None:
+        """One line without its end."""
+        with self._lock:
+            shown = self.masked(shown)
+            to.write(f"{shown}\n")
+            to.flush()
+            self._lines.append(shown)
+            self._keep(shown)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _keep(self, shown: str) -> None:
+        if self._writer is None:
+            return
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        try:
+            self._writer.write(f"{now} {shown}\n".encode("utf-8", "replace"))
+        except OSError as e:  # a disk that is full ends no build that needs no more of it
+            self._writer.close()
+            self._writer = None
+            self._lines.append(f"from here on the log is not kept: {e.strerror}")
+
+
+class Stream(io.TextIOBase):
+    """In the place of standard output or error: takes text as it comes, gives lines to the log."""
+
+    def __init__(self, log: Log, to: TextIO) -> None:
+        super().__init__()
+        self._log, self._to, self._rest = log, to, ""
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, given: str) -> int:
+        with self._lock:
+            *lines, self._rest = (self._rest + given).split("\n")
+            if len(self._rest) > _LONGEST:
+                lines, self._rest = [*lines, self._rest], ""
+        for line in lines:
+            self._log.line(line, self._to)
+        return len(given)
+
+    def finish(self) -> None:
+        """What has no end of a line yet."""
+        with self._lock:
+            rest, self._rest = self._rest, ""
+        if rest:
+            self._log.line(rest, self._to)
