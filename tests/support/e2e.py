@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from strata_builder import contract
 from support import kubectl
 
 Body = dict[str, Any]
@@ -223,11 +225,14 @@ class Namespace:
         return {build: found[place] for build, place in places.items()}
 
     def manifests(self, registry: str = REGISTRY) -> list[str]:
-        """Every manifest that a managed Registry of this namespace stores, tagged or not, as repository@digest."""
-        stored = ("find", "/var/lib/registry", "-path", "*/_manifests/revisions/sha256/*", "-name", "link")
-        paths = self("exec", f"deployment/strata-{registry}", "--", *stored).split()
-        places = (path.partition("/repositories/")[2].partition("/_manifests/revisions/sha256/") for path in paths)
-        return [f"{repository}@sha256:{rest.removesuffix('/link')}" for repository, _, rest in places]
+        """Every manifest that a managed Registry of this namespace stores, tagged or not, as repository@digest; lists of
+        logs, which failed builds have, too, are left out."""
+        links = ("find", "/var/lib/registry", "-path", "*/_manifests/*/sha256/*", "-name", "link")
+        paths = self("exec", f"deployment/strata-{registry}", "--", *links).split()
+        found = [re.fullmatch(r".*/repositories/(.*)/_manifests/(.*)/sha256/([0-9a-f]+)/link", path) for path in paths]
+        logs = {(m[1], m[3]) for m in found if m and m[2].startswith(f"tags/{contract.LOG_TAG_PREFIX}")}
+        stored = [(m[1], m[3]) for m in found if m and m[2] == "revisions"]
+        return [f"{repository}@sha256:{digest}" for repository, digest in stored if (repository, digest) not in logs]
 
     def image_config(self, build: str) -> str:
         """Manifest and config of the image as text, read from the managed Registry."""

@@ -22,12 +22,12 @@ _SEQUENCE: Final = re.compile(
 _CONTROL: Final = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z) (.*)", re.DOTALL)
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (.*)", re.DOTALL)
 
 
 @frozen
 class Line:
-    """`time` is RFC 3339 in UTC, empty if it is not known; `container` fetch, build or push."""
+    """`time` is RFC 3339, empty if it is not known; `container` fetch, build or push."""
 
     time: str
     container: str
@@ -53,20 +53,20 @@ def of_container(container: str, lines: Iterable[str]) -> Iterator[Line]:
     for line in lines:
         found = _TIME.fullmatch(line)
         if found:
-            time = max(time, found[1], key=_moment)
+            time = max(time, found[1], key=moment)
         yield Line(time, container, plain(found[2] if found else line))
 
 
 def merged(sources: Mapping[str, Iterable[str]]) -> Iterator[Line]:
     """The lines of all containers, each of which is in order, in the order of time."""
     return heapq.merge(
-        *(of_container(name, lines) for name, lines in sources.items()), key=lambda line: _moment(line.time)
+        *(of_container(name, lines) for name, lines in sources.items()), key=lambda line: moment(line.time)
     )
 
 
-def _moment(time: str) -> str:
-    """Sorts as the time does, however many digits its fraction has."""
-    return time.removesuffix("Z")
+def moment(time: str) -> str:
+    """Sorts as the time does, however many digits its fraction has; times of one node have one zone."""
+    return time[:-1] if time.endswith("Z") else time[:-6]
 
 
 def last(lines: Sequence[str], *, count: int = 10, size: int = 1024) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from strata_builder import __version__
 from strata_builder.cli import refused, values
@@ -41,6 +41,24 @@ example:
 """
 
 
+_LOGS = """\
+examples:
+  strata logs web -n team                     the newest build that has run
+  strata logs web -n team --follow            what runs now, or next, until the build has ended
+  strata logs web -n team --build 3           an older build; its last attempt
+  strata logs web -n team --build 3 --attempt 1
+  strata logs --from registry.example/team/web:3      without a cluster, by docker's login to the registry
+
+While there is a pod, its log is read from the cluster, by your kubectl ($KUBECTL names another program): that takes
+get on imagebuilds.strata.build, pods and pods/log. Later it is read from the image's repository, where as many logs are
+kept as status.builds tells of builds (spec.history): the first 64 KiB and the last 1 MiB of each.
+A registry inside the cluster is reached by its external name, or by kubectl port-forward; --via names an address of yours.
+Logins come from the Secret strata-pull of the namespace, if you may read it, and from Docker's config.json.
+What a build has printed is shown without control sequences; before each line stands the container that printed it.
+Exit codes: 0 shown, 1 not found or not allowed, 2 the command line is wrong, 20 the cluster or registry did not answer.
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Tells a wrong command line in two lines, as every other error."""
 
@@ -59,7 +77,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _unknown(given: argparse.Namespace, words: Sequence[str]) -> values.UsageError:
     flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
     if not flag:
-        hint = f"`strata {given.command}` takes one context; flags come before or after it"
+        what = "ImageBuild" if given.command == "logs" else "context"
+        hint = f"`strata {given.command}` takes one {what}; flags come before or after it"
         return values.UsageError(f"unexpected argument {words[0]!r}", hint=hint)
     known = [f"--{name.replace('_', '-')}" for name in vars(given)]
     near = difflib.get_close_matches(flag[:64], [*known, *_ALIASES, *refused.FLAGS], n=1, cutoff=0.75)
@@ -115,7 +134,44 @@ def parser() -> argparse.ArgumentParser:
     )
     _how(plan)
     command("check", "check a Dockerfile without building", "Read a Dockerfile, say what is wrong.", _CHECK)
+    _logs(commands)
     return top
+
+
+def _logs(commands: Any) -> None:
+    made = commands.add_parser(
+        "logs",
+        help="show the log of a build in a cluster",
+        description="Show what a build has printed, also when its pod is long gone.",
+        epilog=_LOGS,
+        usage="strata logs [OPTIONS] IMAGEBUILD\n       strata logs [OPTIONS] --from REPOSITORY[:NUMBER]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("name", nargs="?", default="", metavar="IMAGEBUILD", help="its name")
+    made.add_argument("-n", "--namespace", default="", help="its namespace (default: that of the kubeconfig's context)")
+    made.add_argument("--build", type=int, metavar="NUMBER", help="a build of status.builds (default: the newest)")
+    made.add_argument("--attempt", type=int, metavar="N", help="one of its attempts (default: the last)")
+    made.add_argument("-f", "--follow", action="store_true", help="print lines as they come, until the build has ended")
+    made.add_argument("--timestamps", action="store_true", help="begin each line with its time")
+    made.add_argument(
+        "--from",
+        dest="source",
+        default="",
+        metavar="REPOSITORY[:NUMBER]",
+        help="read from a registry, without a cluster",
+    )
+    made.add_argument("--via", default="", metavar="HOST[:PORT]", help="reach the registry at this address")
+    made.add_argument(
+        "--insecure-registry",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="reach this registry by plain HTTP",
+    )
+    made.add_argument("--context", default="", help="the kubeconfig's context")
+    made.add_argument("--kubeconfig", default="", metavar="FILE", help="the kubeconfig")
+    made.add_argument("-D", "--debug", action="store_true", help="show where in the program an error comes from")
 
 
 def _source(command: argparse.ArgumentParser) -> None:

@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     garbage.collect_seldom()
     try:
         given = arguments.parse(sys.argv[1:] if argv is None else argv)
-        usage.check(given)
+        if given.command != "logs":
+            usage.check(given)
         return _command(given)(given)
     except errors.BuildError as e:
         if getattr(given, "debug", False):
@@ -61,6 +62,10 @@ def _command(given: argparse.Namespace) -> arguments.Command:
         from strata_builder.cli import building
 
         return building.run
+    if given.command == "logs":
+        from strata_builder.cli.logs import command
+
+        return command.run
     if given.command == "plan":
         from strata_builder.cli import planning
 

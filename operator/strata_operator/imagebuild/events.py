@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from strata_operator import conditions
-from strata_operator.imagebuild import status
+from strata_operator import conditions, names
+from strata_operator.imagebuild import state, status
+
+_LONGEST: Final = 1000  # characters of a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,25 @@ class Event:
     warning: bool = False
 
 
-def transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> Event | None:
-    """The event for the step from one status to the next, if it is one that people care for."""
+def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.Key) -> Event | None:
+    """The event for the step of `key` from one status to the next, if it is one that people care for. Of an attempt that
+    failed it ends with the command that prints its log."""
     spoken = _spoken(after)
     if spoken is None or _mark(before) == _mark(after):
         return None
     bad = conditions.is_true([spoken], conditions.STALLED) or spoken.get("status") == conditions.FALSE
-    return Event(str(spoken["reason"]), str(spoken.get("message") or "")[:1000], warning=bad)
+    end = _where_to_read(after, key)
+    note = str(spoken.get("message") or "")
+    note = note if len(note) + len(end) <= _LONGEST else f"{note[: _LONGEST - len(end) - 1]}…"
+    return Event(str(spoken["reason"]), note + end, warning=bad)
+
+
+def _where_to_read(found: Mapping[str, Any], key: names.Key) -> str:
+    current = found.get("current") or {}
+    if current.get("phase") not in (state.FAILED, state.RETRYING) or not current.get("job"):
+        return ""
+    which = f"--build {current.get('number')} --attempt {current.get('attempt')}"
+    return f"\nlog: strata logs {key.name} -n {key.namespace} {which}"
 
 
 def _mark(found: Mapping[str, Any]) -> tuple[Any, ...]:

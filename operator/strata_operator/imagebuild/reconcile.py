@@ -103,7 +103,7 @@ class Reconciler:
         """Count and say what the status now says: whoever wrote it is the only one to do so."""
         for ended in decision.ended:
             self._count(ended)
-        event = events.transition(seen.body.get("status") or {}, decision.status or {})
+        event = events.transition(seen.body.get("status") or {}, decision.status or {}, seen.key)
         if event:
             log.info("%s: %s", event.reason, event.note.replace("\n", " "))
             await self._frame.kube.event(

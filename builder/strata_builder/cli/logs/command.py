@@ -1,0 +1,210 @@
+"""`strata logs`: what was asked for, and where it is looked for in turn."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from strata_builder import contract, errors
+from strata_builder.buildlog import artifact, text
+from strata_builder.cli import values
+from strata_builder.cli.logs import builds, kubectl, live, places
+from strata_builder.oci.reference import Reference
+from strata_builder.registry import errors as registry_errors
+from strata_builder.registry.client import Registry
+
+_POLL: Final = 1.0
+_TAGS: Final = 20  # artifacts of one repository that are looked at
+
+
+class LogGone(errors.BuildError):
+    """Nothing is kept of what was asked for."""
+
+    reason = "InvalidSpec"
+
+
+def run(given: argparse.Namespace) -> int:
+    """Raises UsageError, KubeError, RegistryError, LogGone."""
+    _check(given)
+    show = _Printer(times=given.timestamps)
+    try:
+        if given.source:
+            _from_registry(given, show)
+        elif given.follow:
+            _follow(given, _cluster(given), show)
+        else:
+            _once(given, _cluster(given), show)
+    except BrokenPipeError:  # `strata logs web | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return contract.ExitCode.OK
+
+
+def _check(given: argparse.Namespace) -> None:
+    if bool(given.name) == bool(given.source):
+        raise values.UsageError(
+            "name an ImageBuild, or a repository with --from"
+            if not given.name
+            else "--from takes no ImageBuild beside it",
+            hint="strata logs web -n team, or strata logs --from registry.example/team/web:3",
+        )
+    if given.follow and (given.source or given.build or given.attempt):
+        raise values.UsageError("--follow is for what runs now: it goes with neither --from, --build nor --attempt")
+    for flag, number in (("--build", given.build), ("--attempt", given.attempt)):
+        if number is not None and number < 1:
+            raise values.UsageError(f"{flag} is 1 or more, not {number}")
+    if given.name.startswith("-") or given.namespace.startswith("-"):
+        raise values.UsageError("a name does not begin with a dash")
+
+
+def _cluster(given: argparse.Namespace) -> kubectl.Kubectl:
+    options = [f"--{name}={value}" for name in ("context", "kubeconfig") if (value := getattr(given, name))]
+    return kubectl.Kubectl(options, program=os.environ.get("KUBECTL") or "kubectl")
+
+
+class _Printer:
+    """Lines on standard output; what is said of them on standard error."""
+
+    def __init__(self, *, times: bool) -> None:
+        self._times = times
+
+    def lines(self, lines: Iterable[text.Line]) -> None:
+        for line in lines:
+            time_ = f"{line.time or '-'} " if self._times else ""
+            print(f"{time_}{line.container:<5} | {line.text}" if line.container else line.text, flush=True)
+
+    def note(self, said: str) -> None:
+        print(said, file=sys.stderr, flush=True)
+
+
+def _once(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -> None:
+    body = cluster.get(kubectl.IMAGEBUILDS, given.name, given.namespace)
+    chosen = builds.choose(body, given.build or 0, given.attempt or 0)
+    refused: kubectl.KubeError | None = None
+    try:
+        if chosen.job and (pod := _pod(cluster, body, chosen.job)):
+            show.lines(live.so_far(cluster, pod))
+            return
+    except (kubectl.Forbidden, kubectl.NotFound) as e:  # the log may be kept, and may be read there
+        refused = e
+    if chosen.job and builds.phase(body) in builds.RUNNING:
+        if refused:
+            raise refused
+        show.note(f"the pod of build {chosen.number} has not started: {builds.waits_for(body)}")
+        return
+    show.lines(_kept(given, cluster, body, chosen))
+
+
+def _pod(cluster: kubectl.Kubectl, body: builds.Body, job: str) -> live.Pod | None:
+    pods = cluster.pods(job, body["metadata"]["namespace"])
+    return next((pod for pod in pods if live.started(pod)), None)
+
+
+def _kept(
+    given: argparse.Namespace, cluster: kubectl.Kubectl, body: builds.Body, chosen: builds.Chosen
+) -> list[text.Line]:
+    what = (
+        f"build {chosen.number}"
+        + (f", attempt {chosen.attempt}" if chosen.attempt else "")
+        + f" of {builds.name(body)}"
+    )
+    if not chosen.log:
+        raise _gone(what, body, chosen, "its status names no place where the log would be kept")
+    reference = Reference.parse(chosen.log)
+    ways = places.Places(insecure=frozenset(given.insecure_registry), cluster=cluster, via=given.via)
+    try:
+        return ways.ask(
+            reference, places.known(cluster, body), _question(reference.version, chosen.number, chosen.attempt)
+        )
+    except (LogGone, registry_errors.NotFound) as e:
+        raise _gone(what, body, chosen, e.message) from e
+
+
+def _gone(what: str, body: builds.Body, chosen: builds.Chosen, why: str) -> LogGone:
+    said = f"the log of {what} is not there: {why}"
+    if words := builds.last_words(body, chosen):
+        said += "\nThe status keeps its last lines:\n" + "\n".join(f"  {line}" for line in words.split("\n"))
+    return LogGone(
+        said,
+        hint="a log is kept as long as status.builds tells of its build, unless spec.history.logs is None, its pod was "
+        "killed before it could, or its registry refused",
+    )
+
+
+def _question(tag: str, number: int, attempt: int) -> Callable[[Registry, str], list[text.Line]]:
+    def ask(registry: Registry, repository: str) -> list[text.Line]:
+        there = artifact.entries(registry, repository, tag)
+        found = next((e for e in there if e.number == number and attempt in (0, e.attempt)), None)
+        if found is None:
+            raise LogGone(f"{registry.host}/{repository}:{tag} keeps {_listed(there)}")
+        return [text.parsed(line) for line in artifact.lines(registry, repository, found)]
+
+    return ask
+
+
+def _listed(there: Iterable[artifact.Entry]) -> str:
+    names = [f"{entry.number}/{entry.attempt}" for entry in there]
+    return f"those of (build/attempt) {', '.join(names[:30])}" if names else "none"
+
+
+def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
+    reference = Reference.parse(given.source)
+    if reference.digest or (reference.tag and not reference.tag.isdigit()):
+        raise values.UsageError(f"--from {given.source!r}: what follows the colon is the number of a build")
+    number = int(reference.tag or given.build or 0)
+    ways = places.Places(insecure=frozenset(given.insecure_registry), via=given.via)
+
+    def ask(registry: Registry, repository: str) -> list[text.Line]:
+        there = _everything(registry, repository)
+        wanted = [e for e in there if number in (0, e.number) and (given.attempt or 0) in (0, e.attempt)]
+        if not wanted:
+            raise LogGone(
+                f"{registry.host}/{repository} keeps no such log, but {_listed(there)}",
+                hint="strata logs --from REPOSITORY:NUMBER chooses a build, --attempt one of its attempts",
+            )
+        newest = max(wanted, key=lambda e: (e.time, e.number, e.attempt))
+        show.note(f"build {newest.number}, attempt {newest.attempt} ({newest.result}, {newest.time})")
+        return [text.parsed(line) for line in artifact.lines(registry, repository, newest)]
+
+    show.lines(ways.ask(reference, places.Known(), ask))
+
+
+def _everything(registry: Registry, repository: str) -> list[artifact.Entry]:
+    """The logs of every ImageBuild that writes to a repository."""
+    found: list[artifact.Entry] = []
+    tags = [tag for tag in registry.tags(repository) if tag.startswith(contract.LOG_TAG_PREFIX)]
+    for tag in tags[:_TAGS]:
+        with contextlib.suppress(registry_errors.NotFound, errors.LayerError):  # one that is being replaced; another's
+            found += artifact.entries(registry, repository, tag)
+    return found
+
+
+def _follow(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -> None:
+    """Until the build has ended, through all its attempts; of one that has ended, what `_once` shows."""
+    seen: set[str] = set()
+    said = ""
+    while True:
+        body = cluster.get(kubectl.IMAGEBUILDS, given.name, given.namespace)
+        phase, current = builds.phase(body), (body.get("status") or {}).get("current") or {}
+        if phase and phase not in builds.OPEN:
+            if not seen:
+                _once(given, cluster, show)
+            show.note(f"build {current.get('number')}: {phase}")
+            return
+        pod = _unseen(cluster, body, current, seen) if phase in builds.RUNNING else None
+        if pod:
+            seen.add(pod["metadata"]["uid"])
+            show.lines(live.as_it_comes(cluster, pod))
+        elif (waits := builds.waits_for(body)) != said and not (seen and phase in builds.RUNNING):
+            said = waits
+            show.note(f"build {current.get('number', 1)} waits: {waits}")
+        time.sleep(_POLL)
+
+
+def _unseen(cluster: kubectl.Kubectl, body: builds.Body, current: builds.Body, seen: set[str]) -> live.Pod | None:
+    pods = cluster.pods(str(current.get("job") or ""), body["metadata"]["namespace"]) if current.get("job") else []
+    return next((pod for pod in pods if live.started(pod) and pod["metadata"]["uid"] not in seen), None)

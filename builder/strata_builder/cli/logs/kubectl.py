@@ -1,0 +1,147 @@
+"""The cluster, by the `kubectl` of whoever calls; what it says when something is wrong, told for people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from strata_builder import errors
+from strata_builder.buildlog import text
+
+IMAGEBUILDS: Final = "imagebuilds.strata.build"
+REGISTRIES: Final = "registries.strata.build"
+_ANSWER: Final = 60.0  # seconds
+_FORWARDS: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
+
+
+class KubeError(errors.BuildError):
+    """kubectl has failed; `retryable` if the API server did not answer."""
+
+    reason = "InvalidSpec"
+
+
+class NotFound(KubeError):
+    pass
+
+
+class Forbidden(KubeError):
+    pass
+
+
+class Unreachable(KubeError):
+    retryable = True
+
+
+class Kubectl:
+    """`options` come before every command: --context, --kubeconfig."""
+
+    def __init__(self, options: Sequence[str] = (), *, program: str = "kubectl") -> None:
+        self._command = [program, *options]
+
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
+        """An object; without a namespace in the one of the context. Raises KubeError."""
+        found = json.loads(
+            self._run(["get", kind, name, *_in(namespace), "-o", "json"], f"{kind.partition('.')[0]} {name}")
+        )
+        return found if isinstance(found, dict) else {}
+
+    def pods(self, job: str, namespace: str) -> list[dict[str, Any]]:
+        """The pods of a Job, the newest first. Raises KubeError."""
+        arguments = ["get", "pods", *_in(namespace), "-l", f"batch.kubernetes.io/job-name={job}", "-o", "json"]
+        found = json.loads(self._run(arguments, "pods")).get("items") or []
+        return sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
+
+    @contextlib.contextmanager
+    def log(self, pod: str, container: str, namespace: str, *, follow: bool = False) -> Iterator[subprocess.Popen[str]]:
+        """The process that prints the log of a container, each line with its time."""
+        arguments = ["logs", pod, "-c", container, *_in(namespace), "--timestamps", *(["-f"] if follow else [])]
+        with self._started(arguments) as process:
+            yield process
+
+    @contextlib.contextmanager
+    def forwarded(self, service: str, port: int, namespace: str) -> Iterator[int]:
+        """A port of this machine that leads to a Service. Raises KubeError."""
+        arguments = ["port-forward", f"service/{service}", f":{port}", "--address", "127.0.0.1", *_in(namespace)]
+        with self._started(arguments) as process:
+            assert process.stdout is not None
+            found = _FORWARDS.match(process.stdout.readline())
+            if not found:
+                process.kill()
+                raise fault(process.communicate()[1], f"service {service}")
+            yield int(found[1])
+
+    @contextlib.contextmanager
+    def _started(self, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        try:
+            process = subprocess.Popen(
+                [*self._command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except FileNotFoundError as e:
+            raise _missing(self._command[0]) from e
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _run(self, arguments: Sequence[str], what: str) -> str:
+        try:
+            done = subprocess.run(
+                [*self._command, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_ANSWER,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except FileNotFoundError as e:
+            raise _missing(self._command[0]) from e
+        except subprocess.TimeoutExpired as e:
+            raise Unreachable(f"kubectl gave no answer within {_ANSWER:.0f} s") from e
+        if done.returncode:
+            raise fault(done.stderr, what)
+        return done.stdout
+
+
+def fault(said: str, what: str) -> KubeError:
+    """The error for what kubectl wrote on standard error when it was asked for `what`. Pure."""
+    shown = text.last(said.split("\n"), count=3, size=600) or "kubectl failed"
+    if "doesn't have a resource type" in said:
+        return KubeError(
+            f"this cluster knows no {what.partition(' ')[0]}: Strata is not installed there, or the context is another's",
+            hint="kubectl config current-context tells which cluster is asked; --context chooses another",
+        )
+    if "(NotFound)" in said:
+        return NotFound(f"{what} is not there: {shown}", hint="check the name, and the namespace (-n)")
+    if "(Forbidden)" in said:
+        return Forbidden(
+            f"you may not read {what}: {shown}",
+            hint="it takes get on imagebuilds.strata.build, pods and pods/log in this namespace; with a login to the "
+            "registry alone: strata logs --from REPOSITORY",
+        )
+    if "(Unauthorized)" in said or "must be logged in" in said:
+        return Forbidden(f"the cluster does not know you: {shown}", hint="log in again, as for kubectl")
+    if any(words in said for words in ("Unable to connect", "was refused", "i/o timeout", "no such host")):
+        return Unreachable(f"the cluster does not answer: {shown}", hint="check with: kubectl version")
+    return KubeError(f"kubectl cannot get {what}: {shown}")
+
+
+def _missing(program: str) -> KubeError:
+    return KubeError(
+        f"there is no {program} on this machine, and `strata logs` asks the cluster by it",
+        hint="install kubectl, or name the repository: strata logs --from REGISTRY/REPOSITORY",
+    )
+
+
+def _in(namespace: str) -> list[str]:
+    return ["-n", namespace] if namespace else []
