@@ -9,7 +9,7 @@ from typing import Any, Final
 from strata_operator import conditions, names
 from strata_operator.imagebuild import state, status
 
-_LONGEST: Final = 1000  # characters of a note
+_LONGEST: Final = 1000  # bytes of a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,14 @@ def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.K
         return None
     bad = conditions.is_true([spoken], conditions.STALLED) or spoken.get("status") == conditions.FALSE
     end = _where_to_read(after, key)
-    note = str(spoken.get("message") or "")
-    note = note if len(note) + len(end) <= _LONGEST else f"{note[: _LONGEST - len(end) - 1]}…"
+    note = _cut(str(spoken.get("message") or ""), _LONGEST - len(end))
     return Event(str(spoken["reason"]), note + end, warning=bad)
+
+
+def _cut(note: str, room: int) -> str:
+    """The API server counts bytes."""
+    data = note.encode("utf-8", "replace")
+    return note if len(data) <= room else data[: room - 3].decode("utf-8", "ignore") + "…"
 
 
 def _where_to_read(found: Mapping[str, Any], key: names.Key) -> str:

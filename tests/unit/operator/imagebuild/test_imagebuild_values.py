@@ -336,14 +336,33 @@ def status_with(kind: str, value: str, reason: str, **current: Any) -> Any:
     return {"conditions": [{"type": kind, "status": value, "reason": reason, "message": "m"}], "current": current}
 
 
+KEY = names.Key("team", "web")
+
+
 def test_one_event_a_transition():
     building = status_with("Building", "True", "Building", number=1, attempt=1)
-    assert events.transition({}, building) == events.Event("Building", "m")
-    assert events.transition(building, building) is None
+    assert events.transition({}, building, KEY) == events.Event("Building", "m")
+    assert events.transition(building, building, KEY) is None
     retry_ = status_with("Building", "True", "Building", number=1, attempt=2)
-    assert events.transition(building, retry_) is not None
+    assert events.transition(building, retry_, KEY) is not None
     failed = status_with("Stalled", "True", "RunFailed", number=1, attempt=2)
-    assert events.transition(retry_, failed) == events.Event("RunFailed", "m", warning=True)
+    assert events.transition(retry_, failed, KEY) == events.Event("RunFailed", "m", warning=True)
+
+
+@pytest.mark.parametrize("phase", [state.FAILED, state.RETRYING])
+@pytest.mark.parametrize("message", ["short", "long" * 1000, "\u20ac" * 1000, ""])
+def test_the_event_of_an_attempt_that_failed_ends_with_the_command_that_prints_its_log(phase, message):
+    failed = status_with("Stalled", "True", "RunFailed", number=3, attempt=2, phase=phase, job="j")
+    failed["conditions"][0]["message"] = message
+    told = events.transition({}, failed, KEY)
+    assert told is not None
+    assert told.note.endswith("\nlog: strata logs web -n team --build 3 --attempt 2")
+    assert told.note.startswith(message[:300])
+    assert len(told.note.encode()) <= 1024  # the API server refuses more
+    failed["current"]["job"] = ""  # it never had a pod
+    told = events.transition({}, failed, KEY)
+    assert told is not None
+    assert "strata logs" not in told.note
 
 
 def test_a_stage_that_is_not_there_is_told_with_its_line():
