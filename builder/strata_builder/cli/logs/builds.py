@@ -36,7 +36,12 @@ def choose(body: Body, number: int, attempt: int) -> Chosen:
     status = body.get("status") or {}
     current, ended = status.get("current") or {}, status.get("builds") or []
     number = number or _newest(current, ended)
-    entry = next((build for build in ended if build.get("number") == number), {})
+    entry: Body = next((build for build in ended if build.get("number") == number), {})
+    if number and number == current.get("number") and not (current.get("attempt") or entry):
+        raise NoSuchBuild(
+            f"build {number} of {name(body)} has not run yet: {waits_for(body) or 'it was only just asked for'}",
+            hint=f"wait for it: strata logs {_args(body)} --follow",
+        )
     if number == current.get("number"):
         return _of_current(current, entry, attempt)
     if not entry:
