@@ -9,5 +9,6 @@ wherever people look after a cluster, and costs builders, which never need it, n
     kubectl    E  objects, logs of containers, a way to a Service; what goes wrong, told for people
     live       E  the lines of a pod's containers, in one order, while they are printed
     places     E  the registries that may hold a log, with logins and authorities, as far as this person may read them
+    kept       E  what is asked of them
     command    E  what is asked, put together
 """

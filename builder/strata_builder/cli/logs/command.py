@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
-from strata_builder import contract, errors
+from strata_builder import contract
 from strata_builder.buildlog import artifact, text
 from strata_builder.cli import values
-from strata_builder.cli.logs import builds, kubectl, live, places
+from strata_builder.cli.logs import builds, kept, kubectl, live, places
 from strata_builder.oci.reference import Reference
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.client import Registry
 
 _POLL: Final = 1.0
-_TAGS: Final = 20  # artifacts of one repository that are looked at
-
-
-class LogGone(errors.BuildError):
-    """Nothing is kept of what was asked for."""
-
-    reason = "InvalidSpec"
 
 
 def run(given: argparse.Namespace) -> int:
-    """Raises UsageError, KubeError, RegistryError, LogGone."""
+    """Raises UsageError, KubeError, RegistryError, kept.LogGone."""
     _check(given)
     show = _Printer(times=given.timestamps)
     try:
@@ -118,37 +110,21 @@ def _kept(
     ways = places.Places(insecure=frozenset(given.insecure_registry), cluster=cluster, via=given.via)
     try:
         return ways.ask(
-            reference, places.known(cluster, body), _question(reference.version, chosen.number, chosen.attempt)
+            reference, places.known(cluster, body), kept.of_attempt(reference.version, chosen.number, chosen.attempt)
         )
-    except (LogGone, registry_errors.NotFound) as e:
+    except (kept.LogGone, registry_errors.NotFound) as e:
         raise _gone(what, body, chosen, e.message) from e
 
 
-def _gone(what: str, body: builds.Body, chosen: builds.Chosen, why: str) -> LogGone:
+def _gone(what: str, body: builds.Body, chosen: builds.Chosen, why: str) -> kept.LogGone:
     said = f"the log of {what} is not there: {why}"
     if words := builds.last_words(body, chosen):
         said += "\nThe status keeps its last lines:\n" + "\n".join(f"  {line}" for line in words.split("\n"))
-    return LogGone(
+    return kept.LogGone(
         said,
         hint="a log is kept as long as status.builds tells of its build, unless spec.history.logs is None, its pod was "
         "killed before it could, or its registry refused",
     )
-
-
-def _question(tag: str, number: int, attempt: int) -> Callable[[Registry, str], list[text.Line]]:
-    def ask(registry: Registry, repository: str) -> list[text.Line]:
-        there = artifact.entries(registry, repository, tag)
-        found = next((e for e in there if e.number == number and attempt in (0, e.attempt)), None)
-        if found is None:
-            raise LogGone(f"{registry.host}/{repository}:{tag} keeps {_listed(there)}")
-        return [text.parsed(line) for line in artifact.lines(registry, repository, found)]
-
-    return ask
-
-
-def _listed(there: Iterable[artifact.Entry]) -> str:
-    names = [f"{entry.number}/{entry.attempt}" for entry in there]
-    return f"those of (build/attempt) {', '.join(names[:30])}" if names else "none"
 
 
 def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
@@ -159,11 +135,11 @@ def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
     ways = places.Places(insecure=frozenset(given.insecure_registry), via=given.via)
 
     def ask(registry: Registry, repository: str) -> list[text.Line]:
-        there = _everything(registry, repository)
+        there = kept.everything(registry, repository)
         wanted = [e for e in there if number in (0, e.number) and (given.attempt or 0) in (0, e.attempt)]
         if not wanted:
-            raise LogGone(
-                f"{registry.host}/{repository} keeps no such log, but {_listed(there)}",
+            raise kept.LogGone(
+                f"{registry.host}/{repository} keeps no such log, but {kept.listed(there)}",
                 hint="strata logs --from REPOSITORY:NUMBER chooses a build, --attempt one of its attempts",
             )
         newest = max(wanted, key=lambda e: (e.time, e.number, e.attempt))
@@ -171,16 +147,6 @@ def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
         return [text.parsed(line) for line in artifact.lines(registry, repository, newest)]
 
     show.lines(ways.ask(reference, places.Known(), ask))
-
-
-def _everything(registry: Registry, repository: str) -> list[artifact.Entry]:
-    """The logs of every ImageBuild that writes to a repository."""
-    found: list[artifact.Entry] = []
-    tags = [tag for tag in registry.tags(repository) if tag.startswith(contract.LOG_TAG_PREFIX)]
-    for tag in tags[:_TAGS]:
-        with contextlib.suppress(registry_errors.NotFound, errors.LayerError):  # one that is being replaced; another's
-            found += artifact.entries(registry, repository, tag)
-    return found
 
 
 def _follow(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -> None:
