@@ -6,7 +6,6 @@ costs the log. What build has left is hostile: it is bounded and cleaned here, a
 
 from __future__ import annotations
 
-import datetime
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.buildlog import artifact, segments, text
-from strata_builder.pod import alive, settings
+from strata_builder.pod import alive, logs, settings
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import connect, retry
 
@@ -75,9 +74,8 @@ def _writes(peer: alive.Peer) -> bool:
 
 def _upload(request: contract.BuildRequest, paths: Paths, *, good: bool) -> None:
     build, output = request.build, request.output
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     data = artifact.pack(lines(paths))
-    entry = artifact.made(build.number, build.attempt, "Succeeded" if good else "Failed", now, data)
+    entry = artifact.made(build.number, build.attempt, "Succeeded" if good else "Failed", logs.now(), data)
     with settings.registries(request, paths, timeouts=_TIMEOUTS, policy=_FEW) as registries:
         artifact.add(
             registries.get(output.registry),

@@ -7,9 +7,9 @@ masked before; here those of other steps go, too, for a kept log has more reader
 from __future__ import annotations
 
 import collections
-import datetime
 import io
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TextIO
@@ -28,6 +28,12 @@ def hide_nothing(secrets: Iterable[bytes]) -> None:
     """Where nothing is printed."""
 
 
+def now() -> str:
+    """The time in UTC as RFC 3339, to the microsecond. `datetime` would be one more module to load at each start."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
+
+
 class Log:
     """Safe to share between threads."""
 
@@ -35,7 +41,7 @@ class Log:
         self._lock = threading.Lock()
         self._secrets: tuple[str, ...] = ()
         self._lines: collections.deque[str] = collections.deque(maxlen=_TAIL)
-        self._writer = segments.Writer(folder, limits) if folder else None
+        self._writer = self._opened(folder, limits) if folder else None
 
     def hide(self, secrets: Iterable[bytes]) -> None:
         """From now on no line shows a line of `secrets`."""
@@ -69,16 +75,26 @@ class Log:
                 self._writer.close()
                 self._writer = None
 
+    def _opened(self, folder: Path, limits: segments.Limits) -> segments.Writer | None:
+        try:
+            return segments.Writer(folder, limits)
+        except OSError as e:
+            self._not_kept(e)
+            return None
+
+    def _not_kept(self, why: OSError) -> None:
+        """A disk that is full ends no build that needs no more of it."""
+        self._lines.append(f"from here on the log is not kept: {why.strerror}")
+
     def _keep(self, shown: str) -> None:
         if self._writer is None:
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
-            self._writer.write(f"{now} {shown}\n".encode("utf-8", "replace"))
-        except OSError as e:  # a disk that is full ends no build that needs no more of it
+            self._writer.write(f"{now()} {shown}\n".encode("utf-8", "replace"))
+        except OSError as e:
             self._writer.close()
             self._writer = None
-            self._lines.append(f"from here on the log is not kept: {e.strerror}")
+            self._not_kept(e)
 
 
 class Stream(io.TextIOBase):

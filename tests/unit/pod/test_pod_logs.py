@@ -50,6 +50,14 @@ def test_a_disk_that_is_full_ends_the_kept_log_and_nothing_else(tmp_path: Path) 
     assert "not kept" in log.tail()
 
 
+def test_a_place_that_cannot_be_written_to_costs_the_kept_log_alone(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file")
+    out, log = io.StringIO(), logs.Log(tmp_path / "log")
+    logs.Stream(log, out).write("shown\n")
+    assert out.getvalue() == "shown\n"
+    assert "not kept" in log.tail()
+
+
 def wrote(folder: Path, count: int, limits: segments.Limits = SMALL) -> list[str]:
     writer = segments.Writer(folder, limits)
     for number in range(count):
