@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from strata_operator import cache, certificates, kube, metrics, names, queue, settings
 
@@ -19,6 +19,9 @@ class Watch:
     wakes: Wakes
     selector: str = ""  # label selector, `key=value` terms
     trim: cache.Trim = cache.trim
+    packed: bool = False  # there may be thousands
+    indexes: Mapping[str, cache.Index] = field(default_factory=dict)
+    again: int = 1  # an object is looked at in each so manieth resync although it has not changed; 0 = in none
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Controller:
     workers: int | None = None  # None = as the settings say
     start: tuple[names.Key, ...] = ()  # keys to look at when the operator starts
     close: Callable[[], None] | None = None  # when it ends
+    settled: Callable[[names.Key], bool] = lambda _key: False  # nothing is to be expected of it: others go first
 
 
 class Frame:
@@ -47,7 +51,8 @@ class Frame:
         self.kube = client
         self.cache = cache.Cache(self._notice)
         self.queues: dict[str, queue.Queue] = {}
-        self._wakes: dict[names.Resource, list[Wakes]] = {}
+        self._watches: dict[names.Resource, list[Watch]] = {}
+        self._turn = 0
         self._starts: list[tuple[str, names.Key]] = []
         self._closes: list[Callable[[], None]] = []
         client.written = self.cache.wrote
@@ -55,7 +60,9 @@ class Frame:
     def add(self, controller: Controller) -> None:
         """Make the queue and the stores of `controller`. Raises ValueError for two selectors of one resource."""
         workers = controller.workers or self.settings.workers
-        self.queues[controller.kind] = queue.Queue(controller.kind, controller.reconcile, self.metrics, workers=workers)
+        self.queues[controller.kind] = queue.Queue(
+            controller.kind, controller.reconcile, self.metrics, workers=workers, settled=controller.settled
+        )
         self._starts += [(controller.kind, key) for key in controller.start]
         self._closes += [controller.close] if controller.close else []
         for watch in controller.watches:
@@ -66,7 +73,12 @@ class Frame:
                 raise ValueError(f"{watch.resource.plural} is watched with {store.selector!r} and {watch.selector!r}")
             elif store.trim is cache.trim:
                 store.trim = watch.trim
-            self._wakes.setdefault(watch.resource, []).append(watch.wakes)
+            self._prepare(self.cache[watch.resource], watch)
+
+    def _prepare(self, store: cache.Store, watch: Watch) -> None:
+        store.packed |= watch.packed
+        store.add_indexes(watch.indexes)
+        self._watches.setdefault(watch.resource, []).append(watch)
 
     def begin(self) -> None:
         """Enqueue what each controller wants to look at first."""
@@ -82,10 +94,22 @@ class Frame:
         """Have `key` reconciled, in `delay` seconds at the latest."""
         self.queues[kind].add_after(key, delay)
 
+    def look_again(self) -> None:
+        """After a resync: wake some of what has not changed, so that nothing stays as it is because of one lost look."""
+        for resource, watches in self._watches.items():
+            for watch in watches:
+                if watch.again:
+                    for body in self.cache[resource].slice(self._turn, watch.again):
+                        self._wake(watch, body)
+        self._turn += 1
+
     def _notice(self, resource: names.Resource, body: kube.Object) -> None:
-        for wakes in self._wakes.get(resource, ()):
-            for kind, key in wakes(body):
-                self.queues[kind].add(key)
+        for watch in self._watches.get(resource, ()):
+            self._wake(watch, body)
+
+    def _wake(self, watch: Watch, body: kube.Object) -> None:
+        for kind, key in watch.wakes(body):
+            self.queues[kind].add(key)
 
 
 def itself(kind: str) -> Wakes:

@@ -96,6 +96,7 @@ async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
 async def refresh_all(frame: controller.Frame) -> None:
     """List every kind; retried for ever, kind by kind, for a CRD may come after its operator."""
     await asyncio.gather(*(_refresh(frame, resource) for resource in frame.cache.stores))
+    frame.metrics.resyncs.inc()
 
 
 async def _refresh(frame: controller.Frame, resource: names.Resource) -> None:
@@ -114,6 +115,7 @@ async def _resync(frame: controller.Frame) -> None:
     while True:
         await asyncio.sleep(frame.settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311  jitter
         await refresh_all(frame)
+        frame.look_again()
 
 
 async def _work(frame: controller.Frame, lease: leader.Lease) -> None:

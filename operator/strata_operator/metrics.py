@@ -14,6 +14,10 @@ strata_registries                   Registries now, by ready: true, false
 strata_reconcile_total              reconciles, by kind and result: success, conflict, error
 strata_reconcile_seconds            duration of a reconcile, by kind
 strata_queue_depth                  keys that wait for a worker, by kind
+strata_queue_busy                   keys that a worker is on, by kind
+strata_queue_wait_seconds           from the event that wakes a key to the reconcile that sees it, by kind and lane: open
+                                    (something is to be done, or may be) or settled (these let the others go first)
+strata_resyncs_total                complete lists of all kinds, the first at the start
 strata_kube_requests_total          requests to the API server, by verb and code ("error": no answer)
 strata_leader                       1 while this process does the work
 strata_build_info                   always 1; the version is a label
@@ -33,7 +37,7 @@ import strata_operator
 _BUILD_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _PHASE_BUCKETS: Final = (0.1, 0.25, 0.5, *_BUILD_BUCKETS)
 _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
+_WAIT_BUCKETS: Final = (0.001, 0.0025, *_RECONCILE_BUCKETS)
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter that nobody reads
 
@@ -63,6 +67,11 @@ class Metrics:
             "reconcile_seconds", "Duration of a reconcile.", _RECONCILE_BUCKETS, "kind"
         )
         self.queue_depth = new.gauge("queue_depth", "Keys that wait for a worker.", "kind")
+        self.queue_busy = new.gauge("queue_busy", "Keys that a worker is on.", "kind")
+        self.queue_wait = new.histogram(
+            "queue_wait_seconds", "From an event to the reconcile that sees it.", _WAIT_BUCKETS, "kind", "lane"
+        )
+        self.resyncs = new.counter("resyncs_total", "Complete lists of all kinds.")
         self.kube_requests = new.counter("kube_requests_total", "Requests to the API server.", "verb", "code")
         self.leader = new.gauge("leader", "1 while this process does the work.")
         info = new.gauge("build_info", "Always 1; the version is a label.", "version")

@@ -1,4 +1,8 @@
-"""A deduplicating work queue: a key waits at most once, at most one worker is on it, and failures back off."""
+"""A deduplicating work queue: a key waits at most once, at most one worker is on it, and failures back off.
+
+It has two lanes: keys of which nothing is to be expected (`settled`) wait until no other waits. So after a start, and
+when a Registry of ten thousand builds changes, those that have something to do come first.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ Reconcile = Callable[[names.Key], Awaitable[float | None]]
 _FIRST_BACKOFF: Final = 1.0
 _LONGEST_BACKOFF: Final = 300.0
 _CONFLICT_DELAY: Final = 0.05
+_SETTLED_TURNS: Final = 16
 
 
 class Queue:
@@ -32,27 +37,38 @@ class Queue:
         workers: int,
         first_backoff: float = _FIRST_BACKOFF,
         longest_backoff: float = _LONGEST_BACKOFF,
+        settled: Callable[[names.Key], bool] = lambda _key: False,
     ) -> None:
         self.kind = kind
         self._reconcile = reconcile
         self._counters = counters
         self._workers = workers
         self._backoff = (first_backoff, longest_backoff)
-        self._ready: dict[names.Key, None] = {}  # in order of arrival
+        self._settled = settled
+        self._ready: dict[names.Key, float] = {}  # in order of arrival, since when
+        self._quiet: dict[names.Key, float] = {}  # the other lane
         self._later: dict[names.Key, asyncio.TimerHandle] = {}
         self._busy: dict[names.Key, float] = {}  # since when
-        self._again: set[names.Key] = set()  # came while busy
+        self._again: dict[names.Key, float] = {}  # came while busy, since when
         self._failures: dict[names.Key, int] = {}
         self._wake = asyncio.Event()
+        self._taken = 0
+        self._began = 0.0  # nobody can have waited for a worker before there was one
 
     def add(self, key: names.Key) -> None:
         """Work on `key` as soon as a worker is free; a later appointment for it is moved here."""
+        self._add(key, asyncio.get_running_loop().time())
+
+    def _add(self, key: names.Key, since: float) -> None:
         if timer := self._later.pop(key, None):
             timer.cancel()
         if key in self._busy:
-            self._again.add(key)
+            self._again.setdefault(key, since)
             return
-        self._ready[key] = None
+        if self._settled(key) and key not in self._ready:
+            self._quiet.setdefault(key, since)
+        else:
+            self._ready.setdefault(key, self._quiet.pop(key, since))
         self._wake.set()
         self._measure()
 
@@ -63,7 +79,8 @@ class Queue:
             return
         loop = asyncio.get_running_loop()
         earlier = self._later.get(key)
-        if key in self._ready or key in self._again or (earlier and earlier.when() <= loop.time() + delay):
+        waits = key in self._ready or key in self._quiet or key in self._again
+        if waits or (earlier and earlier.when() <= loop.time() + delay):
             return
         if earlier:
             earlier.cancel()
@@ -71,6 +88,7 @@ class Queue:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._began = asyncio.get_running_loop().time()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._workers):
@@ -89,36 +107,49 @@ class Queue:
 
     @property
     def depth(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._quiet)
 
     @property
     def idle(self) -> bool:
         """Nothing waits for a worker and no worker is busy."""
-        return not self._ready and not self._busy
+        return not self.depth and not self._busy
 
     async def _work(self) -> None:
         while True:
-            while not self._ready:
+            while not self.depth:
                 self._wake.clear()
                 await self._wake.wait()
-            key = next(iter(self._ready))
-            del self._ready[key]
-            self._measure()
-            await self._work_on(key)
+            await self._work_on(self._next())
+            await asyncio.sleep(0)  # a look that asks nobody gives way to nobody, and there may be thousands
+
+    def _next(self) -> names.Key:
+        """Of the settled ones one in _SETTLED_TURNS all the same, so that they are not forgotten under steady load."""
+        self._taken += 1
+        quiet = self._quiet and (not self._ready or self._taken % _SETTLED_TURNS == 0)
+        lane = self._quiet if quiet else self._ready
+        key = next(iter(lane))
+        self._waited(lane.pop(key), settled=bool(quiet))
+        return key
+
+    def _waited(self, since: float, *, settled: bool) -> None:
+        seconds = asyncio.get_running_loop().time() - max(since, self._began)
+        self._counters.queue_wait.labels(self.kind, "settled" if settled else "open").observe(seconds)
 
     async def _work_on(self, key: names.Key) -> None:
         started = self._busy[key] = asyncio.get_running_loop().time()
+        self._measure()
         token = logs.current.set(f"{self.kind} {key}")
         try:
             result, delay = await self._attempt(key)
         finally:
             logs.current.reset(token)
             del self._busy[key]
+            self._measure()
         self._counters.reconciles.labels(self.kind, result).inc()
         self._counters.reconcile_seconds.labels(self.kind).observe(asyncio.get_running_loop().time() - started)
-        if key in self._again:
-            self._again.discard(key)
-            self.add(key) if result != "error" else self.add_after(key, delay or 0)
+        since = self._again.pop(key, None)
+        if since is not None:
+            self._add(key, since) if result != "error" else self.add_after(key, delay or 0)
         elif delay is not None:
             self.add_after(key, delay)
 
@@ -143,4 +174,5 @@ class Queue:
         return min(first * 2.0 ** min(count - 1, 30), longest) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
 
     def _measure(self) -> None:
-        self._counters.queue_depth.labels(self.kind).set(len(self._ready))
+        self._counters.queue_depth.labels(self.kind).set(self.depth)
+        self._counters.queue_busy.labels(self.kind).set(len(self._busy))

@@ -2,7 +2,7 @@
 
 ::
 
-    observe.py (the cache) -> case.Observed
+    observe.py, destinations.py (the cache) -> case.Observed
     decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
       spec, state, inputs, contents, wanting        what is wanted, what was, what is different
       starting, isolation, queueing                 the gates before a Job
@@ -20,10 +20,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from strata_operator import cache, controller, names
 from strata_operator.imagebuild import conflicts, observe, reconcile, spec
 from strata_operator.imagebuild.triggers import basepoller
+
+#: Resyncs after which every ImageBuild was looked at, changed or not: an hour.
+_AGAIN: Final = 6
 
 
 def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
@@ -34,14 +38,31 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
         controller.Controller(
             kind=reconcile.KIND,
             reconcile=work.reconcile,
+            settled=observe.settled(frame),
             watches=(
-                controller.Watch(names.IMAGEBUILDS, controller.itself(reconcile.KIND), trim=spec.trim),
-                controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=spec.trim),
-                controller.Watch(names.JOBS, owned, selector=names.OWNED),
-                controller.Watch(names.PODS, observe.wakes_of_pod, selector=names.OWNED),
-                controller.Watch(names.CONFIGMAPS, lambda _: (), selector=names.OWNED, trim=cache.without_contents),
-                controller.Watch(names.REGISTRIES, observe.builds_of_registry(frame)),
-                controller.Watch(names.NAMESPACES, observe.builds_of_namespace(frame)),
+                controller.Watch(
+                    names.IMAGEBUILDS,
+                    controller.itself(reconcile.KIND),
+                    trim=spec.trim,
+                    packed=True,
+                    indexes=observe.indexes(),
+                    again=_AGAIN,
+                ),
+                controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=spec.trim, again=0),
+                controller.Watch(names.JOBS, owned, selector=names.OWNED, packed=True, again=0),
+                controller.Watch(
+                    names.PODS,
+                    observe.wakes_of_pod,
+                    selector=names.OWNED,
+                    packed=True,
+                    indexes=observe.pod_indexes(),
+                    again=0,
+                ),
+                controller.Watch(
+                    names.CONFIGMAPS, lambda _: (), selector=names.OWNED, trim=cache.without_contents, again=0
+                ),
+                controller.Watch(names.REGISTRIES, observe.builds_of_registry(frame), again=0),
+                controller.Watch(names.NAMESPACES, observe.builds_of_namespace(frame), again=0),
             ),
             close=work.watch.close,
         ),

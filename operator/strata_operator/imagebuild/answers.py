@@ -214,7 +214,7 @@ class Answers:
 
     async def _published(self, seen: Observed, asked: questions.Published) -> bool | contract.Failure:
         key = (seen.uid, asked.repository, asked.digest)
-        if asked.max_age and self._known.recall(key, asked.max_age):
+        if asked.max_age and self._known.expect(key, True, asked.max_age):
             return True
         access = await self._access(seen)
         if isinstance(access, contract.Failure):

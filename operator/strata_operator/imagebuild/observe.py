@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from strata_operator import cache, controller, kube, names
-from strata_operator.imagebuild import podstatus, state, tags
+from strata_operator.imagebuild import destinations, podstatus, state, tags
 from strata_operator.imagebuild.case import Observed
 from strata_operator.registry import view
+
+#: Names of indexes.
+DESTINATION: Final = "destination"
+SETTLED: Final = "settled"
+ACTIVE: Final = "active"
+OF_BUILD: Final = "imagebuild"
+RUNS: Final = "runs"
 
 
 def observe(frame: controller.Frame, body: kube.Object) -> Observed:
@@ -18,23 +26,39 @@ def observe(frame: controller.Frame, body: kube.Object) -> Observed:
         registry=registry_of(frame, body),
         namespace=frame.cache[names.NAMESPACES].get("", namespace),
         jobs=tuple(frame.cache[names.JOBS].owned_by(uid)),
-        pods=tuple(pod for pod in frame.cache[names.PODS].in_namespace(namespace) if _label(pod) == uid),
+        pods=tuple(frame.cache[names.PODS].having(OF_BUILD, uid)),
         config_maps=tuple(frame.cache[names.CONFIGMAPS].owned_by(uid)),
     )
 
 
 def busy(frame: controller.Frame) -> Iterator[names.Key]:
     """ImageBuilds that have a builder pod which may still run."""
-    for pod in frame.cache[names.PODS].all():
-        if _label(pod) and not podstatus.ended(pod):
-            yield from (key for _, key in wakes_of_pod(pod))
+    for pod in frame.cache[names.PODS].having(RUNS, True):
+        yield from (key for _, key in wakes_of_pod(pod))
 
 
 def active(frame: controller.Frame) -> Iterator[names.Key]:
     """ImageBuilds whose status says that they have a Job, or are about to have one."""
-    for body in frame.cache[names.IMAGEBUILDS].all():
-        if ((body.get("status") or {}).get("current") or {}).get("phase") in state.ACTIVE:
-            yield kube.place(body)
+    return iter(frame.cache[names.IMAGEBUILDS].keys(ACTIVE, True))
+
+
+def settled(frame: controller.Frame) -> Callable[[names.Key], bool]:
+    """Tells of which ImageBuilds nothing is to be expected: built or failed, and not touched since."""
+    return lambda key: frame.cache[names.IMAGEBUILDS].has(SETTLED, True, key)
+
+
+def _is_settled(body: kube.Object) -> bool:
+    meta, status = body["metadata"], body.get("status") or {}
+    notes = meta.get("annotations") or {}
+    asked = [notes.get(name, "") for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE)]
+    handled = [status.get(name, "") for name in ("lastHandledRebuild", "lastHandledNoCache")]
+    done = (status.get("current") or {}).get("phase") in (state.SUCCEEDED, state.FAILED, state.SUSPENDED)
+    same = status.get("observedGeneration") == meta.get("generation") and asked == handled
+    return done and same and not meta.get("deletionTimestamp")
+
+
+def _is_active(body: kube.Object) -> bool:
+    return ((body.get("status") or {}).get("current") or {}).get("phase") in state.ACTIVE
 
 
 def wakes_of_pod(pod: kube.Object) -> list[tuple[str, names.Key]]:
@@ -48,15 +72,15 @@ def rivals(frame: controller.Frame, seen: Observed, repository: str) -> tuple[ta
     """Other ImageBuilds that write to `repository` of the same Registry; one that is being deleted writes no more."""
     if seen.registry is None:
         return ()
-    mine, registry = _registry_key(seen.body), view.view(seen.registry)
-    return tuple(
-        _rival(other, seen)
-        for other in frame.cache[names.IMAGEBUILDS].all()
-        if _registry_key(other) == mine
-        and cache.uid(other) != seen.uid
-        and not other["metadata"].get("deletionTimestamp")
-        and _repository(registry, other) == repository
-    )
+    registry = view.view(seen.registry)
+
+    def resolve(namespace: str, name: str, wanted: str) -> str:
+        return _repository(registry, namespace, name, wanted)
+
+    template = registry.registry.access.template
+    found = _destinations(frame).writers(registry.registry.key, repository, template, resolve)
+    others = (frame.cache[names.IMAGEBUILDS].get(*key) for key in found if key != seen.key)
+    return tuple(_rival(other, seen) for other in others if other and not other["metadata"].get("deletionTimestamp"))
 
 
 def _rival(other: kube.Object, seen: Observed) -> tags.Rival:
@@ -70,45 +94,51 @@ def _age(body: kube.Object) -> tuple[str, str]:
     return str(body["metadata"].get("creationTimestamp") or ""), cache.uid(body)
 
 
-def _repository(registry: view.View, body: kube.Object) -> str:
+def _repository(registry: view.View, namespace: str, name: str, wanted: str) -> str:
     """Where an ImageBuild writes to, empty if it may not."""
-    wanted = ((body.get("spec") or {}).get("output") or {}).get("repository", "")
     try:
-        return registry.repository(*kube.place(body), wanted)
+        return registry.repository(namespace, name, wanted)
     except ValueError:
         return ""
 
 
 def registry_of(frame: controller.Frame, body: kube.Object) -> kube.Object | None:
     """The Registry that an ImageBuild names."""
-    return frame.cache[names.REGISTRIES].get(*_registry_key(body))
+    return frame.cache[names.REGISTRIES].get(*destinations.registry_of(body))
 
 
-def _registry_key(body: kube.Object) -> names.Key:
-    wanted = (((body.get("spec") or {}).get("output") or {}).get("registry")) or {}
-    return names.Key(wanted.get("namespace") or body["metadata"]["namespace"], wanted.get("name", ""))
+def _destinations(frame: controller.Frame) -> destinations.Destinations:
+    found = frame.cache[names.IMAGEBUILDS].index(DESTINATION)
+    assert isinstance(found, destinations.Destinations)
+    return found
 
 
 def builds_of_registry(frame: controller.Frame) -> controller.Wakes:
     """Wakes the ImageBuilds that name a Registry."""
-
-    def wakes(registry: kube.Object) -> Iterator[tuple[str, names.Key]]:
-        key = kube.place(registry)
-        for body in frame.cache[names.IMAGEBUILDS].all():
-            if _registry_key(body) == key:
-                yield "imagebuild", kube.place(body)
-
-    return wakes
+    return lambda body: (("imagebuild", key) for key in _destinations(frame).of_registry(kube.place(body)))
 
 
 def builds_of_namespace(frame: controller.Frame) -> controller.Wakes:
     """Wakes the ImageBuilds of a namespace: its labels decide what it admits."""
+    builds = names.IMAGEBUILDS
+    return lambda body: (("imagebuild", key) for key in frame.cache[builds].keys_of_namespace(body["metadata"]["name"]))
 
-    def wakes(namespace: kube.Object) -> Iterator[tuple[str, names.Key]]:
-        for body in frame.cache[names.IMAGEBUILDS].in_namespace(namespace["metadata"]["name"]):
-            yield "imagebuild", kube.place(body)
 
-    return wakes
+def indexes() -> dict[str, cache.Index]:
+    """Of the store of ImageBuilds."""
+    return {
+        DESTINATION: destinations.Destinations(),
+        SETTLED: cache.Index(lambda body: (True,) if _is_settled(body) else ()),
+        ACTIVE: cache.Index(lambda body: (True,) if _is_active(body) else ()),
+    }
+
+
+def pod_indexes() -> dict[str, cache.Index]:
+    """Of the store of pods."""
+    return {
+        OF_BUILD: cache.Index(lambda pod: (_label(pod),) if _label(pod) else ()),
+        RUNS: cache.Index(lambda pod: (True,) if _label(pod) and not podstatus.ended(pod) else ()),
+    }
 
 
 def _label(pod: kube.Object) -> str:

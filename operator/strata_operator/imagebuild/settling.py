@@ -56,7 +56,8 @@ def lost(case: Case, to: target.Target) -> Steps[bool]:
     digest = str(case.was.image.get("digest", ""))
     if not to.ready or not digest:
         return False
-    there = yield questions.Published(to.repository, digest, max_age=IMAGE_CHECK)
+    max_age = 0.0 if case.fresh else IMAGE_CHECK  # somebody who has just changed it is answered by what is there now
+    there = yield questions.Published(to.repository, digest, max_age=max_age)
     return there is False
 
 

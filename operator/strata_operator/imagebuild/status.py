@@ -89,7 +89,9 @@ def render(
 def fit(status: dict[str, Any]) -> dict[str, Any]:
     """`status` at most LIMIT bytes: first the log lines of the oldest attempts go, then the last steps, then the messages of
     old builds and their attempts, then base images."""
-    status = dict(status)
+    status = {name: value for name, value in status.items() if value not in ([], {})}
+    if _size(status) <= LIMIT:
+        return status
     _drop_lines(status)
     while _size(status) > LIMIT and status.get("steps"):
         status["steps"] = status["steps"][: len(status["steps"]) // 2]

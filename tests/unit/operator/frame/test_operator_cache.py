@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from strata_operator import cache, names
+from strata_operator import cache, kube, names
 
 
 def body(name: str, version: int, *, uid: str = "u1", namespace: str = "team", **more: Any) -> dict[str, Any]:
@@ -16,9 +16,17 @@ def seen(store: cache.Store) -> dict[str, str]:
     return {b["metadata"]["name"]: b["metadata"]["resourceVersion"] for b in store.all()}
 
 
-@pytest.fixture
-def store() -> cache.Store:
-    return cache.Store(names.JOBS)
+def listed(store: cache.Store, version: int, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    for one in bodies:
+        store.put(one)
+    gone = store.retain({kube.place(one) for one in bodies}, version)
+    store.end_list()
+    return gone
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "packed"])
+def store(request) -> cache.Store:
+    return cache.Store(names.JOBS, packed=request.param)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,7 @@ def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_itself(store)
     store.put(body("gone", 2, uid="2"))
     store.begin_list()
     store.put(body("late", 9, uid="3"))  # created while the list was read
-    gone = store.replace([body("stays", 1, uid="1")], 5)
+    gone = listed(store, 5, body("stays", 1, uid="1"))
     assert [b["metadata"]["name"] for b in gone] == ["gone"]
     assert seen(store) == {"stays": "1", "late": "9"}
 
@@ -51,7 +59,7 @@ def test_a_deletion_during_a_list_is_not_undone_by_the_list(store):
     store.put(body("a", 1))
     store.begin_list()
     store.remove(body("a", 7))
-    store.replace([body("a", 1)], 5)
+    listed(store, 5, body("a", 1))
     assert seen(store) == {}
     store.put(body("a", 8, uid="next"))
     assert seen(store) == {"a": "8"}
@@ -60,7 +68,8 @@ def test_a_deletion_during_a_list_is_not_undone_by_the_list(store):
 def test_a_list_that_fails_leaves_the_store_as_it_was(store):
     store.put(body("a", 1))
     store.begin_list()
-    store.abandon_list()
+    store.put(body("a", 1))
+    store.end_list()
     assert seen(store) == {"a": "1"}
 
 
@@ -111,3 +120,25 @@ def test_a_write_of_our_own_is_in_the_store_at_once_if_the_selector_admits_it():
     assert told == ["ours"]
     known.seen(names.JOBS, "ADDED", body("ours", 1, labels=names.common_labels("builder")))
     assert told == ["ours"]
+
+
+def test_an_index_finds_objects_by_what_they_say_now(store):
+    store.add_indexes({"colour": cache.Index(lambda b: b.get("colours", ()))})
+    store.put(body("a", 1, uid="1") | {"colours": ["red", "blue"]})
+    store.put(body("b", 2, uid="2") | {"colours": ["red"]})
+    store.put(body("a", 3, uid="1") | {"colours": ["blue"]})
+    assert [b["metadata"]["name"] for b in store.having("colour", "red")] == ["b"]
+    assert store.keys("colour", "blue") == [names.Key("team", "a")]
+    assert store.has("colour", "blue", names.Key("team", "a"))
+    store.remove(body("a", 4, uid="1"))
+    assert store.keys("colour", "blue") == []
+    with pytest.raises(ValueError, match="too late"):
+        store.add_indexes({"size": cache.Index(lambda b: ())})
+
+
+def test_every_object_has_its_turn_once(store):
+    for number in range(100):
+        store.put(body(f"n{number}", number + 1, uid=str(number)))
+    turns = [{b["metadata"]["name"] for b in store.slice(turn, 6)} for turn in range(7, 13)]
+    assert sum(map(len, turns)) == 100 == len(set().union(*turns))
+    assert len(store.slice(3, 1)) == 100

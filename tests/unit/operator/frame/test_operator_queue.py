@@ -159,3 +159,58 @@ async def test_a_reconcile_that_hangs_is_seen():
         key, seconds = work.longest_busy()
     assert key == A
     assert seconds > 0.03
+
+
+async def test_settled_keys_let_the_others_go_first_and_are_not_forgotten():
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key.name)
+
+    work, counters = make(reconcile, workers=1, settled=lambda key: key.name.startswith("settled"))
+    for number in range(3):
+        work.add(names.Key("team", f"settled{number}"))
+    for number in range(40):
+        work.add(names.Key("team", f"open{number}"))
+    assert work.depth == 43
+    async with working(work):
+        await until(lambda: work.idle)
+    assert sorted(seen[-1:]) == ["settled2"]
+    assert [name for name in seen[:20] if name.startswith("settled")] == ["settled0"]
+    assert len(seen) == len(set(seen)) == 43
+    waited = counters.registry.get_sample_value
+    assert waited("strata_queue_wait_seconds_count", {"kind": "thing", "lane": "open"}) == 40
+
+
+async def test_a_settled_key_that_waits_and_is_touched_goes_first_after_all():
+    seen = []
+    touched = set()
+
+    async def reconcile(key):
+        seen.append(key.name)
+
+    work, _ = make(reconcile, workers=1, settled=lambda key: key.name not in touched)
+    for name in "abc":
+        work.add(names.Key("team", name))
+    touched.add("c")
+    work.add(names.Key("team", "c"))
+    async with working(work):
+        await until(lambda: work.idle)
+    assert seen == ["c", "a", "b"]
+
+
+async def test_looks_that_ask_nobody_give_way_to_others():
+    between = []
+
+    async def reconcile(_key):
+        between.append("look")
+
+    work, _ = make(reconcile, workers=1)
+    for number in range(50):
+        work.add(names.Key("team", str(number)))
+    async with working(work):
+        await asyncio.sleep(0)
+        while not work.idle:
+            between.append("other")
+            await asyncio.sleep(0)
+    assert between.count("other") >= 40

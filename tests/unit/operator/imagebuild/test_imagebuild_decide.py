@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator.imagebuild import questions, tags
+from strata_operator.imagebuild import questions, settling, tags
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, result, running, waiting
 
@@ -205,6 +205,17 @@ def test_an_image_that_is_gone_from_the_registry_is_built_again():
     world.answers[questions.Published] = False
     world.step()
     assert (world.current["number"], world.current["reason"]) == (2, "ImageLost")
+
+
+def test_whoever_changes_the_spec_is_answered_by_what_is_in_the_registry_now():
+    world = World()
+    world.succeed()
+    world.settle()
+    world.edit(priority=7)
+    world.settle()
+    ages = [asked.max_age for asked in world.asked if isinstance(asked, questions.Published)]
+    assert ages[-2:] == [0.0, settling.IMAGE_CHECK]
+    assert len(world.started) == 1
 
 
 def test_a_registry_that_does_not_answer_is_no_proof_that_the_image_is_gone():
