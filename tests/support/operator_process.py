@@ -45,10 +45,9 @@ def usage(pid: int) -> Usage:
 class OperatorProcess:
     """`python -m strata_operator` with these settings (without their prefix), its log in `log`."""
 
-    def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str], *, niceness: int = 0) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str]) -> None:
         self._port = _free_port()
         self._log = log
-        self._niceness = niceness
         own = {"NAMESPACE": "strata-system", "LISTEN": f"127.0.0.1:{self._port}", "LOG_FORMAT": "plain", **settings}
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRATA_", "KUBERNETES_"))}
         self._environment = {**kept, **{f"STRATA_{k}": v for k, v in own.items()}, "KUBECONFIG": str(kubeconfig)}
@@ -65,8 +64,6 @@ class OperatorProcess:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "strata_operator"]
-        if self._niceness:
-            command = ["nice", "-n", str(self._niceness), *command]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
 

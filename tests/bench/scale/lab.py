@@ -35,11 +35,11 @@ class Lab:
         self._statuses: objects.Finished | None = None
         self._stored: dict[tuple[bool, bool], Body] = {}  # as the API server made one of a kind
 
-    def operator(self, *, niceness: int = 0, **settings: str) -> operator_process.OperatorProcess:
+    def operator(self, **settings: str) -> operator_process.OperatorProcess:
         """One that does not run yet. What is polled and pushed to lies on loopback here."""
         own = {"POD_NAME": "scale", "POLL_ALLOWED_CIDRS": "127.0.0.0/8", "NODE_PROXY": "false"} | settings
         log = self.plane.folder / "operator.log"
-        return operator_process.OperatorProcess(self.plane.kubeconfig, log, own, niceness=niceness)
+        return operator_process.OperatorProcess(self.plane.kubeconfig, log, own)
 
     async def prepare(self) -> None:
         """Namespaces, the Registry, and a short life of the operator that makes it Ready."""

@@ -19,7 +19,7 @@ class Woken:
     def __init__(self) -> None:
         self.keys: list[names.Key] = []
         self.cache = cache.Cache(self._notice)
-        self.cache.add(cache.Store(names.IMAGEBUILDS, trim=spec.trim))
+        self.cache.add(cache.Store(names.IMAGEBUILDS, trim=spec.trim, indexes=observe.indexes()))
         self.cache.add(cache.Store(names.REGISTRIES))
         self.frame: Any = SimpleNamespace(cache=self.cache)
         self._wakes: controller.Wakes = conflicts.wakes(self.frame)
