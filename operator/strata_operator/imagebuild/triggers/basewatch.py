@@ -95,9 +95,10 @@ class Watch:
         cycles = {name: way for name, _ in asked.recorded if (way := self._chains.cycle(seen.key, name))}
         followed = {name: digests for name, digests in asked.recorded if name not in cycles}
         references = {name: Reference.parse(name) for name in followed}
-        logins = await self._logins(seen, asked, references.values())
+        hosts = {host for one in references.values() for host in self._hosts(seen, one)}
+        logins = await self._logins(seen, asked, hosts)
         try:
-            around = self._around(seen, logins)
+            around = self._around(seen, logins, hosts)
             places = {name: baseplaces.place(reference, around) for name, reference in references.items()}
         except errors.BuildError as e:
             return bases.Seen(problem=("InvalidSpec", e.message))
@@ -128,24 +129,27 @@ class Watch:
         now = bases.moved(before, known)
         return bool(now and was.current and bases.news(was.current, now, frozenset(before.keys() - known.keys())))
 
-    def _around(self, seen: Observed, logins: _Logins) -> baseplaces.Surroundings:
+    def _around(self, seen: Observed, logins: _Logins, hosts: Iterable[str]) -> baseplaces.Surroundings:
         labels = ((seen.namespace or {}).get("metadata") or {}).get("labels") or {}
-        views = [view.view(body) for body in self._frame.cache[names.REGISTRIES].all()]
+        views = map(view.view, self._registries_at(hosts))
         return baseplaces.Surroundings(
             options=self._frame.settings,
             target=view.view(seen.registry or {}),
-            managed=[v for v in views if v.registry.managed and v.push and v.admits(seen.key.namespace, labels)],
+            managed=[v for v in views if v.registry.managed and v.admits(seen.key.namespace, labels)],
             logins=config.DockerConfig.load(logins.configs),
             authorities=self._frame.authorities,
         )
 
-    async def _logins(self, seen: Observed, asked: questions.BaseImages, references: Iterable[Reference]) -> _Logins:
+    def _registries_at(self, hosts: Iterable[str]) -> list[kube.Object]:
+        """Registries that are reached at one of these hosts."""
+        wanted = frozenset(hosts)
+        return [body for body in self._frame.cache[names.REGISTRIES].all() if _push_host(body) in wanted]
+
+    async def _logins(self, seen: Observed, asked: questions.BaseImages, hosts: Iterable[str]) -> _Logins:
         """What builder pods of the namespace log in with: the pull Secrets of the spec, and, where a Registry is asked,
         the Secret that the operator has written for them."""
         found = _Logins()
-        hosts = {host for one in references for host in self._hosts(seen, one)}
-        ours = {v.push for body in self._frame.cache[names.REGISTRIES].all() if (v := view.view(body)).push}
-        for name in (*asked.secrets, *([names.SECRET_PULL] if hosts & ours else [])):
+        for name in (*asked.secrets, *([names.SECRET_PULL] if self._registries_at(hosts) else [])):
             await self._login(seen.key.namespace, name, found)
         return found
 
@@ -194,6 +198,10 @@ class Watch:
         more = len(found) - _SHOWN
         texts = [text for _, text in found[:_SHOWN]] + ([f"and {more} more"] if more > 0 else [])
         return found[0][0], "\n".join(texts)
+
+
+def _push_host(registry: kube.Object) -> str:
+    return str(((registry.get("status") or {}).get("endpoints") or {}).get("push") or "-")
 
 
 def _circular(name: str, way: tuple[names.Key, ...]) -> str:

@@ -1,5 +1,6 @@
 """On whose behalf base images are looked at: logins, Registries, mirrors, and what is said where that does not do."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -68,7 +69,10 @@ class Lab:
         asked = questions.BaseImages(((name or self.name, frozenset({"sha256:old"})),), secrets, 3600, 0)
         await self.watch.seen(seen, asked)
         for key in list(self.watch.poller._known):
-            await self.watch.poller.poll(key)
+            wait = await self.watch.poller.poll(key)
+            if wait is not None and wait < 1:  # for its turn at the host
+                await asyncio.sleep(wait)
+                await self.watch.poller.poll(key)
         return await self.watch.seen(seen, asked)
 
 
