@@ -221,6 +221,17 @@ async def test_a_finished_build_is_left_alone(tmp_path, monkeypatch):
         assert operator.writes == before
 
 
+async def test_an_image_that_has_vanished_from_its_registry_is_built_and_tagged_again(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        await operator.run(lambda: settled(cluster))
+        cluster.registry.manifests["team/web"].clear()
+        cluster.now += 7 * 3600
+        await operator.run(lambda: cluster.status["current"]["number"] == 2 and settled(cluster))
+        assert [build["reason"] for build in cluster.status["builds"]] == ["ImageLost", "SpecChanged"]
+        assert cluster.tag() == cluster.status["digest"]
+        assert len(cluster.made) == 2
+
+
 @pytest.mark.parametrize("what", ["a label", "an annotation", "a field of the status", "the same again"])
 async def test_what_others_write_on_a_finished_build_starts_nothing_and_is_not_written_over_for_ever(
     tmp_path, monkeypatch, what
