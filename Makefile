@@ -123,6 +123,10 @@ bench-growth: dev ## The same scenarios in several sizes (half an hour)
 	@$(BIN)/python -m bench growth --results $(BENCH_RESULTS) $(BENCH_ARGS)
 	@$(MAKE) bench-plots
 
+.PHONY: bench-polling
+bench-polling: dev ## What it costs the operator to look at git sources (a minute)
+	@$(BIN)/python -m bench.polling $(BENCH_ARGS)
+
 .PHONY: bench-plots
 bench-plots: dev ## Plots and page from what was kept in BENCH_RESULTS (BENCH_PARTS="a.json b.json": put runs apart together first)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

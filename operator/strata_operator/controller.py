@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from strata_operator import cache, certificates, kube, metrics, names, queue, settings
@@ -51,6 +51,7 @@ class Frame:
         self.kube = client
         self.cache = cache.Cache(self._notice)
         self.queues: dict[str, queue.Queue] = {}
+        self.closers: list[Callable[[], Awaitable[None]]] = []  # called when the operator ends
         self._watches: dict[names.Resource, list[Watch]] = {}
         self._turn = 0
         self._starts: list[tuple[str, names.Key]] = []

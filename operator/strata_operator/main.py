@@ -158,6 +158,8 @@ async def assembled(
             yield frame
         finally:
             frame.close()
+            for close in frame.closers:
+                await close()
     finally:
         await client.close()
 

@@ -125,6 +125,8 @@ class Settings:
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
+    polls_at_once: int = _option(16, _at_least(1))  # git servers asked at once
+    polls_per_host: int = _option(4, _at_least(1))
     poll_allowed_cidrs: tuple[str, ...] = _option((), _cidrs)  # private addresses that polls may ask all the same
 
     # Webhooks and notifications

@@ -99,7 +99,8 @@ class HttpServer:
     """Serves the bare repositories below `root` on `url`. `log` keeps (path, Authorization header) of each request.
 
     `smart` off makes it a plain file server; `protocol_v2` off hides the client's wish for it; `filters` off makes it
-    send every file; `redirect` sends every request on to another base URL. `sent` counts the bytes of answers.
+    send every file; `redirect` sends every request on to another base URL; `refuse` answers each with this status and
+    `retry_after`. `sent` counts the bytes of answers.
     """
 
     root: Path
@@ -113,6 +114,8 @@ class HttpServer:
     protocol_v2: bool = True
     filters: bool = True
     redirect: str = ""
+    refuse: int = 0
+    retry_after: str = ""
     log: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0
 
@@ -146,11 +149,19 @@ class HttpServer:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     settings: HttpServer
+    protocol_version = "HTTP/1.1"  # connections are kept
 
     def do_GET(self) -> None:
         header = self.headers.get("Authorization", "")
         self.settings.log.append((self.path, header))
-        if self.settings.redirect:
+        if self.settings.refuse:
+            self._body()
+            self.send_response(self.settings.refuse)
+            if self.settings.retry_after:
+                self.send_header("Retry-After", self.settings.retry_after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.settings.redirect:
             self.send_response(302)
             self.send_header("Location", self.settings.redirect + self.path)
             self.send_header("Content-Length", "0")

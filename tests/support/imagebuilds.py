@@ -165,7 +165,10 @@ class World:
             self.tagged.append(question)
         if isinstance(question, questions.Remember):
             self.answers.setdefault(type(question.asked), question.answer)
-        found = self.answers.get(type(question), _DEFAULTS.get(type(question)))
+        kind = type(question)
+        if kind is questions.Polled and kind not in self.answers:
+            kind = questions.Commit  # polling finds what a look would
+        found = self.answers.get(kind, _DEFAULTS.get(kind))
         return found(question) if callable(found) else found
 
     def step(self) -> case.Decision:

@@ -93,6 +93,8 @@ CA_BUNDLE_FILE: {{ ternary "/etc/strata/ca.crt" "" (ne .Values.caBundle "") | qu
 HTTP_PROXY: {{ .Values.proxy.http | quote }}
 HTTPS_PROXY: {{ .Values.proxy.https | quote }}
 NO_PROXY: {{ join "," .Values.proxy.noProxy | quote }}
+POLLS_AT_ONCE: {{ .Values.polling.concurrency | int64 | quote }}
+POLLS_PER_HOST: {{ .Values.polling.perHost | int64 | quote }}
 POLL_ALLOWED_CIDRS: {{ join "," .Values.pollAllowedCidrs | quote }}
 {{- end }}
 

@@ -11,7 +11,8 @@
       endings, settling, status, history, tags      what is said and kept of it
       triggers/bases, chains                        base images that have moved, and who makes them
     conflicts.py                                    whom to wake when a tag becomes free
-    answers.py (I/O) -> the answers: remote.py (registry), triggers/git.py (ls-remote), the API server
+    answers.py (I/O) -> the answers: remote.py (registry), triggers/poller (git), the API server
+      triggers/pools, poller, asking, smarthttp, git  one look at a source for all that build from it, with manners (hosts)
       triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
@@ -24,7 +25,7 @@ from typing import Final
 
 from strata_operator import cache, controller, names
 from strata_operator.imagebuild import conflicts, observe, reconcile, spec
-from strata_operator.imagebuild.triggers import basepoller
+from strata_operator.imagebuild.triggers import basepoller, poller
 
 #: Resyncs after which every ImageBuild was looked at, changed or not: an hour.
 _AGAIN: Final = 6
@@ -67,4 +68,5 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
             close=work.watch.close,
         ),
         controller.Controller(kind=basepoller.KIND, reconcile=work.watch.poller.poll, workers=basepoller.WORKERS),
+        controller.Controller(kind=poller.KIND, reconcile=work.poller.poll, workers=frame.settings.polls_at_once),
     )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import dataclasses
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from strata_builder import contract, errors
-from strata_builder.context import credentials
+from strata_builder import contract
 from strata_builder.registry import config
-from strata_operator import addresses, certificates, controller, kube, names
+from strata_operator import certificates, controller, kube, names
 from strata_operator.imagebuild import (
     isolation,
     memory,
@@ -28,7 +24,7 @@ from strata_operator.imagebuild import (
     target,
 )
 from strata_operator.imagebuild.case import Observed
-from strata_operator.imagebuild.triggers import basewatch, git
+from strata_operator.imagebuild.triggers import basewatch, poller
 from strata_operator.registry import external, material, view
 
 log = logging.getLogger(__name__)
@@ -42,17 +38,22 @@ class Answers:
     """Belongs to one operator. Slow things happen in threads."""
 
     def __init__(
-        self, frame: controller.Frame, places: queueing.Places, known: memory.Memory, watch: basewatch.Watch
+        self,
+        frame: controller.Frame,
+        places: queueing.Places,
+        known: memory.Memory,
+        polling: poller.Poller,
+        watch: basewatch.Watch,
     ) -> None:
         self._frame = frame
         self._places = places
         self._known = known
-        options = frame.settings
-        self._filter = addresses.of_users(options.poll_allowed_cidrs, os.environ)
+        self._poller = polling
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
             questions.Commit: self._commit,
+            questions.Polled: self._polled,
             questions.BaseImages: watch.seen,
             questions.Ahead: watch.ahead,
             questions.Secrets: self._secrets,
@@ -101,43 +102,18 @@ class Answers:
         return dict(zip(asked.names, found, strict=True))
 
     async def _commit(self, seen: Observed, asked: questions.Commit) -> Any:
-        key = (asked.url, asked.revision, asked.secret and f"{seen.key.namespace}/{asked.secret}")
+        key = _source(seen, asked)
         if asked.max_age and (known := self._known.recall(key, asked.max_age)) is not None:
             return known
-        found = await self._look_up(seen, asked)
-        if isinstance(found, questions.Resolved):
-            found = dataclasses.replace(found, checked=self._known.now())
-        self._known.learn(key, found)
+        found = await self._poller.resolve(seen.key.namespace, asked)
+        if not isinstance(found, questions.Later):
+            self._known.learn(key, found)
         return found
 
-    async def _look_up(self, seen: Observed, asked: questions.Commit) -> Any:
-        try:
-            login = await self._login(seen, asked.secret) if asked.secret else None
-        except errors.BuildError as e:
-            return isolation.failure(e)
-        if isinstance(login, questions.Unseen | contract.Failure):
-            return login
-        options = self._frame.settings
-        return await asyncio.to_thread(
-            git.resolve,
-            asked.url,
-            asked.revision,
-            login,
-            admits=self._filter,
-            ca=self._frame.authorities.encode(),
-            proxied=bool(options.https_proxy or options.http_proxy),
-        )
-
-    async def _login(self, seen: Observed, name: str) -> credentials.Credentials | questions.Unseen | contract.Failure:
-        """The user's Secret, if its namespace lets the operator read it."""
-        namespace = seen.key.namespace
-        try:
-            body = await self._frame.kube.get(names.SECRETS, namespace, name)
-        except kube.Forbidden:
-            return questions.Unseen(_may_not_read(namespace, name, self._frame.settings.namespace))
-        if body is None:
-            return refusals.missing("Secret", name, "spec.source")
-        return credentials.Credentials.of({k: base64.b64decode(v) for k, v in (body.get("data") or {}).items()})
+    async def _polled(self, seen: Observed, asked: questions.Polled) -> Any:
+        """Until the first poll, what was found when the build began: that the source may not be seen is said at once."""
+        known = self._poller.known(seen.key, asked)
+        return self._known.recall(_source(seen, asked), _LEARNT) if known is None else known
 
     async def _secrets(self, seen: Observed, asked: questions.Secrets) -> contract.Failure | None:
         """The kubelet would tell the same a minute later; where Secrets may not be read, it does."""
@@ -268,14 +244,11 @@ class Answers:
         return config.Credential(material.USER_OPERATOR, password) if password else None
 
 
+def _source(seen: Observed, asked: questions.Commit | questions.Polled) -> tuple[str, str, str]:
+    """What a commit is remembered by: who may not read a Secret learns nothing of what it opens."""
+    return asked.url, asked.revision, asked.secret and f"{seen.key.namespace}/{asked.secret}"
+
+
 def _has_user_namespaces(node: kube.Object) -> bool:
     handlers = (node.get("status") or {}).get("runtimeHandlers") or ()
     return any((handler.get("features") or {}).get("userNamespaces") for handler in handlers)
-
-
-def _may_not_read(namespace: str, name: str, operator: str) -> str:
-    return (
-        f"the operator may not read Secret {name}, so only builder pods can look at the source. To let it:"
-        f" kubectl create rolebinding {names.SECRET_READER} --namespace {namespace}"
-        f" --clusterrole {names.SECRET_READER} --serviceaccount {operator}:{names.OPERATOR}"
-    )

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from strata_builder import contract
+from strata_builder.context import gitref
 from strata_operator import conditions, kube, names
 from strata_operator.imagebuild import podstatus, questions, spec, state, status
+from strata_operator.imagebuild.triggers import pools
 
 _PUNCTUAL = 0.05  # seconds after its time, so that a timer which is early does not look twice
 
@@ -92,6 +94,7 @@ class Decision:
     look_again: float | None = None
     active: bool = False  # keeps its place among the running builds
     queued: bool = False  # keeps its place in the queue
+    watch: pools.Interest | None = None  # the source that is to be polled
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Case:
     now: float
     due: float | None = None
     polling: tuple[tuple[str, str], ...] = ()
+    unpolled: bool = False  # among them: the git source
 
     @property
     def current(self) -> state.Current | None:
@@ -169,6 +173,26 @@ def conclude(
         look_again=_sooner(look_again, case, final),
         active=active,
         queued=queued,
+        watch=_interest(case, final),
+    )
+
+
+def _interest(case: Case, final: state.State) -> pools.Interest | None:
+    """What polling is to tell this object of."""
+    git, interval = case.wanted.git, case.wanted.poll_interval
+    if git is None or interval is None or case.wanted.suspend or _deleting(case.seen.body):
+        return None
+    if gitref.is_commit(git.revision):
+        return None
+    return pools.Interest(
+        key=case.seen.key,
+        url=git.url,
+        revision=git.revision,
+        secret=git.secret,
+        interval=interval,
+        commit=final.current.commit if final.current else "",
+        fails=case.unpolled,
+        checked=final.last_checked or 0.0,
     )
 
 

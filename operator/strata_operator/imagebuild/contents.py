@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import contract
-from strata_operator import kube
-from strata_operator.imagebuild import inputs, questions, retry, state, target, verdicts, wanting
+from strata_operator import conditions, kube
+from strata_operator.imagebuild import inputs, questions, retry, state, status, target, verdicts, wanting
 from strata_operator.imagebuild.case import Case
 from strata_operator.imagebuild.questions import Steps
 
 #: Where the image goes, or why that is not known (yet).
 Aim = target.Target | contract.Failure | verdicts.Waiting
 _RECENT: Final = 20.0  # seconds for which a commit that was looked up may begin a build
+_CLOCKS: Final = 2.0  # seconds by which the API server's clock may differ
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -34,8 +35,12 @@ def aim(case: Case) -> Aim:
     return target.of(case.seen.registry, case.seen.namespace, case.wanted, case.seen.key)
 
 
-def commit(case: Case) -> Steps[questions.Resolved | questions.Unseen | contract.Failure]:
-    """The commit to build: looked up when a build may begin or the time has come to poll, else the one known."""
+#: What may be said of the commit.
+Source = questions.Resolved | questions.Unseen | questions.Later | contract.Failure
+
+
+def commit(case: Case) -> Steps[Source]:
+    """The commit to build: looked up when a build may begin, found by polling, else the one known."""
     git, interval = case.wanted.git, case.wanted.poll_interval
     if git is None:
         return questions.Resolved("")
@@ -45,15 +50,28 @@ def commit(case: Case) -> Steps[questions.Resolved | questions.Unseen | contract
     idle = wanting.idle(case)
     if between or (idle and interval is None):
         return known(case)
-    age = interval * 0.9 if idle and interval else _age(case)
-    answer: questions.Resolved | questions.Unseen | contract.Failure
-    answer = yield questions.Commit(git.url, git.revision, git.secret, age)
+    if idle:
+        polled: Source | None = yield questions.Polled(git.url, git.revision, git.secret)
+        return _as_said(case) if polled is None else polled
+    answer: Source = yield questions.Commit(git.url, git.revision, git.secret, _age(case))
     return answer
+
+
+def _as_said(case: Case) -> Source:
+    """What the status says, for a restarted operator that has not polled yet."""
+    found = conditions.find(case.was.conditions, status.POLLING)
+    if case.wanted.base_interval is not None:
+        return known(case)  # there it may be of base images, too
+    if found and found.get("status") == conditions.FALSE:
+        return contract.Failure(str(found["reason"]), str(found.get("message", "")))
+    return known(case)
 
 
 def _age(case: Case) -> float:
     """How old an answer may be that begins a build: what failed is asked anew only when its time has come."""
     current = case.current
+    if current is None and not case.forced and case.seen.generation == 1:
+        return max(case.now - case.seen.created - _CLOCKS, 0.0)  # many that are applied together are one look
     if case.fresh or case.forced or current is None or wanting.due(case):
         return 0.0
     return retry.LONGEST_CHECK if current.phase == state.FAILED else _RECENT

@@ -78,10 +78,13 @@ def _rest(case: Case) -> Steps[Decision]:
     commit = yield from contents.commit(case)
     if isinstance(commit, questions.Resolved):
         return (yield from _with_commit(_checked(case, commit), commit))
-    if wanting.idle(case):
+    if wanting.idle(case) and not isinstance(commit, questions.Later):
         return (yield from _with_commit(settling.unwatched(case, commit), contents.known(case)))
     if isinstance(commit, contract.Failure):
         return endings.fail(wanting.intend(case), commit, ran=False)
+    if isinstance(commit, questions.Later):
+        waiting = verdicts.Waiting("SourceUnavailable", commit.message)
+        return starting.wait(wanting.intend(case), waiting, look_again=commit.seconds)
     return (yield from _with_commit(case, questions.Resolved(""), seen=False))
 
 

@@ -25,12 +25,29 @@ class ConfigMaps:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The commit of a revision -> Resolved | Unseen | contract.Failure."""
+    """The commit of a revision -> Resolved | Unseen | Later | contract.Failure."""
 
     url: str
     revision: str
     secret: str
     max_age: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What polling knows of a revision, without asking -> Resolved | Unseen | contract.Failure | None: nothing yet."""
+
+    url: str
+    revision: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The host is not asked now, for it has failed: in so many seconds."""
+
+    seconds: float
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +215,7 @@ class Job:
 Question = (
     ConfigMaps
     | Commit
+    | Polled
     | BaseImages
     | Ahead
     | Secrets

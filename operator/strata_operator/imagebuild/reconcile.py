@@ -6,11 +6,12 @@ The status is written first, with the resourceVersion that was read: who loses t
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
 
-from strata_operator import cache, controller, kube, names
+from strata_operator import addresses, cache, controller, kube, names
 from strata_operator.imagebuild import (
     answers,
     decide,
@@ -22,7 +23,7 @@ from strata_operator.imagebuild import (
     queueing,
 )
 from strata_operator.imagebuild.case import Decision, Ended, Observed
-from strata_operator.imagebuild.triggers import basewatch
+from strata_operator.imagebuild.triggers import asking, basewatch, poller
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ class Reconciler:
         self._places = queueing.Places(frame.settings.max_builds)
         known = memory.Memory(clock)
         self.watch = basewatch.Watch(frame, known, wake=lambda key, delay: frame.enqueue(KIND, key, delay))
-        self._answers = answers.Answers(frame, self._places, known, self.watch)
+        asker = asking.Asker(frame, addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ))
+        self.poller = poller.Poller(frame, asker, wake=lambda key: frame.enqueue(KIND, key), clock=clock)
+        self._answers = answers.Answers(frame, self._places, known, self.poller, self.watch)
         self._restored = False
 
     async def reconcile(self, key: names.Key) -> float | None:
@@ -48,6 +51,7 @@ class Reconciler:
         if body is None:
             self._leave(key)
             self.watch.drop(key)
+            self.poller.watch(key, None)
             return None
         self.watch.note(body)
         seen = observe.observe(self._frame, body)
@@ -56,6 +60,7 @@ class Reconciler:
         try:
             decision = await self._decided(seen)
             await self._apply(seen, decision)
+            self.poller.watch(key, decision.watch)
         finally:
             self._measure()
         if not decision.active and not decision.queued:

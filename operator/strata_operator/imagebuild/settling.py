@@ -64,8 +64,10 @@ def lost(case: Case, to: target.Target) -> Steps[bool]:
 def unwatched(case: Case, answer: questions.Unseen | contract.Failure) -> Case:
     """The case in which the source cannot be watched, which is said beside what is said of the image."""
     if isinstance(answer, questions.Unseen):
-        return case.unwatched("AccessNotGranted", answer.message)
-    return case.unwatched(answer.reason, endings.message(answer))
+        found = case.unwatched("AccessNotGranted", answer.message)
+    else:
+        found = case.unwatched(answer.reason, endings.message(answer))
+    return dataclasses.replace(found, unpolled=True)
 
 
 def said(case: Case) -> str:

@@ -112,10 +112,8 @@ class Spec:
 
     @property
     def look_interval(self) -> float | None:
-        """Seconds until the source is looked at again; None: when the object or its Registry changes, no sooner."""
-        waits = [] if self.poll_interval is None else [self.poll_interval]
-        waits += [_CONFIG_MAPS] if self.config_maps else []
-        return min(waits, default=None)
+        """Seconds until it is looked at again; None: when it or its Registry changes, or a poll has found something."""
+        return _CONFIG_MAPS if self.config_maps else None
 
     @property
     def secret_keys(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

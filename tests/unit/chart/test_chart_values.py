@@ -40,6 +40,7 @@ SCHEMA = json.loads((helm_chart.CHART / "values.schema.json").read_text())
         ({"caBundle": "/etc/ssl/ca.pem"}, "caBundle"),
         ({"caBundle": "-----BEGIN CERTIFICATE----- é"}, "caBundle"),
         ({"pollAllowedCidrs": ["10.0.0.1"]}, "pollAllowedCidrs"),
+        ({"polling": {"perHost": 0}}, "perHost"),
         ({"registries": {"nodeCIDRs": ["nodes"]}}, "nodeCIDRs"),
         ({"nodeProxy": {"bind": "0.0.0.0"}}, "bind"),
         ({"nodeProxy": {"namespace": "Upper"}}, "namespace"),

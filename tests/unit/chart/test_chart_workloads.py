@@ -159,6 +159,7 @@ EVERYTHING = {
     "proxy": {"http": "http://p.example:3128", "https": "http://p.example:3129", "noProxy": [".svc", "10.0.0.0/8"]},
     "caBundle": BUNDLE,
     "pollAllowedCidrs": ["192.168.0.0/16"],
+    "polling": {"concurrency": 32, "perHost": 8},
     "clusterDomain": "example.internal",
     "nodeProxy": {"namespace": "elsewhere", "bind": "127.0.0.2", "connections": 1000000, "idleSeconds": 7},
 }
@@ -208,6 +209,8 @@ def test_values_reach_the_operator() -> None:
         http_proxy="http://p.example:3128",
         https_proxy="http://p.example:3129",
         no_proxy=".svc,10.0.0.0/8",
+        polls_at_once=32,
+        polls_per_host=8,
         poll_allowed_cidrs=("192.168.0.0/16",),
     )
 

@@ -1,4 +1,4 @@
-"""The commit that a revision names now: `git ls-remote` from the operator, and only to addresses that it may ask.
+"""The git program as the operator may use it on behalf of users: `ls-remote`, and only to addresses that it may ask.
 
 The operator stands inside the cluster's network; a URL of a user must not make it speak to what only it can reach.
 Whatever it does not ask, the builder pod does, from the user's own namespace.
@@ -6,57 +6,70 @@ Whatever it does not ask, the builder pod does, from the user's own namespace.
 
 from __future__ import annotations
 
+import dataclasses
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from strata_builder import contract, errors
-from strata_builder.context import credentials, gitprogram, gitref, gitremote
+from strata_builder import errors
+from strata_builder.context import credentials, gitprogram, gitref
 from strata_operator.addresses import Filter
-from strata_operator.imagebuild import isolation, questions
 
 TIMEOUT: Final = 30.0  # seconds
-_PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
+PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
+REFUSED: Final = (
+    "the operator does not ask this address, which lies inside the node, the cluster or a private network;"
+    " the builder pod does. An administrator can allow it with the chart's pollAllowedCidrs"
+)
 
 
-def resolve(
-    url: str,
-    revision: str,
-    login: credentials.Credentials | None,
+class Refused(Exception):
+    """No address of the host may be asked."""
+
+
+def listing(
+    url: gitref.GitUrl,
+    names: Sequence[str],
+    login: credentials.Credentials,
     *,
     admits: Filter,
     ca: bytes = b"",
-    proxied: bool = False,
-) -> questions.Resolved | questions.Unseen | contract.Failure:
-    """The commit of `revision`. Blocks; called in a thread. Never raises for what a server does.
+    proxy: str = "",
+) -> bytes:
+    """What `git ls-remote` writes of the references `names`. Blocks; called in a thread.
 
-    `proxied` means that a proxy connects, and looks up names: then the addresses are its business.
+    A `proxy` looks up names itself: then the addresses are its business. Raises Refused, errors.BuildError.
     """
-    try:
-        pinned = "" if proxied else _address(gitref.parse_url(url), admits)
-        if pinned is None:
-            return questions.Unseen(
-                "the operator does not ask this address, which lies inside the node, the cluster or a private network;"
-                " the builder pod does. An administrator can allow it with the chart's pollAllowedCidrs"
-            )
-        settings = gitprogram.Settings(ca=ca, pinned=pinned)
-        found = gitremote.resolve(url, revision, login, TIMEOUT, settings)
-    except errors.BuildError as e:
-        return isolation.failure(e)
-    return questions.Resolved(found.commit, found.name)
+    settings = gitprogram.Settings(ca=ca, pinned="" if proxy else _address(url, admits))
+    with gitprogram.session(url, login, settings, timeout=TIMEOUT) as session:
+        through = dataclasses.replace(session, environment=_through(proxy, session.environment))
+        patterns = [pattern for name in names for pattern in (name, f"{name}^{{}}")]
+        try:
+            return through.run("ls-remote", "--quiet", "--", url.address, *patterns)
+        except gitprogram.GitFailed as e:
+            raise through.explain(e) from None
 
 
-def _address(url: gitref.GitUrl, admits: Filter) -> str | None:
-    """The address to connect to, None if none may be; pinned, so that a second look-up cannot answer otherwise."""
-    found = _looked_up(url.host, url.port or _PORTS[url.scheme])
-    return next((address for address in found if admits.admits(address)), None)
+def _through(proxy: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """With this proxy and none of the operator's own environment: who is pinned to an address connects to it."""
+    kept = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
+    return kept | ({"http_proxy": proxy, "https_proxy": proxy} if proxy else {})
+
+
+def _address(url: gitref.GitUrl, admits: Filter) -> str:
+    """The address to connect to; pinned, so that a second look-up cannot answer otherwise."""
+    for address in _looked_up(url.host, url.port or PORTS[url.scheme]):
+        if admits.admits(address):
+            return address
+    raise Refused
 
 
 def _looked_up(host: str, port: int) -> Sequence[str]:
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as e:
+    except (OSError, UnicodeError) as e:
+        said = getattr(e, "strerror", None) or e
         raise errors.SourceUnavailable(
-            f"the host {host} is not known: {e.strerror or e}", hint="check the URL, and the cluster's DNS"
+            f"the host {host} is not known: {said}", hint="check the URL, and the cluster's DNS"
         ) from e
     return [str(answer[4][0]) for answer in answers]

@@ -42,6 +42,11 @@ class Hosts:
         found = self._hosts.get(host)
         return max(found.until - self._clock(), 0.0) if found else 0.0
 
+    def full(self, host: str) -> bool:
+        """Whether one more request to `host` would have to wait for its turn."""
+        found = self._hosts.get(host)
+        return (found is not None and found.turns.locked()) or self._overall.locked()
+
     def reason(self, host: str) -> str:
         """What `host` failed with last, empty if it did not."""
         found = self._hosts.get(host)

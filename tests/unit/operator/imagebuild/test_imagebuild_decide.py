@@ -373,7 +373,9 @@ def test_a_source_is_polled_after_a_failure_as_after_a_success():
     body = ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers={"git": {"pollInterval": "30s"}})
     world = failed_world(FAILURE("RunFailed", "exit code 1"), body=body)
     assert world.condition("Stalled") == ("True", "RunFailed")
-    assert world.look().look_again == 30
+    watched = world.look().watch
+    assert watched is not None
+    assert (watched.interval, watched.commit) == (30, ib.COMMIT)
     world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
     world.settle()
     assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
@@ -941,7 +943,9 @@ def test_polling_builds_a_new_commit_and_looks_again_in_time():
     world = git_world()
     world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
     world.succeed()
-    assert world.look().look_again == 30
+    watched = world.look().watch
+    assert watched is not None
+    assert (watched.interval, watched.commit) == (30, ib.COMMIT)
     world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
     world.settle()
     assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
@@ -1095,3 +1099,101 @@ def test_a_superseded_build_and_the_failure_of_the_next_one_are_both_counted():
         ("cancelled", "Superseded"),
         ("failed", "DockerfileInvalid"),
     ]
+
+
+# -- polling --
+
+
+def polled_world(**spec: Any) -> World:
+    """An image built from git that is polled."""
+    world = git_world()
+    world.body["spec"] |= {"triggers": {"git": {"pollInterval": "30s"}}} | spec
+    world.succeed()
+    return world
+
+
+def test_an_idle_image_asks_nobody_and_says_what_is_to_be_polled():
+    world = polled_world()
+    world.asked.clear()
+    watched = world.look().watch
+    assert not any(isinstance(question, questions.Commit) for question in world.asked)
+    assert watched is not None
+    assert (watched.revision, watched.commit, watched.fails) == ("main", ib.COMMIT, False)
+
+
+def test_nothing_is_polled_that_could_start_nothing():
+    suspended = polled_world()
+    suspended.edit(suspend=True)
+    going = polled_world()
+    going.body["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+    fixed = polled_world(source={"git": {"url": "https://host.example/a.git", "revision": "c" * 40}})
+    invalid = polled_world()
+    invalid.edit(source={"git": {"url": "https://host.example/a.git", "path": "../x"}})
+    for world in (suspended, going, fixed, invalid, World()):
+        assert world.look().watch is None
+
+
+def test_polling_that_fails_is_said_beside_the_image_until_it_succeeds():
+    world = polled_world()
+    world.answers[questions.Polled] = FAILURE("SourceUnavailable", "host.example answered 429")
+    world.settle()
+    assert world.condition("Polling") == ("False", "SourceUnavailable")
+    assert world.condition("Ready") == ("True", "Succeeded")
+    watched = world.look().watch
+    assert watched is not None
+    assert watched.fails
+    world.answers[questions.Polled] = None  # a restarted operator has not polled yet
+    world.settle()
+    assert world.condition("Polling") == ("False", "SourceUnavailable")
+    world.answers[questions.Polled] = questions.Resolved(ib.COMMIT, "refs/heads/main", ib.NOW + 60)
+    world.settle()
+    assert world.condition("Polling") is None
+    assert len(world.started) == 1
+
+
+def test_a_restarted_operator_that_has_not_polled_yet_builds_nothing():
+    world = polled_world()
+    world.answers[questions.Polled] = None
+    assert world.look().status is None
+
+
+def test_a_commit_that_comes_while_a_build_runs_is_built_after_it_and_only_the_newest():
+    world = polled_world()
+    world.answers[questions.Commit] = questions.Resolved("d" * 40, "refs/heads/main")
+    world.settle()
+    world.pod(running())
+    for commit in ("e" * 40, "f" * 40):
+        world.answers[questions.Commit] = questions.Resolved(commit, "refs/heads/main")
+        world.settle()
+    assert len(world.started) == 2
+    world.pods.clear()
+    world.succeed()
+    world.succeed()
+    assert [job.commit for job in world.started] == [ib.COMMIT, "d" * 40, "f" * 40]
+
+
+def test_a_build_waits_for_a_host_that_is_left_alone_and_loses_no_attempt():
+    world = git_world()
+    world.answers[questions.Commit] = questions.Later(42.0, "host.example answered 503")
+    decision = world.settle()
+    assert decision.look_again == 42
+    assert world.condition("Reconciling") == ("True", "SourceUnavailable")
+    assert world.current["phase"] == "Pending"
+    for _ in range(5):
+        world.now += 42
+        world.settle()
+    world.answers.pop(questions.Commit)
+    world.succeed()
+    assert (world.current["number"], world.current["attempt"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("late", "age"), [(0.5, 0.0), (30.0, 28.0)])
+def test_many_that_are_applied_together_are_served_by_a_look_since_then(late, age):
+    world = git_world()
+    world.now = ib.NOW - 60 + late  # it was made a minute before
+    world.look()
+    assert [q.max_age for q in world.asked if isinstance(q, questions.Commit)] == [age]
+    world.annotate("strata.build/rebuild", "1")
+    world.asked.clear()
+    world.look()
+    assert [q.max_age for q in world.asked if isinstance(q, questions.Commit)] == [0.0]

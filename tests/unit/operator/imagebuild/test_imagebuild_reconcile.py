@@ -13,7 +13,7 @@ import pytest
 from strata_builder import contract
 from strata_operator import conditions, controller, imagebuild, kube, kubesession, metrics, names, settings
 from strata_operator.imagebuild import observe, questions, reconcile, remote
-from strata_operator.imagebuild.triggers import git
+from strata_operator.imagebuild.triggers import asking
 from support import imagebuilds as ib
 from support.certificates import Authority
 from support.fake_kube import FakeKube
@@ -632,11 +632,11 @@ async def test_a_branch_that_is_not_there_is_asked_for_only_when_its_time_has_co
     asked: list[float] = []
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
 
-        def resolve(*_: Any, **__: Any) -> contract.Failure:
+        async def ask(*_: Any, **__: Any) -> contract.Failure:
             asked.append(cluster.now - ib.NOW)
             return contract.Failure("ReferenceNotFound", "no branch nope")
 
-        monkeypatch.setattr(git, "resolve", resolve)
+        monkeypatch.setattr(asking.Asker, "ask", ask)
         source = {"git": {"url": "https://git.invalid/a.git", "revision": "nope"}}
         cluster.edit(source=source, dockerfile={"path": "Dockerfile"})
         for _ in range(50):

@@ -1,0 +1,73 @@
+"""What an ImageBuild does by itself: a commit of a pooled source, and a schedule of every minute."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from support import e2e, git_server
+
+FILES = {"Dockerfile": "FROM scratch\nCOPY said /said\n", "said": "one\n"}
+
+
+def _settled(home: e2e.Namespace, name: str) -> bool:
+    return bool(home.status(name)["current"]["phase"] == "Succeeded")
+
+
+def test_a_commit_is_built_once_by_all_that_look_at_it_and_nothing_is_built_for_nothing(home, here):
+    with tempfile.TemporaryDirectory(prefix="strata-e2e-", dir="/dev/shm") as path:
+        pooled = git_server.Repository.make(Path(path))
+        pooled.commit(FILES)
+        with git_server.HttpServer(Path(path), host=here) as server:
+            git = {"url": f"{server.url}/app.git", "revision": "main"}
+            names = ["pooled-a", "pooled-b", "pooled-c"]
+            bodies = [
+                e2e.image_build(name, source={"git": git}, triggers={"git": {"pollInterval": "10s"}}) for name in names
+            ]
+            first = [home.build(body) for body in bodies]
+            server.log.clear()
+            seen = {name: home.status(name)["lastCheckedTime"] for name in names}
+            home.until(
+                "two more looks",
+                lambda: len(server.log) >= 2 and all(home.status(n)["lastCheckedTime"] > seen[n] for n in names),
+                seconds=60,
+                name=names[0],
+            )
+            assert {path for path, _ in server.log} == {"/app.git/git-upload-pack"}
+            home.apply(bodies[0])  # the same manifest again
+            assert [home.status(name)["current"]["number"] for name in names] == [1, 1, 1]
+            looks = len(server.log)
+            commit = pooled.commit({"said": "two\n"})
+            for name in names:
+                home.until(
+                    "the new commit",
+                    lambda name=name: _settled(home, name) and home.status(name)["source"]["commit"] == commit,
+                    seconds=60,
+                    name=name,
+                )
+            statuses = [home.status(name) for name in names]
+    assert [status["current"]["reason"] for status in statuses] == ["CommitChanged"] * 3
+    assert [status["current"]["number"] for status in statuses] == [2, 2, 2]
+    assert all(status["digest"] != before["digest"] for status, before in zip(statuses, first, strict=True))
+    assert looks >= 2
+
+
+def test_a_schedule_builds_each_minute_until_it_is_suspended(home):
+    body = e2e.image_build("minutely", "FROM scratch\nCOPY a /\n", source={"inline": {"a": "b"}})
+    body["spec"]["triggers"] = {"schedule": {"cron": "* * * * *", "timeZone": "Europe/Berlin"}}
+    first = home.build(body)
+    assert first["nextScheduleTime"] > first["current"]["startTime"]
+    home.until(
+        "a scheduled build",
+        lambda: home.status("minutely")["current"]["reason"] == "Scheduled" and _settled(home, "minutely"),
+        seconds=100,
+        name="minutely",
+    )
+    status = home.status("minutely")
+    assert status["current"]["noCache"]
+    assert status["lastScheduleTime"].endswith(":00.000Z")
+    assert status["nextScheduleTime"] > status["lastScheduleTime"]
+    assert status["digest"] == first["digest"]
+    body["spec"]["suspend"] = True
+    home.apply(body)
+    home.until("Suspended", lambda: "Suspended" in home.conditions("minutely"), seconds=30, name="minutely")
