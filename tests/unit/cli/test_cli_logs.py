@@ -360,6 +360,16 @@ def test_what_kubectl_says_is_told_with_what_to_do(said, kind, hint):
     assert "\x1b" not in kubectl.fault(f"\x1b[31m{said}", "x").message
 
 
+def test_what_kubectl_notes_for_its_own_authors_is_left_out():
+    said = 'E1129 13:55:00.65 13268 memcache.go:381] "Couldn\'t get current server API group list" err="..."\n'
+    found = kubectl.fault(
+        f"{said}{said}The connection to the server 127.0.0.1:1 was refused - did you", "imagebuilds web"
+    )
+    assert (
+        found.message == "the cluster does not answer: The connection to the server 127.0.0.1:1 was refused - did you"
+    )
+
+
 def test_without_kubectl_the_other_way_is_named(monkeypatch, capsys):
     monkeypatch.setenv("KUBECTL", "/nowhere/kubectl")
     assert run("web") == contract.ExitCode.FAILED

@@ -15,6 +15,7 @@ from strata_builder.buildlog import text
 IMAGEBUILDS: Final = "imagebuilds.strata.build"
 REGISTRIES: Final = "registries.strata.build"
 _ANSWER: Final = 60.0  # seconds
+_OF_KLOG: Final = re.compile(r"[IWEF]\d{4} ")  # the same is said once more in words for people
 _FORWARDS: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
 
 
@@ -115,7 +116,8 @@ class Kubectl:
 
 def fault(said: str, what: str) -> KubeError:
     """The error for what kubectl wrote on standard error when it was asked for `what`. Pure."""
-    shown = text.last(said.split("\n"), count=3, size=600) or "kubectl failed"
+    lines = [line for line in said.split("\n") if not _OF_KLOG.match(line)]
+    shown = text.last(lines, count=3, size=600) or "kubectl failed"
     if "doesn't have a resource type" in said:
         return KubeError(
             f"this cluster knows no {what.partition(' ')[0]}: Strata is not installed there, or the context is another's",
