@@ -131,8 +131,20 @@ class Kube:
             return observed
         body = {"metadata": {"resourceVersion": observed["metadata"]["resourceVersion"]}, "status": change}
         path, query = resource.path(namespace, name, "status"), {"fieldManager": f"{names.OPERATOR}-status"}
-        answer = await self._session.request("patch", "PATCH", path, body=body, query=query, content=_MERGE)
+        try:
+            answer = await self._session.request("patch", "PATCH", path, body=body, query=query, content=_MERGE)
+        except Conflict as e:
+            arrived = await self._arrived(resource, observed, status) if e.repeated else None
+            if arrived is None:
+                raise
+            answer = arrived
         return self._wrote(resource, answer)
+
+    async def _arrived(self, resource: names.Resource, observed: Object, status: Mapping[str, Any]) -> Object | None:
+        """The object as the patch made it whose answer was lost: what follows a write must not be left out."""
+        found = await self.get(resource, *place(observed))
+        same = found is not None and found["metadata"].get("uid") == observed["metadata"].get("uid")
+        return found if found and same and not replacement(found.get("status") or {}, status) else None
 
     async def delete(
         self, resource: names.Resource, namespace: str, name: str, *, uid: str = "", propagation: str = "Background"

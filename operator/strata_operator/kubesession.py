@@ -42,6 +42,7 @@ class KubeError(Exception):
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.repeated = False  # the request had been sent before, and nobody knows what became of it then
 
 
 class Conflict(KubeError):
@@ -95,7 +96,11 @@ class Session:
     ) -> Object:
         async for attempt in _retrying():
             with attempt:
-                return await self._once(verb, method, path, body=body, query=query, content=content)
+                try:
+                    return await self._once(verb, method, path, body=body, query=query, content=content)
+                except Conflict as e:
+                    e.repeated = attempt.retry_state.attempt_number > 1
+                    raise
         raise AssertionError("unreachable: tenacity re-raises")
 
     async def _once(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -26,6 +27,7 @@ from strata_operator import (
     metrics,
     names,
     registry,
+    relists,
     settings,
     web,
 )
@@ -68,20 +70,23 @@ def watch_settings(frame: controller.Frame) -> kopf.OperatorSettings:
     return options
 
 
-def watch_handlers(frame: controller.Frame) -> kopf.OperatorRegistry:
+def watch_handlers(frame: controller.Frame, gaps: relists.Relists) -> kopf.OperatorRegistry:
     """One handler a resource; login by service account or kubeconfig."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
     for resource in frame.cache.stores:
         kopf.on.event(
             resource.group, resource.version, resource.plural, registry=handlers, id=f"see-{resource.plural}"
-        )(_seen(frame, resource))
+        )(_seen(frame, resource, gaps))
     return handlers
 
 
-def _seen(frame: controller.Frame, resource: names.Resource) -> Callable[..., Any]:
+def _seen(frame: controller.Frame, resource: names.Resource, gaps: relists.Relists) -> Callable[..., Any]:
     async def seen(event: Any, **_: Any) -> None:
-        frame.cache.seen(resource, event["type"], dict(event["object"]))
+        body = dict(event["object"])
+        if event["type"] is None:
+            gaps.told(resource, body)
+        frame.cache.seen(resource, event["type"], body)
 
     return seen
 
@@ -118,11 +123,12 @@ async def _resync(frame: controller.Frame) -> None:
         frame.look_again()
 
 
-async def _work(frame: controller.Frame, lease: leader.Lease) -> None:
+async def _work(frame: controller.Frame, lease: leader.Lease, gaps: relists.Relists) -> None:
     """Know the cluster, and act on it while this process holds the Lease. Raises leader.Lost (in a group)."""
     await refresh_all(frame)
     async with asyncio.TaskGroup() as group:
         group.create_task(_resync(frame))
+        group.create_task(gaps.run())
         group.create_task(_lead(frame, lease))
 
 
@@ -169,9 +175,10 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
     stop = stop or asyncio.Event()
     lease = leader.Lease(frame.kube, frame.settings.namespace, leader.identity(frame.settings.pod_name))
     runner = await web.start(frame, frame.settings.listen)
-    work = asyncio.create_task(_work(frame, lease))
+    gaps = relists.Relists(frame.cache, functools.partial(_refresh, frame))
+    work = asyncio.create_task(_work(frame, lease, gaps))
     work.add_done_callback(lambda _task: stop.set())
-    handlers = watch_handlers(frame)
+    handlers = watch_handlers(frame, gaps)
 
     async def end_work(**_: Any) -> None:
         work.cancel()  # here, for at its own end kopf waits five seconds for tasks that it does not know

@@ -139,6 +139,10 @@ class Store:
         """One of `of` parts of all objects, about equal ones: each object is in the part of one of `of` turns."""
         return [_body(entry) for key, entry in self._entries.items() if _lot(key) % of == turn % of]
 
+    def within(self, keys: set[names.Key]) -> bool:
+        """Whether `keys` has the keys of all objects."""
+        return self._entries.keys() <= keys
+
     def __len__(self) -> int:
         return len(self._entries)
 

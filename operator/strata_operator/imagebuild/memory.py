@@ -20,9 +20,9 @@ class Memory:
         return self._clock()
 
     def recall(self, key: Hashable, max_age: float) -> Any | None:
-        """What was learnt at most `max_age` seconds ago, else None."""
+        """What was learnt at most `max_age` seconds ago, else None; nor what a clock says to come that was set back."""
         found = self._known.get(key)
-        return found[1] if found and self._clock() - found[0] <= max_age else None
+        return found[1] if found and 0.0 <= self._clock() - found[0] <= max_age else None
 
     def expect(self, key: Hashable, value: Any, max_age: float) -> Any | None:
         """As `recall`; of what was never learnt, `value` counts as learnt at some moment of the last `max_age` seconds.

@@ -15,6 +15,7 @@ FIRST_CHECK: Final = 60.0
 LONGEST_CHECK: Final = 1800.0
 FIRST_RETRY: Final = 5.0
 LONGEST_RETRY: Final = 300.0
+_ROUNDED: Final = 1.0  # more than a time loses on its way through the status
 
 
 class Class(enum.Enum):
@@ -41,3 +42,9 @@ def check_delay(checks: int) -> float:
 def retry_delay(retries: int) -> float:
     """Seconds until the attempt after `retries` retries: 5, 10, 20 s … 5 minutes."""
     return min(FIRST_RETRY * 2.0 ** min(retries, 16), LONGEST_RETRY)
+
+
+def waits(next_time: float | None, now: float, longest: float) -> bool:
+    """Whether the time for the next try is still to come. One that is further off than any delay was written by a
+    clock that has since been set back: it has come."""
+    return next_time is not None and 0.0 < next_time - now <= longest + _ROUNDED

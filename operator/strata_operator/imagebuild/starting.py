@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from strata_builder import contract, errors
 from strata_operator import conditions, names
-from strata_operator.imagebuild import attempts, endings, isolation, podstatus, questions, state, status, tags, verdicts
+from strata_operator.imagebuild import (
+    attempts,
+    endings,
+    isolation,
+    podstatus,
+    questions,
+    retry,
+    state,
+    status,
+    tags,
+    verdicts,
+)
 from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished_jobs
 from strata_operator.imagebuild.contents import Content
 from strata_operator.imagebuild.questions import Steps
@@ -50,7 +61,7 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     current = case.current
     if current is None:
         raise ValueError("nothing is wanted")
-    if current.phase == state.RETRYING and current.next_time and case.now < current.next_time:
+    if current.phase == state.RETRYING and retry.waits(current.next_time, case.now, retry.LONGEST_RETRY):
         return _between(case)
     if not target.ready:
         return wait(case, not_ready(target))

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from strata_operator import names
-from strata_operator.imagebuild import inputs, state, timing
+from strata_operator.imagebuild import inputs, retry, state, timing
 from strata_operator.imagebuild.case import Case
 
 
@@ -56,7 +56,7 @@ def idle(case: Case) -> bool:
 def due(case: Case) -> bool:
     """The time has come to look again at what failed."""
     next_time = case.current.next_time if case.current else None
-    return next_time is not None and case.now >= next_time
+    return next_time is not None and not retry.waits(next_time, case.now, retry.LONGEST_CHECK)
 
 
 def intend(case: Case, build: Build | None = None) -> Case:

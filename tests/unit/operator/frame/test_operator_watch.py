@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from strata_operator import controller, leader, main, names, settings
+from support import api_proxy
 from support.fake_kube import FakeKube
 
 pytestmark = pytest.mark.asyncio
@@ -148,6 +149,50 @@ async def test_watches_go_on_after_their_history_was_forgotten(tmp_path, monkeyp
         fake.compact()
         fake.put(names.REGISTRIES, registry("b"))
         await until(lambda: ("b", True) in recorder.seen)
+
+
+@contextlib.asynccontextmanager
+async def behind_a_proxy(fake: FakeKube, tmp_path, monkeypatch, **options):
+    with fake.serving(tmp_path), api_proxy.Proxy(fake.url, seed=1).serving() as proxy:
+        monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig(tmp_path)))
+        async with operator(**options) as (recorder, _):
+            await until(lambda: {"/registries", "/jobs"} <= {w[w.rindex("/") :] for w in proxy.watches}, 20)
+            yield recorder, proxy
+
+
+FAULTS = {
+    "cut": (),
+    "cut in a line": (),
+    "refused for a while": (api_proxy.Rule(api_proxy.Refuse(429, 1), times=4),),
+    "broken for a while": (api_proxy.Rule(api_proxy.Refuse(500), times=4),),
+    "answers lost": (api_proxy.Rule(api_proxy.Drop(), times=4),),
+    "late": (api_proxy.Rule(api_proxy.Delay(0.2, 0.5)),),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_happens_to_watches_delays_and_loses_nothing(tmp_path, monkeypatch, fault):
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        proxy.rules = list(FAULTS[fault])
+        assert await asyncio.to_thread(proxy.cut, middle=fault == "cut in a line") >= 2
+        fake.put(names.REGISTRIES, registry("later"))
+        await until(lambda: ("later", True) in recorder.seen, 30)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+async def test_what_is_deleted_in_a_gap_is_found_without_waiting_for_the_resync(tmp_path, monkeypatch, others):
+    fake = FakeKube(*RESOURCES)
+    for name in ("lost", "last", *(f"other-{n}" for n in range(others))):
+        fake.put(names.REGISTRIES, registry(name))
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        await until(lambda: ("lost", True) in recorder.seen)
+        gap = proxy.gap()
+        await asyncio.to_thread(gap.__enter__)
+        fake.remove(names.REGISTRIES, "team", "lost")
+        await asyncio.to_thread(gap.__exit__, None, None, None)
+        await until(lambda: ("lost", False) in recorder.seen, 20)
+        assert all(found for name, found in recorder.seen if name != "lost")
 
 
 async def test_nothing_is_reconciled_before_every_kind_was_listed(tmp_path, monkeypatch):

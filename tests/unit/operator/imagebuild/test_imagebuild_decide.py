@@ -703,6 +703,22 @@ def test_a_retry_does_not_start_before_its_time():
     assert len(world.started) == 1
 
 
+@pytest.mark.parametrize("hours", [1, 24 * 365])
+def test_a_retry_does_not_wait_for_the_time_of_a_clock_that_was_set_back(hours):
+    world = failed_world(FAILURE("InfrastructureFailed", "node"))
+    world.now -= hours * 3600
+    world.settle()
+    assert len(world.started) == 2
+    assert world.current["attempt"] == 2
+
+
+def test_what_heals_outside_does_not_wait_for_the_time_of_a_clock_that_was_set_back():
+    world = failed_world(FAILURE("PushDenied", "403"))
+    world.now -= 24 * 3600
+    world.settle()
+    assert len(world.started) == 2
+
+
 def test_a_failed_build_is_built_again_when_the_spec_changes_in_what_does_not_count():
     world = failed_world(FAILURE("OutOfMemory", "1Gi"))
     world.edit(pod={"resources": {"limits": {"memory": "4Gi"}}})

@@ -211,6 +211,33 @@ async def test_a_build_goes_from_apply_to_ready(tmp_path, monkeypatch):
         assert 'strata_builds_total{reason="Succeeded",result="succeeded"} 1.0' in text
 
 
+async def test_writes_whose_answers_are_lost_are_counted_and_told_once(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        for _ in range(40):
+            cluster.fake.faults.clear()
+            lost = {"status": 504, "after": True, "headers": {"Retry-After": "0"}}
+            cluster.fake.fail("PATCH", "imagebuilds/web/status$", **lost)
+            await operator.run(most=1)
+            if settled(cluster):
+                break
+        assert settled(cluster)
+        assert len(cluster.made) == 1
+        notes = [e["reason"] for e in cluster.fake.objects[names.EVENTS].values()]
+        assert sorted(notes) == ["Building", "Succeeded"]
+        text = operator.frame.metrics.render().decode()
+        assert 'strata_builds_total{reason="Succeeded",result="succeeded"} 1.0' in text
+
+
+async def test_a_conflict_after_a_lost_answer_is_one_where_somebody_else_has_written(tmp_path, monkeypatch):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        observed = cluster.body
+        cluster.fake.put(names.IMAGEBUILDS, {**copy.deepcopy(observed), "status": {"size": 7}})
+        cluster.fake.fail("PATCH", "imagebuilds/web/status$", 504, headers={"Retry-After": "0"})
+        with pytest.raises(kube.Conflict):
+            await operator.frame.kube.patch_status(names.IMAGEBUILDS, observed, {"size": 8})
+        assert cluster.status["size"] == 7
+
+
 async def test_a_finished_build_is_left_alone(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         await operator.run(lambda: settled(cluster))

@@ -11,6 +11,7 @@ from strata_operator.imagebuild import (
     history,
     inputs,
     isolation,
+    memory,
     queueing,
     resources,
     retry,
@@ -372,3 +373,12 @@ def test_a_stage_that_is_not_there_is_told_with_its_line():
     assert "Dockerfile:2" in found.message
     assert "2 | COPY --from=9 /f /f" in found.message
     assert "^" in found.message
+
+
+@pytest.mark.parametrize(("later", "known"), [(0, True), (60, True), (61, False), (-1, False), (-3600, False)])
+def test_what_was_learnt_is_not_known_for_longer_when_the_clock_is_set_back(later, known):
+    now = [1000.0]
+    learnt = memory.Memory(lambda: now[0])
+    learnt.learn("a", 1)
+    now[0] += later
+    assert (learnt.recall("a", 60) == 1) is known
