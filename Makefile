@@ -127,6 +127,13 @@ bench-growth: dev ## The same scenarios in several sizes (half an hour)
 bench-polling: dev ## What it costs the operator to look at git sources (a minute)
 	@$(BIN)/python -m bench.polling $(BENCH_ARGS)
 
+SCALE_RESULTS ?= docs/scale/results.json
+
+.PHONY: bench-scale
+bench-scale: dev ## The operator with up to 10,000 ImageBuilds, table, page and plot (half an hour; SCALE_ARGS="--sizes 1000 --builds 100")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench.scale --results $(SCALE_RESULTS) --page docs/scale.md $(SCALE_ARGS)
+
 .PHONY: bench-plots
 bench-plots: dev ## Plots and page from what was kept in BENCH_RESULTS (BENCH_PARTS="a.json b.json": put runs apart together first)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

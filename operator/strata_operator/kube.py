@@ -65,7 +65,7 @@ class Kube:
             return None
 
     async def pages(
-        self, resource: names.Resource, *, namespace: str = "", selector: str = "", fields: str = "", limit: int = 500
+        self, resource: names.Resource, *, namespace: str = "", selector: str = "", fields: str = "", limit: int = 200
     ) -> AsyncIterator[tuple[list[Object], str]]:
         """A list in pages of (items, resourceVersion of the list); `selector` is by labels, `fields` by fields.
 

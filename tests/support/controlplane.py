@@ -26,8 +26,7 @@ import yaml
 
 from cluster import binaries, folders, pki, toolchain
 
-_START_SECONDS = 120.0
-_ETCD_OPERATIONS = 100  # in one transaction; and it takes 1.5 MiB in one request
+_START_SECONDS = 300.0
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 #: What a Job needs to become pods, and all that goes with it.
 CONTROLLERS = (
@@ -58,6 +57,7 @@ class ControlPlane:
         self._audit = audit
         self._etcd, self._peer, self._port, self._manager = (_free_port() for _ in range(4))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._to_etcd: http.client.HTTPConnection | None = None
         self.kubeconfig = self.folder / "kubeconfig"
         self.audit_log = self.folder / "audit.log"
         self.url = f"https://127.0.0.1:{self._port}"
@@ -92,6 +92,8 @@ class ControlPlane:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._to_etcd is not None:
+            self._to_etcd.close()
         for process in reversed(self._running.values()):
             process.kill()
             process.wait(timeout=20)
@@ -132,25 +134,18 @@ class ControlPlane:
         query = "?fieldManager=test&force=true"
         return self.ask("PATCH", path + query, body, content="application/apply-patch+yaml")
 
-    def store(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Put values under keys of etcd, as many at a time as it takes: what the API server would have stored.
+    def store(self, key: str, value: bytes) -> None:
+        """Put a value under a key of etcd: what the API server would have stored, and tells its watchers of.
 
-        Only for many objects of which one was made by the API server: it is not asked whether these are right.
+        Only for one of many objects like one that the API server made: it is not asked whether this is right.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self._etcd, timeout=60)
-        try:
-            for first in range(0, len(items), _ETCD_OPERATIONS):
-                puts = [
-                    {"requestPut": {"key": _base64(key.encode()), "value": _base64(value)}}
-                    for key, value in items[first : first + _ETCD_OPERATIONS]
-                ]
-                connection.request("POST", "/v3/kv/txn", json.dumps({"success": puts}))
-                answer = connection.getresponse()
-                said = answer.read()
-                if answer.status != 200:
-                    raise RuntimeError(f"etcd: {answer.status} {said.decode(errors='replace')[:1000]}")
-        finally:
-            connection.close()
+        if self._to_etcd is None:
+            self._to_etcd = http.client.HTTPConnection("127.0.0.1", self._etcd, timeout=120)
+        self._to_etcd.request("POST", "/v3/kv/put", json.dumps({"key": _base64(key.encode()), "value": _base64(value)}))
+        answer = self._to_etcd.getresponse()
+        said = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"etcd: {answer.status} {said.decode(errors='replace')[:1000]}")
 
     def _make_keys(self) -> None:
         pki.make(self.folder / "pki", "127.0.0.1", "strata-control-plane", self.kubeconfig)

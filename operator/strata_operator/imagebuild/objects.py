@@ -1,7 +1,7 @@
 """The Job of an attempt and the ConfigMaps that it mounts, as dicts. Pure.
 
 ConfigMaps are immutable and named by their content, so that what a pod reads cannot change under it and two attempts
-with the same content share one.
+with the same content share one. Small contents are in the one that holds the request.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.target import Target
 
 _AUTOSCALER: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+#: Characters of inline contents that go with the request of each attempt: two ConfigMaps are twice as many writes.
+_TOGETHER: Final = 64 << 10
 _ISTIO: Final = "sidecar.istio.io/inject"
 
 
@@ -37,7 +39,7 @@ def make(
     called = [body["metadata"]["name"] for body in config_maps]
     parts = mounts.Parts(
         request=called[0],
-        contents=called[1] if len(called) > 1 else "",
+        contents=called[-1] if _contents(seen, wanted) else "",
         ca=bool(ca_bundle),
         registry_login=bool(((seen.registry or {}).get("status") or {}).get("credentials")),
         copied=job.copied,
@@ -81,10 +83,10 @@ def _config_maps(
         "resolv.conf": resolv_conf,
     }
     data |= {"ca.crt": ca_bundle} if ca_bundle else {}
-    found = [_config_map(seen, "request", data)]
-    if contents := _contents(seen, wanted):
-        found.append(_config_map(seen, "files", contents))
-    return found
+    contents = _contents(seen, wanted)
+    if sum(map(len, contents.values())) <= _TOGETHER:
+        return [_config_map(seen, "request", data | contents)]
+    return [_config_map(seen, "request", data), _config_map(seen, "files", contents)]
 
 
 def _contents(seen: Observed, wanted: spec.Spec) -> dict[str, str]:

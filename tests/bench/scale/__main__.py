@@ -26,7 +26,9 @@ def main() -> int:
         print("the cluster's programs are not compiled yet: `make cluster-up` does it", file=sys.stderr)
         return 2
     found = asyncio.run(_measure(programs, registry, asked))
-    _keep(found, asked)
+    kept = json.loads(asked.results.read_text()) if asked.results.exists() else []
+    sizes = {one["size"]: one for one in (*kept, *found)}
+    _keep([sizes[size] for size in sorted(sizes)], asked)
     return 0
 
 
@@ -62,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--active", type=int, default=100, help="how many at once")
     parser.add_argument("--pod-seconds", type=float, default=20.0, help="how long a simulated pod works")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of idling")
-    parser.add_argument("--results", type=Path, required=True, help="where the figures go, as JSON")
+    parser.add_argument("--results", type=Path, required=True, help="where the figures go, as JSON; other sizes stay")
     parser.add_argument("--page", type=Path, help="the page to write, with a PNG in the folder of its name")
     parser.add_argument("--report", action="store_true", help="measure nothing: table and page of what --results has")
     return parser.parse_args()

@@ -72,9 +72,18 @@ class Lab:
             if objects.kind(index) not in self._stored:
                 self._stored[objects.kind(index)] = await self._finish(index)
                 made.append(index)
-        items = [self._item(index) for index in wanted if index not in made]
-        await asyncio.to_thread(self.plane.store, items)
+        for index in wanted:
+            if index not in made:
+                await asyncio.to_thread(self.plane.store, *self._item(index))
         self.finished = max(count, self.finished)
+        async with asyncio.timeout(600):
+            while await self._count() < self.finished:  # noqa: ASYNC110  the condition is the API server's
+                await asyncio.sleep(0.5)
+
+    async def _count(self) -> int:
+        """As the API server knows them."""
+        page = await self.api.ask("GET", f"{names.IMAGEBUILDS.path()}?limit=1")
+        return len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
 
     async def _finish(self, index: int) -> Body:
         assert self._statuses

@@ -260,13 +260,23 @@ def test_no_child_takes_over_what_tells_an_apply_engine_that_an_object_is_its_ow
 
 
 def test_config_maps_are_immutable_named_by_content_and_shared_by_attempts():
-    one, two = made("Layers", ca="PEM\n"), made("Layers", ca="PEM\n", attempt=2)
+    large = {"inline": {"a": "x" * 70_000}}
+    one, two = (made("Layers", ca="PEM\n", attempt=attempt, source=large) for attempt in (1, 2))
     assert all(body["immutable"] for body in one.config_maps)
     assert one.config_maps[0]["metadata"]["name"] != two.config_maps[0]["metadata"]["name"]  # it holds the attempt
     assert one.config_maps[1]["metadata"]["name"] == two.config_maps[1]["metadata"]["name"]
     assert one.config_maps[0]["data"]["ca.crt"] == "PEM\n"
     listed = one.job["metadata"]["annotations"][names.ANNOTATION_CONFIG_MAPS].split(",")
     assert listed == [body["metadata"]["name"] for body in one.config_maps]
+
+
+def test_small_contents_go_with_the_request():
+    found = made("Layers", source={"inline": {"a": "1"}})
+    (only,) = found.config_maps
+    assert {"request.json", "f0", "Dockerfile"} <= only["data"].keys()
+    named = {v["name"]: v["configMap"]["name"] for v in pod_of(found)["volumes"] if "configMap" in v}
+    assert named.keys() >= {"request", "files", "dockerfile"}
+    assert set(named.values()) == {only["metadata"]["name"]}
 
 
 def test_names_of_253_characters_make_valid_names_and_labels():
@@ -303,9 +313,9 @@ def test_inline_files_reach_the_pod_under_keys_that_config_maps_allow():
     files = {"index.html": "Hello", "conf/app ü.ini": "x=1"}
     found = made("Layers", source={"inline": files}, dockerfile={"path": "conf/D"})
     decoded = contract.decode_request(found.config_maps[0]["data"]["request.json"])
-    data = found.config_maps[1]["data"]
+    data = found.config_maps[-1]["data"]
     assert {path: data[key] for path, key in decoded.source.files} == files
-    assert all(key.isalnum() for key in data)
+    assert all(key.isalnum() for _, key in decoded.source.files)
     assert contract.CONTEXT_FILES in mounts(containers(found)["push"])
 
 
