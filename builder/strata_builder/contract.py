@@ -46,6 +46,7 @@ WAITING: Final = frozenset(
         "RegistryNotFound",
         "RegistryNotReady",
         "Queued",
+        "Paused",
         "WaitingForBaseImage",
         "Unschedulable",
         "BuilderImagePullFailed",

@@ -84,6 +84,9 @@ COMPONENT_OPERATOR: Final = "operator"
 
 ANNOTATION_REBUILD: Final = f"{GROUP}/rebuild"
 ANNOTATION_NO_CACHE: Final = f"{GROUP}/no-cache"
+ANNOTATION_CANCEL: Final = f"{GROUP}/cancel"
+ANNOTATION_MAX_BUILDS: Final = f"{GROUP}/max-builds"  # of a Namespace: builds at once
+ANNOTATION_PAUSED: Final = f"{GROUP}/paused"  # of a Namespace: true, or why
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
 ANNOTATION_IMAGEBUILD: Final = f"{GROUP}/imagebuild"  # the whole name, which a label may not hold
 ANNOTATION_CONFIG_MAPS: Final = f"{GROUP}/config-maps"  # names of those that a Job mounts

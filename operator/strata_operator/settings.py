@@ -107,6 +107,8 @@ class Settings:
     builder_image: str = "strata-builder:dev"
     builder_image_pull_policy: str = _option("IfNotPresent", _one_of("Always", "IfNotPresent", "Never"))
     max_builds: int = _option(0, _at_least(0))  # pods at once in the cluster; 0 = no limit
+    max_builds_per_namespace: int = _option(0, _at_least(0))  # of one namespace that has no annotation; 0 = no limit
+    paused: str = ""  # true, or why: no build is started; those that run end
     image_volumes: str = _option("Auto", _one_of("Auto", "Always", "Never"))  # how the builder gets into InPlace pods
     context_limit_bytes: int = _option(2 * 1024**3, _at_least(1))
     mirrors: Mapping[str, str] = field(default_factory=dict, metadata={"check": _urls})  # upstream host=endpoint URL

@@ -133,6 +133,7 @@ class World:
     pods: dict[str, Body] = field(default_factory=dict)
     config_maps: list[Body] = field(default_factory=list)
     now: float = NOW
+    paused: str = ""
     answers: dict[type, Any] = field(default_factory=dict)
     asked: list[questions.Question] = field(default_factory=list)
     started: list[questions.Job] = field(default_factory=list)
@@ -148,6 +149,7 @@ class World:
             jobs=tuple(self.jobs.values()),
             pods=tuple(self.pods.values()),
             config_maps=tuple(self.config_maps),
+            paused=self.paused,
         )
         steps = decide.decide(seen, self.now)
         answer: Any = None
@@ -257,7 +259,7 @@ _DEFAULTS: Mapping[type, Any] = {
     questions.Commit: questions.Resolved(COMMIT, "refs/heads/main"),
     questions.BaseImages: bases.Seen(),
     questions.Ahead: None,
-    questions.Slot: 0,
+    questions.Slot: None,
     questions.Rivals: (),
     questions.Runs: False,
     questions.UserNamespaces: True,

@@ -8,8 +8,8 @@ from types import FrameType
 from typing import Any
 
 
-def lines_run(work: Callable[[], object]) -> int:
-    """How many lines of the program run: every turn of a loop has at least one."""
+def lines_run(work: Callable[[], object], package: str = "strata_builder") -> int:
+    """How many lines of `package` run: every turn of a loop has at least one."""
     count = 0
 
     def local(frame: FrameType, event: str, argument: Any) -> Any:
@@ -18,7 +18,7 @@ def lines_run(work: Callable[[], object]) -> int:
         return local
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, argument: local if "strata_builder" in frame.f_code.co_filename else None)
+    sys.settrace(lambda frame, event, argument: local if package in frame.f_code.co_filename else None)
     try:
         work()
     finally:

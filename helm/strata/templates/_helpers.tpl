@@ -77,6 +77,8 @@ NODE_CIDRS: {{ join "," .Values.registries.nodeCIDRs | quote }}
 BUILDER_IMAGE: {{ include "strata.image" (dict "root" . "image" .Values.builder.image) | quote }}
 BUILDER_IMAGE_PULL_POLICY: {{ .Values.builder.image.pullPolicy | quote }}
 MAX_BUILDS: {{ .Values.builds.maxConcurrent | int64 | quote }}
+MAX_BUILDS_PER_NAMESPACE: {{ .Values.builds.maxConcurrentPerNamespace | int64 | quote }}
+PAUSED: {{ .Values.builds.paused | default "" | toString | quote }}
 IMAGE_VOLUMES: {{ .Values.builds.imageVolumes | quote }}
 CONTEXT_LIMIT_BYTES: {{ include "strata.bytes" .Values.builds.contextLimit | quote }}
 MIRRORS: {{ include "strata.pairs" .Values.mirrors | quote }}

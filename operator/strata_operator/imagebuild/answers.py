@@ -21,6 +21,7 @@ from strata_operator.imagebuild import (
     queueing,
     refusals,
     remote,
+    seats,
     target,
 )
 from strata_operator.imagebuild.case import Observed
@@ -40,13 +41,13 @@ class Answers:
     def __init__(
         self,
         frame: controller.Frame,
-        places: queueing.Places,
+        places: seats.Seats,
         known: memory.Memory,
         polling: poller.Poller,
         watch: basewatch.Watch,
     ) -> None:
         self._frame = frame
-        self._places = places
+        self._seats = places
         self._known = known
         self._poller = polling
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
@@ -126,8 +127,8 @@ class Answers:
                 return absent
         return None
 
-    async def _slot(self, seen: Observed, asked: questions.Slot) -> int:
-        return self._places.claim(seen.key, asked.rank, observe.busy(self._frame))
+    async def _slot(self, seen: Observed, asked: questions.Slot) -> queueing.Standing | None:
+        return await self._seats.claim(seen, asked.rank)
 
     async def _rivals(self, seen: Observed, asked: questions.Rivals) -> Any:
         return observe.rivals(self._frame, seen, asked.repository)

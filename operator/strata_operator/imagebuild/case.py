@@ -10,7 +10,7 @@ from typing import Any
 from strata_builder import contract
 from strata_builder.context import gitref
 from strata_operator import conditions, kube, names
-from strata_operator.imagebuild import podstatus, questions, spec, state, status
+from strata_operator.imagebuild import inputs, podstatus, questions, spec, state, status
 from strata_operator.imagebuild.triggers import pools
 
 _PUNCTUAL = 0.05  # seconds after its time, so that a timer which is early does not look twice
@@ -26,6 +26,7 @@ class Observed:
     jobs: tuple[kube.Object, ...] = ()
     pods: tuple[kube.Object, ...] = ()
     config_maps: tuple[kube.Object, ...] = ()
+    paused: str = ""  # why nothing may be started, in words for people
 
     @property
     def key(self) -> names.Key:
@@ -129,6 +130,17 @@ class Case:
         return "" if self.due is None else "Scheduled"
 
     @property
+    def cancelled(self) -> bool:
+        """Whether somebody asks to end the current build, and nobody has looked at that yet."""
+        asked = self.seen.annotation(names.ANNOTATION_CANCEL)
+        return bool(asked) and asked != self.was.handled_cancel
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the current build is of a spec that asks for another image than the present one."""
+        return self.current is not None and self.current.fields != inputs.fields(self.wanted)
+
+    @property
     def fresh(self) -> bool:
         """Nobody has looked at this generation yet."""
         return self.was.observed_generation != self.seen.generation
@@ -219,7 +231,7 @@ def _unwanted(seen: Observed, job: kube.Object, current: state.Current | None) -
         return True
     if current.active:
         return False
-    return current.phase in (state.SUPERSEDED, state.SUSPENDED) or not _reported(seen.pods_of(job))
+    return current.phase in state.STOPPED or not _reported(seen.pods_of(job))
 
 
 def _reported(pods: Sequence[kube.Object]) -> bool:

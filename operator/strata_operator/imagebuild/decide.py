@@ -3,7 +3,7 @@
 ::
 
     invalid spec ------------------------------------------------> failed
-    a build has a Job -- spec changed, suspended --> ended, then as below
+    a build has a Job -- spec changed, suspended, cancelled --> ended, then as below
                       -- else ---------------------> following.follow
     nothing runs ----- suspended ------------------> as it was
                        inputs known and as built --> settling (Succeeded, Unchanged)
@@ -40,7 +40,7 @@ from strata_operator.imagebuild.triggers import bases
 
 def decide(seen: Observed, now: float) -> Steps[Decision]:
     """The decision about one object at one moment."""
-    was = state.read(seen.body.get("status") or {})
+    was = state.read(seen.body.get("status") or {}).out_of_queue()
     try:
         case = Case(seen, spec.parse(seen.body), was, now)
     except errors.InvalidSpec as e:
@@ -52,10 +52,12 @@ def decide(seen: Observed, now: float) -> Steps[Decision]:
 
 def _decide(case: Case) -> Steps[Decision]:
     current, ended = case.current, None
-    if current and current.phase in state.OPEN:
+    if case.cancelled:
+        case, ended = endings.cancel(case)
+    elif current and current.phase in state.OPEN:
         if case.wanted.suspend:
             case, ended = endings.supersede(case, state.SUSPENDED)
-        elif current.attempt and inputs.fields(case.wanted) != current.fields:
+        elif current.attempt and case.outdated and not _may_end(case, current):
             case, ended = endings.supersede(case, state.SUPERSEDED)
         elif current.active:
             return (yield from _active(case, current))
@@ -63,11 +65,24 @@ def _decide(case: Case) -> Steps[Decision]:
     return dataclasses.replace(decision, ended=(ended, *decision.ended)) if ended else decision
 
 
+def _may_end(case: Case, current: state.Current) -> bool:
+    """Whether a build of an older spec goes on: what it makes must go where the present spec wants its image."""
+    aim = contents.aim(case)
+    here = isinstance(aim, target.Target) and aim.destination == current.destination
+    there = case.seen.job(current.job) is not None
+    return case.wanted.concurrency == "Queue" and current.active and here and there
+
+
 def _active(case: Case, current: state.Current) -> Steps[Decision]:
     """A build has a Job, or was about to have one when the operator ended."""
     if current.phase == state.STARTING and case.seen.job(current.job) is None:
         return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
-    return (yield from following.follow(case, contents.aim(case)))
+    decision = yield from following.follow(case, contents.aim(case))
+    if decision.start is None or not case.outdated:
+        return decision
+    superseded, ended = endings.supersede(case, state.SUPERSEDED)  # another pod would be of the present spec
+    newest = yield from _rest(superseded)
+    return dataclasses.replace(newest, ended=(ended, *newest.ended)) if ended else newest
 
 
 def _rest(case: Case) -> Steps[Decision]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 from strata_builder import contract
+from strata_operator import conditions, names
 from strata_operator.imagebuild import attempts, history, retry, state, status, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
 from strata_operator.imagebuild.target import Target
 
 _REFERENCES = 10.0  # seconds between two looks whether a Secret or ConfigMap has appeared
 _SHOWN_DIGEST = 19  # characters: sha256: and twelve more
+#: What is said of a build that somebody has cancelled.
+CANCELLED: Final = (
+    "cancelled by the annotation strata.build/cancel; a change of what goes into the image builds again, or: "
+    "kubectl annotate --overwrite imagebuild NAME strata.build/rebuild=$(date +%s)"
+)
 
 
 def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
@@ -21,6 +27,8 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     """
     kind = retry.class_of(failure.reason)
     current = _current(case)
+    if case.outdated and current.active:
+        return _over(case, failure)
     if kind is retry.Class.RETRIED and current.retries < case.wanted.retries:
         return _retry(case, failure, ran=ran)
     if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
@@ -41,6 +49,24 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         ended=_ended(changed, "failed", failure.reason) if ran or not current.checks else None,
         look_again=next_look(changed),
     )
+
+
+def _over(case: Case, failure: contract.Failure) -> Decision:
+    """A build of an older spec has failed: that is history, and what is wanted now is built next."""
+    case = _attempted(case, failure.reason, failure)
+    changed = case.change(phase=state.FAILED, result=failure.reason, completion_time=case.now, next_time=None)
+    return conclude(
+        _remember(changed, failure.reason, message=message(failure)),
+        _superseding(changed, f"failed ({failure.reason})"),
+        ended=_ended(changed, "failed", failure.reason),
+        look_again=0.0,
+    )
+
+
+def _superseding(case: Case, how: str) -> list[conditions.Condition]:
+    current = _current(case)
+    text = f"build {current.number}, of an older spec, {how}; the present spec is built next"
+    return status.working(case.was, case.seen.generation, "Building", text)
 
 
 def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
@@ -91,6 +117,21 @@ def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
     return _remember(_attempted(changed, phase), phase), _ended(changed, "cancelled", phase)
 
 
+def cancel(case: Case) -> tuple[Case, Ended | None]:
+    """Somebody has asked for the end of what waits, runs or is to be tried again; without one it is only noted."""
+    asked = case.seen.annotation(names.ANNOTATION_CANCEL)
+    case = case.become(dataclasses.replace(case.was, handled_cancel=asked))
+    current = case.current
+    again = current is not None and current.phase == state.FAILED and current.next_time is not None
+    if current is None or not (current.phase in state.OPEN or again):
+        return case, None
+    case = _attempted(case, state.CANCELLED) if current.active else case
+    changed = case.change(
+        phase=state.CANCELLED, result=state.CANCELLED, completion_time=case.now, next_time=None, checks=0
+    )
+    return _remember(changed, state.CANCELLED, message=CANCELLED), _ended(changed, "cancelled", state.CANCELLED)
+
+
 def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> Decision:
     """The image is in the registry under its tags."""
     case = _attempted(case, "Succeeded")
@@ -102,20 +143,21 @@ def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tupl
         completion_time=case.now,
         next_time=None,
         checks=0,
-        generation=case.seen.generation,
+        generation=current.generation if case.outdated else case.seen.generation,
     )
+    generation = _current(changed).generation
     done = dataclasses.replace(
         changed.was,
-        last_success=state.Success(current.number, case.seen.generation, digest, case.now, current.isolation),
+        last_success=state.Success(current.number, generation, digest, case.now, current.isolation),
         image=_image(changed, target, result, tags),
     )
     text = f"build {current.number} put {target.repository}@{digest[:_SHOWN_DIGEST]} there"
     text += f", tagged {', '.join(tags)}" if tags else ""
     return conclude(
         _remember(changed.become(done), "Succeeded", digest=digest, commit=result.source.commit),
-        status.satisfied("Succeeded", text),
+        _superseding(changed.become(done), "succeeded") if case.outdated else status.satisfied("Succeeded", text),
         ended=_ended(changed, "succeeded", "Succeeded", result),
-        look_again=case.wanted.look_interval,
+        look_again=0.0 if case.outdated else case.wanted.look_interval,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from strata_builder import contract
 from strata_operator import conditions, names
 from strata_operator.imagebuild import state, status
 
@@ -26,6 +27,7 @@ def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.K
     if spoken is None or _mark(before) == _mark(after):
         return None
     bad = conditions.is_true([spoken], conditions.STALLED) or spoken.get("status") == conditions.FALSE
+    bad = bad and spoken.get("reason") not in contract.ENDED  # somebody wanted it so
     end = _where_to_read(after, key)
     note = _cut(str(spoken.get("message") or ""), _LONGEST - len(end))
     return Event(str(spoken["reason"]), note + end, warning=bad)

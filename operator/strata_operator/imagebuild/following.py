@@ -77,7 +77,12 @@ def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
         return conclude(changed, said, look_again=_GLANCE)
     if not isinstance(verdict, verdicts.Running):
         raise TypeError(f"no verdict: {verdict!r}")
-    said = starting.progress(changed, "Building", verdict.message, started=verdict.started)
+    text = (
+        f"{verdict.message}; it is of an older spec, the present one is built next"
+        if case.outdated
+        else verdict.message
+    )
+    said = starting.progress(changed, "Building", text, started=verdict.started)
     return conclude(changed, said, look_again=_GLANCE if verdict.started else _WATCHED)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, cast
 
 from strata_operator import cache, controller, kube, names
-from strata_operator.imagebuild import destinations, podstatus, state, tags
+from strata_operator.imagebuild import destinations, limits, podstatus, state, tags
 from strata_operator.imagebuild.case import Observed
 from strata_operator.registry import view
 
@@ -16,15 +16,25 @@ SETTLED: Final = "settled"
 ACTIVE: Final = "active"
 OF_BUILD: Final = "imagebuild"
 RUNS: Final = "runs"
+QUEUED: Final = "queued"
+STARTS: Final = "starts"
+_ASKED: Final = {
+    names.ANNOTATION_REBUILD: "lastHandledRebuild",
+    names.ANNOTATION_NO_CACHE: "lastHandledNoCache",
+    names.ANNOTATION_CANCEL: "lastHandledCancel",
+}
+_DONE: Final = (state.SUCCEEDED, state.FAILED, state.SUSPENDED, state.CANCELLED)
 
 
 def observe(frame: controller.Frame, body: kube.Object) -> Observed:
     """What the cache holds about the ImageBuild `body`."""
     uid, (namespace, _) = cache.uid(body), kube.place(body)
+    surrounding = frame.cache[names.NAMESPACES].get("", namespace)
     return Observed(
         body=body,
         registry=registry_of(frame, body),
-        namespace=frame.cache[names.NAMESPACES].get("", namespace),
+        namespace=surrounding,
+        paused=limits.paused(frame.settings.paused, surrounding),
         jobs=tuple(frame.cache[names.JOBS].owned_by(uid)),
         pods=tuple(frame.cache[names.PODS].having(OF_BUILD, uid)),
         config_maps=tuple(frame.cache[names.CONFIGMAPS].owned_by(uid)),
@@ -37,9 +47,9 @@ def busy(frame: controller.Frame) -> Iterator[names.Key]:
         yield from (key for _, key in wakes_of_pod(pod))
 
 
-def active(frame: controller.Frame) -> Iterator[names.Key]:
-    """ImageBuilds whose status says that they have a Job, or are about to have one."""
-    return iter(frame.cache[names.IMAGEBUILDS].keys(ACTIVE, True))
+def lingers(frame: controller.Frame, key: names.Key) -> bool:
+    """Whether the ImageBuild `key`, which may be gone, has a builder pod that may still run."""
+    return bool(frame.cache[names.PODS].keys(RUNS, key))
 
 
 def settled(frame: controller.Frame) -> Callable[[names.Key], bool]:
@@ -50,15 +60,49 @@ def settled(frame: controller.Frame) -> Callable[[names.Key], bool]:
 def _is_settled(body: kube.Object) -> bool:
     meta, status = body["metadata"], body.get("status") or {}
     notes = meta.get("annotations") or {}
-    asked = [notes.get(name, "") for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE)]
-    handled = [status.get(name, "") for name in ("lastHandledRebuild", "lastHandledNoCache")]
-    done = (status.get("current") or {}).get("phase") in (state.SUCCEEDED, state.FAILED, state.SUSPENDED)
+    asked = [notes.get(name, "") for name in _ASKED]
+    handled = [status.get(name, "") for name in _ASKED.values()]
+    done = _current(body).get("phase") in _DONE
     same = status.get("observedGeneration") == meta.get("generation") and asked == handled
     return done and same and not meta.get("deletionTimestamp")
 
 
-def _is_active(body: kube.Object) -> bool:
-    return ((body.get("status") or {}).get("current") or {}).get("phase") in state.ACTIVE
+def is_active(body: kube.Object) -> bool:
+    """Whether the status of an ImageBuild says that it has a Job, or is about to have one."""
+    return _current(body).get("phase") in state.ACTIVE
+
+
+class Starts(cache.Index):
+    """When the newest build of each ImageBuild was started."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            lambda body: ((body["metadata"]["namespace"], started),) if (started := _started(body)) else ()
+        )
+
+    def turns(self) -> list[str]:
+        """Namespaces in the order in which they were given their newest places."""
+        newest: dict[str, str] = {}
+        for value in self._keys:
+            namespace, started = cast("tuple[str, str]", value)
+            newest[namespace] = max(newest.get(namespace, ""), started)
+        return sorted(newest, key=lambda namespace: (newest[namespace], namespace))
+
+
+def turns(frame: controller.Frame) -> list[str]:
+    """As Starts.turns."""
+    found = frame.cache[names.IMAGEBUILDS].index(STARTS)
+    assert isinstance(found, Starts)
+    return found.turns()
+
+
+def _started(body: kube.Object) -> str:
+    return str(_current(body).get("startTime") or "")
+
+
+def _current(body: kube.Object) -> kube.Object:
+    found: kube.Object = (body.get("status") or {}).get("current") or {}
+    return found
 
 
 def wakes_of_pod(pod: kube.Object) -> list[tuple[str, names.Key]]:
@@ -129,7 +173,9 @@ def indexes() -> dict[str, cache.Index]:
     return {
         DESTINATION: destinations.Destinations(),
         SETTLED: cache.Index(lambda body: (True,) if _is_settled(body) else ()),
-        ACTIVE: cache.Index(lambda body: (True,) if _is_active(body) else ()),
+        ACTIVE: cache.Index(lambda body: (True,) if is_active(body) else ()),
+        QUEUED: cache.Index(lambda body: (True,) if _current(body).get("queuePosition") else ()),
+        STARTS: Starts(),
     }
 
 
@@ -137,8 +183,13 @@ def pod_indexes() -> dict[str, cache.Index]:
     """Of the store of pods."""
     return {
         OF_BUILD: cache.Index(lambda pod: (_label(pod),) if _label(pod) else ()),
-        RUNS: cache.Index(lambda pod: (True,) if _label(pod) and not podstatus.ended(pod) else ()),
+        RUNS: cache.Index(_runs),
     }
+
+
+def _runs(pod: kube.Object) -> tuple[Hashable, ...]:
+    """Of a builder pod that may still run: True, and its ImageBuild."""
+    return () if not _label(pod) or podstatus.ended(pod) else (True, *(key for _, key in wakes_of_pod(pod)))
 
 
 def _label(pod: kube.Object) -> str:

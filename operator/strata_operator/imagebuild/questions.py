@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from strata_builder import contract
+from strata_operator.imagebuild import queueing
 
 T = TypeVar("T")
 Steps = Generator["Question", Any, T]
@@ -102,9 +103,9 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place among the builds that may run at once -> how many wait before it; 0 = it is taken."""
+    """A place among the builds that may run at once -> queueing.Standing; None = it is taken."""
 
-    rank: tuple[float, float, str]  # (-priority, since when it waits, uid)
+    rank: queueing.Rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from strata_operator.imagebuild import (
     objects,
     observe,
     questions,
-    queueing,
+    seats,
 )
 from strata_operator.imagebuild.case import Decision, Ended, Observed
 from strata_operator.imagebuild.triggers import asking, basewatch, poller
@@ -36,12 +36,12 @@ class Reconciler:
     def __init__(self, frame: controller.Frame, *, clock: Callable[[], float] = time.time) -> None:
         self._frame = frame
         self._clock = clock
-        self._places = queueing.Places(frame.settings.max_builds)
+        self._seats = seats.Seats(frame, KIND)
         known = memory.Memory(clock)
         self.watch = basewatch.Watch(frame, known, wake=lambda key, delay: frame.enqueue(KIND, key, delay))
         asker = asking.Asker(frame, addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ))
         self.poller = poller.Poller(frame, asker, wake=lambda key: frame.enqueue(KIND, key), clock=clock)
-        self._answers = answers.Answers(frame, self._places, known, self.poller, self.watch)
+        self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)
         self._restored = False
 
     async def reconcile(self, key: names.Key) -> float | None:
@@ -49,7 +49,7 @@ class Reconciler:
         self._restore()
         body = self._frame.cache[names.IMAGEBUILDS].get(*key)
         if body is None:
-            self._leave(key)
+            self._seats.leave(key)
             self.watch.drop(key)
             self.poller.watch(key, None)
             return None
@@ -59,19 +59,22 @@ class Reconciler:
             return cache.UNSEEN_SECONDS
         try:
             decision = await self._decided(seen)
-            await self._apply(seen, decision)
-            self.poller.watch(key, decision.watch)
+        except BaseException:
+            if not observe.is_active(body):
+                self._seats.leave(key)  # who cannot start must not keep others from it
+            raise
         finally:
-            self._measure()
-        if not decision.active and not decision.queued:
-            self._leave(key)
+            self._seats.measure()
+        await self._apply(seen, decision)
+        self.poller.watch(key, decision.watch)
+        self._seats.settle(seen, decision)
         return decision.look_again
 
     def _restore(self) -> None:
-        """Once, when the cache is whole: who has a place already."""
+        """Once, when the cache is whole: who has a place already, who waits for one, whose bases are watched."""
         if not self._restored:
             self._restored = True
-            self._places.restore(observe.active(self._frame))
+            self._seats.restore()
             self.watch.restore()
 
     async def _decided(self, seen: Observed) -> Decision:
@@ -151,16 +154,6 @@ class Reconciler:
         text += f" alone, and the build cannot start while it is there: kubectl describe configmap {name}"
         await self._frame.kube.event(seen.body, reason="NameTaken", note=text, action="Build", warning=True)
         raise kube.KubeError(409, "NameTaken", text)
-
-    def _leave(self, key: names.Key) -> None:
-        """Give the place back, and wake who can have it."""
-        self._places.leave(key)
-        for waiting in self._places.next():
-            self._frame.enqueue(KIND, waiting)
-
-    def _measure(self) -> None:
-        self._frame.metrics.builds.labels("queued").set(self._places.waiting)
-        self._frame.metrics.builds.labels("running").set(self._places.running)
 
     def _count(self, ended: Ended) -> None:
         counters = self._frame.metrics

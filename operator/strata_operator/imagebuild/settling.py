@@ -13,12 +13,13 @@ from strata_operator.imagebuild.questions import Steps
 
 IMAGE_CHECK: Final = 6 * 3600.0  # seconds between two looks whether an image is still there
 _AGAIN: Final = 60.0
+_NOT_DONE: Final = frozenset({state.FAILED, state.CANCELLED})
 
 
 def keep(case: Case) -> Decision:
     """As it was said when it came about."""
     current = case.current
-    if current and current.phase == state.FAILED and not case.was.built(case.seen.generation):
+    if current and current.phase in _NOT_DONE and not case.was.built(case.seen.generation):
         return endings.still_failed(case, said(case))
     found = conditions.find(case.was.conditions, conditions.READY) or {}
     last = conditions.find(case.was.conditions, status.LAST) or {}
@@ -26,7 +27,9 @@ def keep(case: Case) -> Decision:
     if found.get("status") != conditions.TRUE:
         reason, text = "Unchanged", "the image is the one that was built last"
     wanted = status.satisfied(reason, text)
-    if last.get("status") == conditions.FALSE and current and current.phase == state.FAILED:
+    if current and current.phase == state.CANCELLED:
+        wanted = status.failed(case.was, case.seen.generation, state.CANCELLED, endings.CANCELLED)
+    elif last.get("status") == conditions.FALSE and current and current.phase == state.FAILED:
         wanted = status.failed(case.was, case.seen.generation, str(last["reason"]), said(case))
     return conclude(case, wanted, look_again=endings.next_look(case))
 
@@ -72,6 +75,8 @@ def unwatched(case: Case, answer: questions.Unseen | contract.Failure) -> Case:
 
 def said(case: Case) -> str:
     """What was said of the last failure."""
+    if case.current and case.current.phase == state.CANCELLED:
+        return endings.CANCELLED
     last = conditions.find(case.was.conditions, status.LAST) or {}
     return str(last.get("message") or (case.current.result if case.current else ""))
 

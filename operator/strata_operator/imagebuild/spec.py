@@ -99,6 +99,7 @@ class Spec:
     retries: int = 3
     suspend: bool = False
     priority: int = 0
+    concurrency: str = "Supersede"
     keep_succeeded: int = 5
     keep_failed: int = 5
     keep_logs: bool = True
@@ -190,6 +191,7 @@ def parse(body: kube.Object) -> Spec:
         retries=spec.get("retries", 3),
         suspend=bool(spec.get("suspend")),
         priority=spec.get("priority", 0),
+        concurrency=spec.get("concurrency", "Supersede"),
         keep_succeeded=kept.get("succeeded", 5),
         keep_failed=kept.get("failed", 5),
         keep_logs=kept.get("logs", "Registry") != "None",

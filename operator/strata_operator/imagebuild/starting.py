@@ -13,6 +13,7 @@ from strata_operator.imagebuild import (
     isolation,
     podstatus,
     questions,
+    queueing,
     retry,
     state,
     status,
@@ -26,7 +27,6 @@ from strata_operator.imagebuild.target import Target, not_ready
 from strata_operator.imagebuild.triggers import bases
 
 _SOON = 2.0
-_LATER = 30.0
 _AT_LENGTH = 300.0  # for what wakes whoever waits for it
 #: Failures of a pod that never got to run: they have healed as soon as one runs.
 BEFORE_START = frozenset({"ReferenceNotFound", "PodRejected", "QuotaExceeded", "AccessNotGranted"})
@@ -76,12 +76,12 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return endings.fail(case, rungs, ran=False)
     if waiting_for := (yield from bases.behind(case)):
         return wait(case, waiting_for, look_again=_AT_LENGTH)
-    position = yield questions.Slot((-case.wanted.priority, current.queued_time or case.now, case.seen.uid))
-    if position:
-        waiting = verdicts.Waiting(
-            "Queued", f"as many builds run as may at once; this one is number {position} in the queue{_cause(current)}"
-        )
-        return wait(case, waiting, look_again=_LATER, queued=True)
+    if case.seen.paused:
+        return wait(case, verdicts.Waiting("Paused", case.seen.paused))
+    since = current.queued_time or case.now
+    standing = yield questions.Slot(queueing.rank(case.wanted.priority, since, case.seen.uid, current.reason))
+    if standing:
+        return _queue(case, target, standing)
     return (yield from admitted(case, target, content, rungs, attempt=current.attempt + 1))
 
 
@@ -120,6 +120,7 @@ def start(case: Case, target: Target, planned: questions.Job, *, because: str = 
         job=planned.name,
         log=f"{target.view.push}/{target.repository}:{tag}" if case.wanted.keep_logs else "",
         isolation=planned.isolation,
+        destination=target.destination,
         start_time=case.current.start_time if case.current and case.current.job and case.current.active else case.now,
         completion_time=None,
         next_time=None,
@@ -229,6 +230,20 @@ def known_runs(case: Case) -> Steps[bool | contract.Failure | None]:
 
 def _cause(current: state.Current | None) -> str:
     return f": {current.cause}" if current and current.cause else ""
+
+
+def _queue(case: Case, target: Target, standing: queueing.Standing) -> Decision:
+    """The build waits for a place: which limit is reached, and how many are before it."""
+    whose = {
+        queueing.CLUSTER: f"{standing.most} builds run in the cluster",
+        queueing.NAMESPACE: f"{standing.most} builds run in namespace {case.seen.key.namespace}",
+        queueing.REGISTRY: f"{standing.most} builds write to Registry {target.view.registry.key}",
+    }
+    about = "" if standing.shown == standing.position else "about "
+    text = f"{whose[standing.limit]}, as many as may at once; this one is {about}number {standing.shown} in the queue"
+    text += f" of its namespace{_cause(case.current)}"
+    placed = case.change(queue_position=standing.shown, queue_limit=standing.limit)
+    return wait(placed, verdicts.Waiting("Queued", text), look_again=standing.look_again, queued=True)
 
 
 def _between(case: Case) -> Decision:

@@ -22,6 +22,8 @@ SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
 SUPERSEDED: Final = "Superseded"
 SUSPENDED: Final = "Suspended"
+CANCELLED: Final = "Cancelled"
+STOPPED: Final = frozenset({SUPERSEDED, SUSPENDED, CANCELLED})  # ended by order: the Job goes at once
 ACTIVE: Final = frozenset({STARTING, RUNNING})  # phases that have, or are about to have, a Job
 OPEN: Final = ACTIVE | {PENDING, RETRYING}
 _TOLD: Final = 3  # base images that a message names
@@ -77,9 +79,12 @@ class Current:
     retries: int = 0
     checks: int = 0
     isolation: str = ""
+    destination: str = ""  # namespace and name of the Registry, and the repository
     no_cache: bool = False
     log: str = ""  # reference of the artifact with its log
     result: str = ""
+    queue_position: int | None = None
+    queue_limit: str = ""
     next_time: float | None = None
     queued_time: float | None = None
     start_time: float | None = None
@@ -117,6 +122,7 @@ class State:
     last_success: Success | None = None
     handled_rebuild: str = ""
     handled_no_cache: str = ""
+    handled_cancel: str = ""
     last_checked: float | None = None  # when the source's revision was last looked up
     last_schedule: float | None = None  # the time of the schedule that was built for last
     next_schedule: float | None = None  # the first one that was not handled yet
@@ -129,6 +135,10 @@ class State:
         if self.current is None:
             raise ValueError("there is no current build to change")
         return dataclasses.replace(self, current=dataclasses.replace(self.current, **changes))
+
+    def out_of_queue(self) -> State:
+        """The state without a position in the queue: who still waits is given one anew."""
+        return self.with_current(queue_position=None, queue_limit="") if self.current else self
 
     def built(self, generation: int) -> bool:
         """Whether the image in the registry is that of `generation`."""
@@ -144,6 +154,7 @@ def read(status: Mapping[str, Any]) -> State:
         last_success=_from_json(Success, success) if success else None,
         handled_rebuild=status.get("lastHandledRebuild", ""),
         handled_no_cache=status.get("lastHandledNoCache", ""),
+        handled_cancel=status.get("lastHandledCancel", ""),
         **{field: conditions.unix(status[name]) for field, name in _TIMES.items() if name in status},
         image={name: status[name] for name in IMAGE_FIELDS if name in status},
         builds=tuple(status.get("builds") or ()),
@@ -163,6 +174,8 @@ def write(state: State) -> dict[str, Any]:
         status["lastHandledRebuild"] = state.handled_rebuild
     if state.handled_no_cache:
         status["lastHandledNoCache"] = state.handled_no_cache
+    if state.handled_cancel:
+        status["lastHandledCancel"] = state.handled_cancel
     times = {name: getattr(state, field) for field, name in _TIMES.items()}
     status |= {name: stamp(value) for name, value in times.items() if value is not None}
     if state.builds:

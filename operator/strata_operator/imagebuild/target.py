@@ -26,6 +26,11 @@ class Target:
     def ready(self) -> bool:
         return self.view.ready
 
+    @property
+    def destination(self) -> str:
+        """The Registry and the repository, in one word."""
+        return f"{self.view.registry.namespace}/{self.view.registry.name}/{self.repository}"
+
     def names(self, digest: str) -> dict[str, Any]:
         """`image` and `references` of a status: the first of node, external and push that there is, and all of them."""
         hosts = {"node": self.view.node, "external": self.view.external, "push": self.view.push}

@@ -38,6 +38,8 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
         return Build(case.forced or "SpecChanged")
     if case.was.image.get("inputs") == digest and (seen or not case.fresh):
         return Nothing()
+    if current.phase == state.CANCELLED and not case.fresh and current.inputs in ("", digest):
+        return Nobody()
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
         return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
@@ -48,8 +50,12 @@ def idle(case: Case) -> bool:
     current = case.current
     if current is None or case.fresh or case.forced or _waits(current):
         return False
+    if case.outdated and not case.was.built(case.seen.generation):
+        return False  # a build of an older spec has ended, and nobody has begun that of the present one
     if current.phase == state.FAILED:
         return bool(current.job) and not due(case)
+    if current.phase == state.CANCELLED:
+        return True
     return current.phase == state.SUCCEEDED or case.was.built(case.seen.generation)
 
 

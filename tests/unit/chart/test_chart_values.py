@@ -29,6 +29,8 @@ SCHEMA = json.loads((helm_chart.CHART / "values.schema.json").read_text())
         ({"builds": {"contextLimit": "2GB"}}, "contextLimit"),
         ({"builds": {"contextLimit": "-1"}}, "contextLimit"),
         ({"builds": {"maxConcurrent": -1}}, "maxConcurrent"),
+        ({"builds": {"maxConcurrentPerNamespace": "2"}}, "maxConcurrentPerNamespace"),
+        ({"builds": {"paused": 1}}, "paused"),
         ({"builds": {"resources": {"limits": {"memory": "2Gi,cpu=9"}}}}, "memory"),
         ({"builds": {"resources": {"limits": {"memory": None, "ephemeral-storage": None}}}}, "limits"),
         ({"builds": {"insecureRegistries": ["http://r.example"]}}, "insecureRegistries"),

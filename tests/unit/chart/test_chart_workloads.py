@@ -132,6 +132,8 @@ EVERYTHING = {
     "builder": {"image": {"repository": "r.example:5000/b", "digest": "sha256:" + "a" * 64, "pullPolicy": "Always"}},
     "builds": {
         "maxConcurrent": 3,
+        "maxConcurrentPerNamespace": 2,
+        "paused": "storage moves: until Monday",
         "imageVolumes": "Never",
         "contextLimit": "3Gi",
         "platform": "linux/arm64",
@@ -184,6 +186,8 @@ def test_values_reach_the_operator() -> None:
         builder_image="r.example:5000/b@sha256:" + "a" * 64,
         builder_image_pull_policy="Always",
         max_builds=3,
+        max_builds_per_namespace=2,
+        paused="storage moves: until Monday",
         image_volumes="Never",
         context_limit_bytes=3 * 1024**3,
         mirrors={"docker.io": "https://m.example", "quay.io": "http://10.0.0.1:5000/quay"},

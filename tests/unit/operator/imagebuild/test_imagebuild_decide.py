@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator.imagebuild import questions, settling, tags
+from strata_operator import names
+from strata_operator.imagebuild import questions, queueing, settling, tags
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, result, running, waiting
 
@@ -316,18 +317,77 @@ def test_the_younger_of_two_resources_is_no_conflict():
     assert len(world.started) == 1
 
 
-def test_no_free_place_means_queued_with_the_position():
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (queueing.CLUSTER, "4 builds run in the cluster"),
+        (queueing.NAMESPACE, "4 builds run in namespace team"),
+        (queueing.REGISTRY, "4 builds write to Registry team/main"),
+    ],
+)
+def test_no_free_place_means_queued_with_the_position_and_whose_limit_it_is(limit, said):
     world = World()
-    world.answers[questions.Slot] = 3
+    world.answers[questions.Slot] = queueing.Standing(3, limit, 4, 9)
     decision = world.settle()
     assert world.condition("Ready") == ("Unknown", "Queued")
+    assert said in world.message()
     assert "number 3 in the queue" in world.message()
+    assert (world.current["queuePosition"], world.current["queueLimit"]) == (3, limit)
     assert decision.queued
     assert world.started == []
-    world.answers[questions.Slot] = 0
+    world.answers[questions.Slot] = None
     world.settle()
     assert len(world.started) == 1
     assert world.current["number"] == 1
+    assert not world.current.keys() & {"queuePosition", "queueLimit"}
+
+
+def test_a_build_that_leaves_the_queue_says_no_position_any_more():
+    world = World()
+    world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    world.settle()
+    world.registry = ib.registry(ready=False)
+    assert not world.settle().queued
+    assert world.condition("Ready") == ("Unknown", "RegistryNotReady")
+    assert "queuePosition" not in world.current
+
+
+def test_a_queue_that_moves_writes_no_status_while_the_shown_position_is_the_same():
+    world = World()
+    written = set()
+    for position in range(399, 300, -1):
+        world.answers[questions.Slot] = queueing.Standing(position, queueing.CLUSTER, 4, 500)
+        world.settle()
+        written.add(str(world.status))
+    assert len(written) == 1
+    assert "about number 400" in world.message()
+
+
+def test_a_pause_starts_nothing_is_told_and_ends_by_itself():
+    world = World(paused="all builds of the cluster are paused (storage moves)")
+    decision = world.settle()
+    assert world.condition("Ready") == ("Unknown", "Paused")
+    assert world.condition("Stalled") is None
+    assert "storage moves" in world.message()
+    assert not decision.queued
+    assert questions.Slot not in map(type, world.asked)
+    assert world.started == []
+    world.paused = ""
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_pause_lets_a_build_that_runs_end():
+    world = World()
+    world.settle()
+    world.paused = "all builds of the cluster are paused"
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.settle()
+    assert world.condition("Building") == ("True", "Paused")
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert len(world.started) == 1
 
 
 def test_a_missing_config_map_stalls_and_heals_as_soon_as_it_is_there():
@@ -403,7 +463,7 @@ def test_tags_that_can_never_be_are_found_before_anything_is_built(tag, words):
 def test_what_needs_no_pod_to_fail_does_not_queue_for_one(found, reason):
     """Neither before it is told nor after, however often it is looked at while others have the places."""
     world = World(namespace=ib.namespace("restricted"))
-    world.answers |= {questions.Runs: found, questions.Slot: 3}
+    world.answers |= {questions.Runs: found, questions.Slot: queueing.Standing(3, queueing.CLUSTER, 4, 9)}
     for _ in range(4):
         decision = world.settle()
         assert world.condition("Ready") == ("False", reason)

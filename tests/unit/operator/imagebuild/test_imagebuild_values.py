@@ -12,7 +12,6 @@ from strata_operator.imagebuild import (
     inputs,
     isolation,
     memory,
-    queueing,
     resources,
     retry,
     spec,
@@ -192,51 +191,6 @@ def test_no_placeholder_makes_a_tag_of_the_cache():
     facts = tags.Facts(1, ib.NOW, ref="refs/heads/cache-linux-amd64")
     with pytest.raises(errors.InvalidSpec, match="Strata's own"):
         tags.expand(["{branch}"], facts)
-
-
-# -- places --
-
-
-def key(name: str) -> names.Key:
-    return names.Key("team", name)
-
-
-def test_places_are_given_in_order_of_priority_then_arrival():
-    places = queueing.Places(1)
-    assert places.claim(key("a"), (0, 1, "a")) == 0
-    assert places.claim(key("b"), (0, 3, "b")) == 1
-    assert places.claim(key("c"), (0, 2, "c")) == 1
-    assert places.claim(key("b"), (0, 3, "b")) == 2
-    assert places.claim(key("d"), (-5, 9, "d")) == 1
-    assert places.next() == []
-    places.leave(key("a"))
-    assert places.next() == [key("d")]
-    assert places.claim(key("b"), (0, 3, "b")) == 3
-    assert places.claim(key("d"), (-5, 9, "d")) == 0
-
-
-def test_a_place_that_is_held_is_held_again():
-    places = queueing.Places(1)
-    assert [places.claim(key("a"), (0, 1, "a")) for _ in range(3)] == [0, 0, 0]
-    assert places.running == 1
-
-
-def test_a_pod_that_lingers_counts_as_busy():
-    places = queueing.Places(1)
-    assert places.claim(key("a"), (0, 1, "a"), busy=[key("old")]) == 1
-    assert places.claim(key("a"), (0, 1, "a"), busy=[key("a")]) == 0
-
-
-def test_without_a_limit_everybody_starts():
-    places = queueing.Places(0)
-    assert {places.claim(key(str(n)), (0, n, "")) for n in range(50)} == {0}
-
-
-def test_after_a_restart_those_that_run_have_their_places():
-    places = queueing.Places(2)
-    places.restore([key("a"), key("b")])
-    assert places.claim(key("c"), (0, 1, "c")) == 1
-    assert places.claim(key("a"), (0, 1, "a")) == 0
 
 
 # -- history, retry, resources --

@@ -1,0 +1,68 @@
+"""The places of queueing.py, given to the ImageBuilds of a cluster: who holds one, who waits, whose limits count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strata_operator import controller, kube, names
+from strata_operator.imagebuild import destinations, limits, observe, queueing, state
+from strata_operator.imagebuild.case import Decision, Observed
+
+
+class Seats:
+    """Belongs to one operator. `kind` is the queue of those that are woken when a place is theirs."""
+
+    def __init__(self, frame: controller.Frame, kind: str) -> None:
+        self._frame = frame
+        self._places = queueing.Places(frame.settings.max_builds, wake=lambda key: frame.enqueue(kind, key))
+
+    def restore(self) -> None:
+        """When the cache is whole for the first time: who runs and who waits, as the statuses and the pods tell."""
+        builds = self._frame.cache[names.IMAGEBUILDS]
+        running, waiting = builds.having(observe.ACTIVE, True), builds.having(observe.QUEUED, True)
+        for body in (*running, *waiting):
+            self._limit(kube.place(body).namespace, destinations.registry_of(body))
+        held = {key: names.Key("", "") for key in observe.busy(self._frame)}
+        held |= {kube.place(body): destinations.registry_of(body) for body in running}
+        self._places.restore(held.items(), _wishes(waiting), observe.turns(self._frame))
+
+    async def claim(self, seen: Observed, rank: queueing.Rank) -> queueing.Standing | None:
+        """A place for the current build of `seen`: None = it has one."""
+        registry = destinations.registry_of(seen.body)
+        self._limit(seen.key.namespace, registry)
+        return self._places.claim(queueing.Wish(seen.key, registry, rank))
+
+    def settle(self, seen: Observed, decision: Decision) -> None:
+        """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none."""
+        if decision.active:
+            self._places.hold(seen.key, destinations.registry_of(seen.body))
+        elif not decision.queued:
+            self.leave(seen.key)
+
+    def leave(self, key: names.Key) -> None:
+        """Give back the place of `key`, unless a pod of its may still run: the pod's end comes here again."""
+        if not (self._places.holds(key) and observe.lingers(self._frame, key)):
+            self._places.leave(key)
+        self.measure()
+
+    def measure(self) -> None:
+        self._frame.metrics.builds.labels("queued").set(self._places.waiting)
+        self._frame.metrics.builds.labels("running").set(self._places.running)
+
+    def _limit(self, namespace: str, registry: names.Key) -> None:
+        found = self._frame.cache[names.NAMESPACES].get("", namespace)
+        default = self._frame.settings.max_builds_per_namespace
+        self._places.limit_namespace(namespace, limits.of_namespace(found, default))
+        self._places.limit_registry(registry, limits.of_registry(self._frame.cache[names.REGISTRIES].get(*registry)))
+
+
+def _wishes(waiting: list[kube.Object]) -> Iterator[queueing.Wish]:
+    for body in waiting:
+        if current := state.read(body["status"]).current:
+            yield queueing.Wish(kube.place(body), destinations.registry_of(body), _rank(body, current))
+
+
+def _rank(body: kube.Object, current: state.Current) -> queueing.Rank:
+    """The rank of an ImageBuild's current build that waits."""
+    meta, priority = body["metadata"], int((body.get("spec") or {}).get("priority") or 0)
+    return queueing.rank(priority, current.queued_time or 0.0, str(meta.get("uid") or ""), current.reason)

@@ -1,0 +1,280 @@
+"""How builds end by order, and what a change of the spec does to one that runs: as decisions in a small world."""
+
+import pytest
+
+from strata_builder import contract
+from strata_operator import names
+from strata_operator.imagebuild import questions, queueing
+from support import imagebuilds as ib
+from support.imagebuilds import NOW, World, ended, result, running
+
+CANCEL = names.ANNOTATION_CANCEL
+OTHER = {"labels": {"v": "2"}}
+
+
+# -- cancel --
+
+
+def test_a_running_build_is_cancelled_once():
+    world = World()
+    world.settle()
+    world.annotate(CANCEL, "1")
+    decision = world.step()
+    assert [ref.name for ref in decision.end_jobs] == [world.started[0].name]
+    world.settle()
+    assert world.current["phase"] == world.current["result"] == "Cancelled"
+    assert world.condition("LastBuildSucceeded") == ("False", "Cancelled")
+    assert world.condition("Stalled") == ("True", "Cancelled")
+    assert world.condition("Ready") == ("False", "Cancelled")
+    assert "strata.build/rebuild" in world.message()
+    assert world.status["lastHandledCancel"] == "1"
+    assert [(b["number"], b["result"]) for b in world.status["builds"]] == [(1, "Cancelled")]
+    assert [(e.result, e.reason) for e in world.counted] == [("cancelled", "Cancelled")]
+    for _ in range(3):
+        world.now += 4000
+        assert world.settle().look_again is None
+    assert len(world.started) == 1
+
+
+def test_a_waiting_build_is_cancelled_and_leaves_the_queue():
+    world = World()
+    world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    world.settle()
+    world.annotate(CANCEL, "1")
+    assert not world.settle().queued
+    assert world.current["phase"] == "Cancelled"
+    assert [b["result"] for b in world.status["builds"]] == ["Cancelled"]
+    world.answers[questions.Slot] = None
+    world.settle()
+    assert world.started == []
+
+
+def test_what_is_tried_again_after_a_failure_is_cancelled_too():
+    world = World(namespace=ib.namespace("restricted"))
+    world.answers[questions.Admission] = contract.Failure("QuotaExceeded", "exceeded quota: q")
+    world.settle()
+    assert world.condition("Stalled") == ("True", "QuotaExceeded")
+    world.annotate(CANCEL, "1")
+    world.settle()
+    world.answers[questions.Admission] = None
+    world.now += 4000
+    world.settle()
+    assert world.started == []
+    assert world.condition("Stalled") == ("True", "Cancelled")
+
+
+def test_between_two_attempts_a_build_is_cancelled():
+    world = World()
+    world.settle()
+    world.pod(ended(code=1, message=contract.Failure("InfrastructureFailed", "gone", retryable=True)))
+    world.settle()
+    assert world.current["phase"] == "Retrying"
+    world.annotate(CANCEL, "1")
+    world.settle()
+    world.now += 4000
+    world.settle()
+    assert world.current["phase"] == "Cancelled"
+    assert len(world.started) == 1
+
+
+@pytest.mark.parametrize("how", ["rebuild", "spec", "commit"])
+def test_a_cancelled_build_is_built_when_something_changes_or_somebody_asks(how):
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    world = World(body=ib.build(source=source, triggers={"git": {"pollInterval": "1m"}}))
+    world.settle()
+    world.annotate(CANCEL, "1")
+    world.settle()
+    if how == "rebuild":
+        world.annotate(names.ANNOTATION_REBUILD, "1")
+    elif how == "spec":
+        world.edit(**OTHER)
+    else:
+        world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+        world.now += 100
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.current["number"] == 2
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Cancelled"]
+
+
+def test_a_cancelled_rebuild_leaves_the_image_ready():
+    world = World()
+    world.succeed()
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.settle()
+    world.annotate(CANCEL, "1")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("LastBuildSucceeded") == ("False", "Cancelled")
+    assert world.condition("Stalled") is None
+    assert len(world.started) == 2
+    assert world.status["digest"] == ib.DIGEST
+
+
+def test_a_cancel_with_nothing_to_end_is_noted_and_ends_nothing_later():
+    world = World()
+    world.annotate(CANCEL, "from the manifest")
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.status["lastHandledCancel"] == "from the manifest"
+    world.annotate(CANCEL, "2")
+    world.settle()
+    assert world.status["lastHandledCancel"] == "2"
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.succeed()
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Succeeded"]
+
+
+def test_cancel_and_change_in_one_apply_end_the_old_build_and_begin_the_new():
+    world = World()
+    world.settle()
+    world.annotate(CANCEL, "1")
+    world.edit(**OTHER)
+    world.succeed()
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Cancelled"]
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+# -- suspend --
+
+
+def test_suspend_ends_a_build_starts_none_and_resumes():
+    world = World()
+    world.settle()
+    world.edit(suspend=True)
+    world.settle()
+    assert world.jobs == {}
+    assert world.condition("Suspended") == ("True", "Suspended")
+    assert world.condition("Ready") == ("Unknown", "Suspended")
+    world.now += 4000
+    world.settle()
+    assert len(world.started) == 1
+    world.edit(suspend=False)
+    world.succeed()
+    assert world.current["reason"] == "Resumed"
+    assert world.condition("Suspended") is None
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Suspended"]
+
+
+# -- concurrency --
+
+
+def queued_world(**spec: object) -> World:
+    world = World(body=ib.build(concurrency="Queue", **spec))
+    world.settle()
+    world.pod(running())
+    return world
+
+
+def test_a_change_supersedes_a_running_build():
+    world = World()
+    world.settle()
+    world.edit(**OTHER)
+    world.settle()
+    assert [job.generation for job in world.started] == [1, 2]
+    assert [b["result"] for b in world.status["builds"]] == ["Superseded"]
+
+
+def test_with_queue_a_running_build_ends_with_its_tags_and_the_newest_spec_follows():
+    world = queued_world()
+    for version in "23":
+        world.edit(labels={"v": version})
+        world.settle()
+    assert len(world.started) == 1
+    assert world.condition("Ready") == ("Unknown", "Building")
+    assert "older spec" in world.message()
+    world.pod(ended(message=result()))
+    world.finish()
+    assert world.step().look_again == 0
+    assert [tag.tags for tag in world.tagged] == [("latest",)]
+    assert world.condition("Ready") == ("Unknown", "Building")
+    assert world.status["lastSuccess"]["generation"] == 1
+    assert world.status["digest"] == ib.DIGEST
+    world.settle()
+    assert [job.generation for job in world.started] == [1, 3]
+    assert world.current["reason"] == "SpecChanged"
+    newer = "sha256:" + "cd" * 32
+    world.succeed(result(newer))
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert (world.status["lastSuccess"]["generation"], world.status["digest"]) == (3, newer)
+    assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Succeeded"]
+
+
+@pytest.mark.parametrize("reason", ["RunFailed", "InfrastructureFailed", "SourceNotFound"])
+def test_with_queue_a_failure_of_the_older_spec_is_history_and_not_tried_again(reason):
+    world = queued_world()
+    world.edit(**OTHER)
+    world.pod(ended(code=1, message=contract.Failure(reason, "no", retryable=True)))
+    world.finish(phase="Failed")
+    world.settle()
+    assert [job.generation for job in world.started] == [1, 2]
+    assert world.condition("Stalled") is None
+    assert [b["result"] for b in world.status["builds"]] == [reason]
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+
+
+def test_with_queue_a_changed_git_source_is_asked_for_its_commit_when_its_turn_has_come():
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    world = queued_world(source=source)
+    world.edit(source={"git": {"url": "https://git.example/b.git", "revision": "main"}})
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.pod(ended(message=result()))
+    world.finish()
+    world.settle()
+    assert [job.commit for job in world.started] == [ib.COMMIT, "f" * 40]
+
+
+@pytest.mark.parametrize(
+    "output", [{"registry": {"name": "other"}}, {"registry": {"name": "main"}, "repository": "team/b"}]
+)
+def test_with_queue_a_build_that_goes_elsewhere_now_is_superseded(output):
+    world = queued_world()
+    world.registry = ib.registry(name=output["registry"]["name"], access={"repositoryTemplate": "{namespace}/{name}"})
+    world.edit(output=output)
+    world.settle()
+    assert [b["result"] for b in world.status["builds"]] == ["Superseded"]
+    assert len(world.started) == 2
+
+
+def test_with_queue_a_pod_that_would_have_to_be_made_anew_is_superseded():
+    world = queued_world()
+    world.edit(**OTHER)
+    world.pod(ended(code=contract.ExitCode.NEEDS_SANDBOX))
+    world.finish(phase="Failed")
+    world.settle()
+    assert [b["result"] for b in world.status["builds"]] == ["Superseded"]
+    assert [job.generation for job in world.started] == [1, 2]
+
+
+def test_with_queue_a_change_back_builds_nothing_further():
+    world = queued_world()
+    world.edit(**OTHER)
+    world.settle()
+    world.edit(labels={})
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert len(world.started) == 1
+    assert world.status["lastSuccess"]["generation"] == 3
+
+
+def test_with_queue_suspend_and_cancel_end_it_all_the_same():
+    for order in ("suspend", "cancel"):
+        world = queued_world()
+        world.edit(**OTHER)
+        world.settle()
+        world.edit(suspend=True) if order == "suspend" else world.annotate(CANCEL, "1")
+        world.settle()
+        assert world.started[0].name not in world.jobs
+        assert world.status["builds"][-1]["result"] == {"suspend": "Suspended", "cancel": "Cancelled"}[order]
+        assert len(world.started) == {"suspend": 1, "cancel": 2}[order]
+
+
+def test_times_of_a_cancelled_build_are_told():
+    world = World()
+    world.settle()
+    world.now = NOW + 30
+    world.annotate(CANCEL, "1")
+    world.settle()
+    assert world.current["completionTime"] > world.current["startTime"]
