@@ -134,6 +134,7 @@ class World:
     config_maps: list[Body] = field(default_factory=list)
     now: float = NOW
     paused: str = ""
+    handed_over: bool = False
     answers: dict[type, Any] = field(default_factory=dict)
     asked: list[questions.Question] = field(default_factory=list)
     started: list[questions.Job] = field(default_factory=list)
@@ -150,6 +151,7 @@ class World:
             pods=tuple(self.pods.values()),
             config_maps=tuple(self.config_maps),
             paused=self.paused,
+            handed_over=self.handed_over,
         )
         steps = decide.decide(seen, self.now)
         answer: Any = None
@@ -266,6 +268,7 @@ _DEFAULTS: Mapping[type, Any] = {
     questions.ImageVolumes: True,
     questions.Admission: None,
     questions.Events: (),
+    questions.Workloads: (),
     questions.Published: True,
     questions.Tag: None,
     questions.LostResult: None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from strata_operator.registry import external, material, view
 log = logging.getLogger(__name__)
 
 _NODES_AGE: Final = 600.0
+_WORKLOADS_AGE: Final = 30.0
 _LEARNT: Final = 6 * 3600.0  # what a pod has found out by failing is tried again after so long, or by the next operator
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -66,6 +68,7 @@ class Answers:
             questions.Remember: self._remember,
             questions.Admission: self._admission,
             questions.Events: self._events,
+            questions.Workloads: self._workloads,
             questions.Published: self._published,
             questions.Tag: self._tag,
             questions.LostResult: self._lost_result,
@@ -94,7 +97,7 @@ class Answers:
         meta = (body or {}).get("metadata") or {}
         if body is None or (meta.get("uid"), meta.get("generation")) != (seen.uid, seen.generation):
             raise kube.Conflict(409, "Conflict", f"ImageBuild {seen.key} has changed while it was looked at")
-        return Observed(body, seen.registry, seen.namespace, seen.jobs, seen.pods, seen.config_maps)
+        return dataclasses.replace(seen, body=body)
 
     async def _config_maps(self, seen: Observed, asked: questions.ConfigMaps) -> dict[str, kube.Object | None]:
         found = await asyncio.gather(
@@ -188,6 +191,17 @@ class Answers:
         fields = f"regarding.uid={asked.uid}"
         pages = self._frame.kube.pages(names.EVENTS, namespace=seen.key.namespace, fields=fields)
         return [event async for page, _ in pages for event in page]
+
+    async def _workloads(self, seen: Observed, asked: questions.Workloads) -> list[kube.Object]:
+        """One list for all that wait in the namespace."""
+        key = (seen.key.namespace, asked)
+        if (known := self._known.recall(key, _WORKLOADS_AGE)) is None:
+            fields = "regarding.kind=Workload"
+            pages = self._frame.kube.pages(names.EVENTS, namespace=seen.key.namespace, fields=fields)
+            known = [event async for page, _ in pages for event in page]
+            self._known.learn(key, known)
+        found: list[kube.Object] = known
+        return found
 
     async def _published(self, seen: Observed, asked: questions.Published) -> bool | contract.Failure:
         key = (seen.uid, asked.repository, asked.digest)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import podstatus, refusals, verdicts
+from strata_operator.imagebuild import kueue, podstatus, refusals, verdicts
 
 #: Seconds that a pod or container may be stuck before that is a failure; the kubelet itself tries again meanwhile.
 PATIENCE: Final = 60.0
@@ -78,7 +78,7 @@ def _unscheduled(pod: kube.Object) -> verdicts.Verdict | None:
 
 def no_pod(job: kube.Object, now: float, events: Sequence[kube.Object] | None) -> verdicts.Verdict:
     """The Job controller tells only in events why it makes no pod."""
-    age = now - podstatus.created(job)
+    age = now - kueue.begun(job)
     if age < CURIOUS:
         return verdicts.Running("the Job's pod is being made")
     if events is None:

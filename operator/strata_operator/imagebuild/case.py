@@ -10,7 +10,7 @@ from typing import Any
 from strata_builder import contract
 from strata_builder.context import gitref
 from strata_operator import conditions, kube, names
-from strata_operator.imagebuild import inputs, podstatus, questions, spec, state, status
+from strata_operator.imagebuild import inputs, kueue, podstatus, questions, spec, state, status
 from strata_operator.imagebuild.triggers import pools
 
 _PUNCTUAL = 0.05  # seconds after its time, so that a timer which is early does not look twice
@@ -27,6 +27,7 @@ class Observed:
     pods: tuple[kube.Object, ...] = ()
     config_maps: tuple[kube.Object, ...] = ()
     paused: str = ""  # why nothing may be started, in words for people
+    handed_over: bool = False  # Kueue says when a Job of this object may run, not a place of ours
 
     @property
     def key(self) -> names.Key:
@@ -174,7 +175,7 @@ def conclude(
     said = [*wanted, *status.polling_failed(case.polling)]
     final, written = status.render(case.was, said, generation=case.seen.generation, time=case.now)
     current = final.current
-    active = current is not None and current.active
+    active = current is not None and current.active and not _parked(case.seen, current)
     return Decision(
         status=written if written != (case.seen.body.get("status") or {}) else None,
         ended=(ended,) if ended else (),
@@ -214,6 +215,12 @@ def _sooner(look_again: float | None, case: Case, final: state.State) -> float |
         return look_again
     wait = final.next_schedule - case.now + _PUNCTUAL
     return wait if look_again is None else min(look_again, wait)
+
+
+def _parked(seen: Observed, current: state.Current) -> bool:
+    """Whether the current build's Job is suspended, or will be when it is made."""
+    job = seen.job(current.job)
+    return seen.handed_over if job is None else kueue.is_suspended(job)
 
 
 def stale_jobs(seen: Observed, current: state.Current | None) -> list[kube.Object]:

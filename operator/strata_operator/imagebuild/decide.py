@@ -22,6 +22,7 @@ from strata_operator.imagebuild import (
     following,
     inputs,
     isolation,
+    kueue,
     questions,
     settling,
     spec,
@@ -69,7 +70,8 @@ def _may_end(case: Case, current: state.Current) -> bool:
     """Whether a build of an older spec goes on: what it makes must go where the present spec wants its image."""
     aim = contents.aim(case)
     here = isinstance(aim, target.Target) and aim.destination == current.destination
-    there = case.seen.job(current.job) is not None
+    job = case.seen.job(current.job)
+    there = job is not None and not kueue.is_suspended(job)
     return case.wanted.concurrency == "Queue" and current.active and here and there
 
 

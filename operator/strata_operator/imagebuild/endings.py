@@ -34,7 +34,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
         return still_failed(case, message(failure))
     case = _attempted(case, failure.reason, failure) if ran else case
-    next_time = case.now + retry.check_delay(current.checks) if kind is retry.Class.CHECKED else None
+    next_time = case.now + retry.check_delay(current.checks, case.seen.uid) if kind is retry.Class.CHECKED else None
     changed = case.change(
         phase=state.FAILED,
         result=failure.reason,
@@ -72,7 +72,7 @@ def _superseding(case: Case, how: str) -> list[conditions.Condition]:
 def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     case = _attempted(case, failure.reason, failure) if ran else case
     current = _current(case)
-    delay = retry.retry_delay(current.retries)
+    delay = retry.retry_delay(current.retries, case.seen.uid)
     changed = case.change(
         phase=state.RETRYING,
         result=failure.reason,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from strata_builder import contract, errors
-from strata_operator import kube
+from strata_operator import conditions, kube
 from strata_operator.imagebuild import (
     contents,
     endings,
     isolation,
+    kueue,
     outcome,
     questions,
     replacing,
     retry,
     starting,
     state,
+    status,
     tags,
     verdicts,
 )
@@ -40,6 +42,8 @@ def follow(case: Case, aim: contents.Aim) -> Steps[Decision]:
         return (yield from replacing.replace(case, aim, verdict))
     if isinstance(verdict, contract.Failure):
         return endings.fail(case, verdict, ran=True)
+    if isinstance(verdict, verdicts.Suspended):
+        return (yield from _suspended(case, verdict.body))
     return _running(case, verdict)
 
 
@@ -69,9 +73,24 @@ def _found(lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> St
     return contract.Failure("InfrastructureFailed", lost.message, retryable=True)
 
 
+def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
+    """Kueue has not admitted the Job, or has taken it back: the attempt waits, and holds no place."""
+    if case.seen.paused:
+        return starting.wait(case.change(job=""), verdicts.Waiting("Paused", case.seen.paused), clear=True)
+    note = kueue.said(job, (yield questions.Workloads())) if kueue.is_queued(job) else ""
+    text = kueue.waits(job, note)
+    before = conditions.find(case.was.conditions, status.BUILDING) or {}
+    if not note and str(before.get("message", "")).startswith(kueue.beginning(job)):
+        text = str(before["message"])  # its event is gone, and it still waits
+    said = starting.progress(case, "Queued", text)
+    return conclude(case.change(phase=state.STARTING), said, look_again=_GLANCE)
+
+
 def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     """Nothing is decided yet."""
     changed = case.change(phase=state.RUNNING)
+    if case.current and (job := case.seen.job(case.current.job)):
+        changed = changed.change(start_time=max(case.current.start_time or 0.0, kueue.let_go(job)) or None)
     if isinstance(verdict, verdicts.Waiting):
         said = starting.progress(changed, verdict.reason, verdict.message)
         return conclude(changed, said, look_again=_GLANCE)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube, names, settings
-from strata_operator.imagebuild import mounts, pod, questions, request, spec
+from strata_operator.imagebuild import kueue, mounts, pod, questions, request, spec
 from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.target import Target
 
@@ -122,16 +122,18 @@ def _job(
     options: settings.Settings,
 ) -> kube.Object:
     labels = _labels(seen) | {names.LABEL_BUILD_NUMBER: str(job.number)}
+    queue = kueue.labels(seen.body, options.build_pod)
     annotations = {names.ANNOTATION_IMAGEBUILD: seen.key.name, names.ANNOTATION_INPUTS: job.inputs}
     return {
         "metadata": {
             "name": job.name,
             "namespace": seen.key.namespace,
-            "labels": labels,
+            "labels": queue | labels,
             "annotations": annotations | {names.ANNOTATION_CONFIG_MAPS: ",".join(config_maps)},
             "ownerReferences": [_owner(seen)],
         },
         "spec": {
+            **({"suspend": True} if queue else {}),
             "completions": 1,
             "parallelism": 1,
             "backoffLimit": 0,
@@ -152,7 +154,10 @@ def _pod_metadata(
 ) -> kube.Object:
     """Key by key: what Strata needs, then the spec's, then the chart's."""
     own, notes = ({**(defaults.get(name) or {}), **(wanted.get(name) or {})} for name in ("labels", "annotations"))
-    return {"labels": {_ISTIO: "false", **own, **labels}, "annotations": {_AUTOSCALER: "false", **notes, **annotations}}
+    return {
+        "labels": {_ISTIO: "false", **kueue.without(own), **labels},
+        "annotations": {_AUTOSCALER: "false", **notes, **annotations},
+    }
 
 
 def _labels(seen: Observed) -> dict[str, str]:

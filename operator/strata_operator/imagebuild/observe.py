@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Final, cast
 
 from strata_operator import cache, controller, kube, names
-from strata_operator.imagebuild import destinations, limits, podstatus, state, tags
+from strata_operator.imagebuild import destinations, kueue, limits, podstatus, state, tags
 from strata_operator.imagebuild.case import Observed
 from strata_operator.registry import view
 
@@ -35,6 +35,7 @@ def observe(frame: controller.Frame, body: kube.Object) -> Observed:
         registry=registry_of(frame, body),
         namespace=surrounding,
         paused=limits.paused(frame.settings.paused, surrounding),
+        handed_over=bool(kueue.labels(body, frame.settings.build_pod)),
         jobs=tuple(frame.cache[names.JOBS].owned_by(uid)),
         pods=tuple(frame.cache[names.PODS].having(OF_BUILD, uid)),
         config_maps=tuple(frame.cache[names.CONFIGMAPS].owned_by(uid)),
@@ -67,8 +68,13 @@ def _is_settled(body: kube.Object) -> bool:
     return done and same and not meta.get("deletionTimestamp")
 
 
-def is_active(body: kube.Object) -> bool:
-    """Whether the status of an ImageBuild says that it has a Job, or is about to have one."""
+def is_active(frame: controller.Frame, body: kube.Object) -> bool:
+    """Whether the status of an ImageBuild says that it has a Job, or is about to have one; a suspended Job is none."""
+    job = frame.cache[names.JOBS].get(body["metadata"]["namespace"], str(_current(body).get("job") or ""))
+    return _is_active(body) and not kueue.is_suspended(job)
+
+
+def _is_active(body: kube.Object) -> bool:
     return _current(body).get("phase") in state.ACTIVE
 
 
@@ -173,7 +179,7 @@ def indexes() -> dict[str, cache.Index]:
     return {
         DESTINATION: destinations.Destinations(),
         SETTLED: cache.Index(lambda body: (True,) if _is_settled(body) else ()),
-        ACTIVE: cache.Index(lambda body: (True,) if is_active(body) else ()),
+        ACTIVE: cache.Index(lambda body: (True,) if _is_active(body) else ()),
         QUEUED: cache.Index(lambda body: (True,) if _current(body).get("queuePosition") else ()),
         STARTS: Starts(),
     }

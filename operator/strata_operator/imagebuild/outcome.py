@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import beginning, podstatus, verdicts
+from strata_operator.imagebuild import beginning, kueue, podstatus, verdicts
 
 #: Reasons that the container which runs user code may give; another one would let a RUN steer the operator.
 _OF_BUILD: Final = frozenset(
@@ -40,6 +40,10 @@ def judge(
     job: kube.Object, pods: Sequence[kube.Object], now: float, *, events: Sequence[kube.Object] | None = None
 ) -> verdicts.Verdict:
     """The verdict on a Job and its pods. `events`: those of what an earlier AskEvents named, None = not read."""
+    pods = [pod for pod in pods if not kueue.taken_back(pod, job)]
+    if kueue.is_suspended(job) and not _job_failed(job):
+        pushed = [_result(pod, podstatus.ours(pod)) for pod in pods if _has_pushed(pod)]
+        return pushed[0] if pushed else verdicts.Suspended(job)
     alive = sorted((pod for pod in pods if not podstatus.disrupted(pod)), key=podstatus.created)
     if alive:
         return _judge_pod(alive[-1], now, events)
@@ -61,6 +65,12 @@ def _judge_pod(pod: kube.Object, now: float, events: Sequence[kube.Object] | Non
     if pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
     return beginning.stuck(pod, statuses, now, events) or beginning.running(pod, statuses)
+
+
+def _has_pushed(pod: kube.Object) -> bool:
+    statuses = podstatus.ours(pod)
+    pushed = bool(statuses) and statuses[-1]["name"] == contract.PUSH and podstatus.exit_code(statuses[-1]) == 0
+    return pushed and podstatus.ended(pod)
 
 
 def _result(pod: kube.Object, statuses: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:

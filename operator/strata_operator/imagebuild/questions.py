@@ -169,6 +169,11 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
+class Workloads:
+    """Events of the Workloads of Kueue in the namespace -> Sequence[body] of events.k8s.io/v1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """Whether the repository holds a manifest -> bool | contract.Failure."""
 
@@ -228,6 +233,7 @@ Question = (
     | Remember
     | Admission
     | Events
+    | Workloads
     | Published
     | Tag
     | LostResult

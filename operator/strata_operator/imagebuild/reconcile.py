@@ -60,7 +60,7 @@ class Reconciler:
         try:
             decision = await self._decided(seen)
         except BaseException:
-            if not observe.is_active(body):
+            if not observe.is_active(self._frame, body):
                 self._seats.leave(key)  # who cannot start must not keep others from it
             raise
         finally:

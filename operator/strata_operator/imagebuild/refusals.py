@@ -14,6 +14,9 @@ _QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
 _POLICY: Final = re.compile(
     r"""(?:admission webhook "[^"]+"|ValidatingAdmissionPolicy '[^']+').* denied .*""", re.DOTALL
 )
+_LIMIT_RANGE: Final = re.compile(
+    r"(?:maximum|minimum) \S+ usage per (?:Container|Pod)\b.*|\S+ max limit to request ratio per .*", re.DOTALL
+)
 _MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
@@ -37,6 +40,12 @@ def creation(message: str) -> contract.Failure:
             "QuotaExceeded",
             f"the namespace's quota refuses what the build needs: {found[0]}",
             hint="free some of the quota, raise it, or lower spec.pod.resources",
+        )
+    if found := _LIMIT_RANGE.search(message):
+        return contract.Failure(
+            "PodRejected",
+            f"a LimitRange of the namespace refuses the builder pod: {found[0].rstrip(']')}",
+            hint="set spec.pod.resources within it (kubectl describe limitrange), or have it changed",
         )
     if found := _ACCOUNT.search(message):
         return missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")

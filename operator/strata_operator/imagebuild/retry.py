@@ -10,6 +10,7 @@ import enum
 from typing import Final
 
 from strata_builder import contract
+from strata_operator import names
 
 FIRST_CHECK: Final = 60.0
 LONGEST_CHECK: Final = 1800.0
@@ -34,17 +35,22 @@ def class_of(reason: str) -> Class:
     return Class.WAITING if reason in contract.WAITING else Class.FINAL
 
 
-def check_delay(checks: int) -> float:
-    """Seconds until the look after `checks` looks that found it unhealed: 1, 2, 4 … 30 minutes."""
-    return min(FIRST_CHECK * 2.0 ** min(checks, 16), LONGEST_CHECK)
+def check_delay(checks: int, uid: str) -> float:
+    """Seconds until the look after `checks` looks that found it unhealed: 1, 2, 4 … 30 minutes, less its jitter."""
+    return min(FIRST_CHECK * 2.0 ** min(checks, 16), LONGEST_CHECK) * _jitter(uid, checks)
 
 
-def retry_delay(retries: int) -> float:
-    """Seconds until the attempt after `retries` retries: 5, 10, 20 s … 5 minutes."""
-    return min(FIRST_RETRY * 2.0 ** min(retries, 16), LONGEST_RETRY)
+def retry_delay(retries: int, uid: str) -> float:
+    """Seconds until the attempt after `retries` retries: 5, 10, 20 s … 5 minutes, less its jitter."""
+    return min(FIRST_RETRY * 2.0 ** min(retries, 16), LONGEST_RETRY) * _jitter(uid, retries)
 
 
 def waits(next_time: float | None, now: float, longest: float) -> bool:
     """Whether the time for the next try is still to come. One that is further off than any delay was written by a
     clock that has since been set back: it has come."""
     return next_time is not None and 0.0 < next_time - now <= longest + _ROUNDED
+
+
+def _jitter(uid: str, count: int) -> float:
+    """From 0.75 to 1, of the object and the count alone: what failed together is not tried again together."""
+    return 1.0 - int(names.short_hash(uid, str(count), length=8), 16) / 2.0**34

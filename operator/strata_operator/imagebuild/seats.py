@@ -19,7 +19,8 @@ class Seats:
     def restore(self) -> None:
         """When the cache is whole for the first time: who runs and who waits, as the statuses and the pods tell."""
         builds = self._frame.cache[names.IMAGEBUILDS]
-        running, waiting = builds.having(observe.ACTIVE, True), builds.having(observe.QUEUED, True)
+        active, waiting = builds.having(observe.ACTIVE, True), builds.having(observe.QUEUED, True)
+        running = [body for body in active if observe.is_active(self._frame, body)]
         for body in (*running, *waiting):
             self._limit(kube.place(body).namespace, destinations.registry_of(body))
         held = {key: names.Key("", "") for key in observe.busy(self._frame)}

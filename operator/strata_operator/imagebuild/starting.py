@@ -78,6 +78,8 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return wait(case, waiting_for, look_again=_AT_LENGTH)
     if case.seen.paused:
         return wait(case, verdicts.Waiting("Paused", case.seen.paused))
+    if case.seen.handed_over:
+        return (yield from admitted(case, target, content, rungs, attempt=current.attempt + 1))
     since = current.queued_time or case.now
     standing = yield questions.Slot(queueing.rank(case.wanted.priority, since, case.seen.uid, current.reason))
     if standing:

@@ -46,6 +46,13 @@ class NoImageVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspended:
+    """Kueue, or whoever else, has not let the Job go, or has taken it back; nothing runs."""
+
+    body: kube.Object
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """No pod and no result are left."""
 
@@ -65,6 +72,7 @@ Verdict = (
     | NeedsSandbox
     | NoUserNamespace
     | NoImageVolume
+    | Suspended
     | Lost
     | AskEvents
     | contract.BuildResult

@@ -438,3 +438,20 @@ def test_a_pod_that_the_schema_refuses_is_no_rule_of_the_cluster():
     assert (
         refusals.policy('Job.batch "x" is invalid: spec.template.spec.tolerations[0].operator: Invalid value') is None
     )
+
+
+LIMIT_RANGES = [
+    'pods "x" is forbidden: [maximum memory usage per Container is 1Gi, but limit is 2Gi, maximum cpu usage per Pod is 2]',
+    'pods "x" is forbidden: minimum cpu usage per Container is 1.  No request is specified',
+    'pods "x" is forbidden: maximum memory usage per Pod is 1Gi, but limit is 4294967296',
+    'pods "x" is forbidden: memory max limit to request ratio per Container is 2, but provided ratio is 8.000000',
+]
+
+
+@pytest.mark.parametrize("message", LIMIT_RANGES)
+def test_what_a_limit_range_refuses_is_told_as_that(message):
+    failure = refusals.creation(message)
+    assert failure.reason == "PodRejected"
+    assert failure.message.startswith("a LimitRange of the namespace refuses the builder pod: ")
+    assert message.removeprefix('pods "x" is forbidden: ').strip("[]") in failure.message
+    assert "spec.pod.resources" in failure.hint

@@ -196,6 +196,14 @@ def test_no_placeholder_makes_a_tag_of_the_cache():
 # -- history, retry, resources --
 
 
+def test_what_failed_together_is_not_tried_again_together_and_never_later_than_the_longest():
+    for delay, longest in ((retry.retry_delay, retry.LONGEST_RETRY), (retry.check_delay, retry.LONGEST_CHECK)):
+        delays = [delay(30, f"uid-{n}") for n in range(200)]
+        assert 0.75 * longest <= min(delays) < 0.8 * longest
+        assert 0.95 * longest < max(delays) <= longest
+        assert delay(3, "one") == delay(3, "one")
+
+
 def test_an_attempt_replaces_its_numbers_entry():
     one = history.add((), {"number": 1, "result": "RunFailed"}, succeeded=5, failed=5)
     two = history.add(one, {"number": 1, "result": "Succeeded"}, succeeded=5, failed=5)
