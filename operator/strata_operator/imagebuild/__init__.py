@@ -5,7 +5,8 @@
     observe.py, destinations.py (the cache) -> case.Observed
     decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
       spec, state, inputs, contents, wanting        what is wanted, what was, what is different
-      starting, isolation, queueing                 the gates before a Job
+      starting, isolation, queueing, limits         the gates before a Job
+      kueue                                         Jobs that Kueue lets go and takes back
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, settling, status, history, tags      what is said and kept of it
@@ -14,6 +15,7 @@
     answers.py (I/O) -> the answers: remote.py (registry), triggers/poller (git), the API server
       triggers/pools, poller, asking, smarthttp, git  one look at a source for all that build from it, with manners (hosts)
       triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
+      seats                                         the places of queueing, given to a cluster's ImageBuilds
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
 """

@@ -103,7 +103,7 @@ def wanted(
 def news(current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]) -> bool:
     """Whether the newest build was for something else, or was ended before it had come to anything. Bases of which nothing
     is known are as they were."""
-    ended = current.phase in (state.SUCCEEDED, state.FAILED)
+    ended = current.phase in (state.SUCCEEDED, state.FAILED, state.CANCELLED)
     tried = {(base.name, base.digest) for base in current.base_images if ended}
     assumed = {(name, digest) for name, digest in tried if name in unknown}
     return {(base.name, base.digest) for base in now} | assumed != tried

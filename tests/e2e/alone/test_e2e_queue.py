@@ -1,0 +1,203 @@
+"""Who builds next on a real cluster: limits of three namespaces, pauses, cancels, suspended Jobs, what quotas refuse.
+
+The commands are those of docs/queue.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support import e2e, release
+
+PLAIN = "FROM scratch\nLABEL a=1\n"
+#: No node takes such a pod: its build has a place for as long as the test wants.
+NOWHERE = {"nodeSelector": {"example.org/no-such": "node"}}
+FRIENDS = {"namespaces": "Selector", "selector": {"matchLabels": {"strata-e2e": "queue"}}, "sharedCredentials": True}
+LIMIT = 2
+
+
+@pytest.fixture(scope="module")
+def three(strata, namespaces: Callable[..., e2e.Namespace]) -> Iterator[list[e2e.Namespace]]:
+    """Three namespaces that share the Registry of the first, on a release that runs LIMIT builds at once."""
+    made = [namespaces("restricted", "queue", labels={"strata-e2e": "queue"}) for _ in range(3)]
+    with release.changed(strata, {"builds": {"maxConcurrent": LIMIT}}):
+        made[0].apply(e2e.registry(0, managed=e2e.HIDDEN, access=FRIENDS))
+        made[0].wait(e2e.REGISTRY, kind="registry")
+        yield made
+
+
+@pytest.fixture
+def home(three: list[e2e.Namespace]) -> Iterator[e2e.Namespace]:
+    """The first of the three; nothing of a test is left in any."""
+    yield three[0]
+    for namespace in three:
+        namespace("delete", "imagebuilds", "--all", "--wait=true")
+        namespace.until("the end of its pods", lambda here=namespace: not builder_pods(here), seconds=90)
+
+
+def build(home: e2e.Namespace, name: str, **spec: object) -> e2e.Body:
+    output = {"registry": {"name": e2e.REGISTRY, "namespace": home.name}}
+    return e2e.image_build(name, f"{PLAIN}LABEL name={name}\n", output=output, **spec)
+
+
+def builder_pods(home: e2e.Namespace) -> list[e2e.Body]:
+    found = home.all("pods", "strata.build/imagebuild-uid")
+    return [pod for pod in found if pod["status"].get("phase") in ("Pending", "Running")]
+
+
+def told(home: e2e.Namespace, name: str, reason: str, *said: str, seconds: float = 60) -> e2e.Body:
+    """Waits until the build says `reason`, and `said` in its message; gives its status."""
+
+    def met() -> e2e.Body | None:
+        spoken = [home.conditions(name).get(kind, {}) for kind in ("Building", "Stalled", "LastBuildSucceeded")]
+        held = [c for c in spoken if c.get("reason") == reason and all(word in c["message"] for word in said)]
+        return home.status(name) if held else None
+
+    found: e2e.Body = home.until(f"{name}: {reason} {said}", met, seconds=seconds, name=name)
+    return found
+
+
+def test_three_namespaces_take_turns_and_keep_to_the_limit(three, home):
+    for number in range(LIMIT):
+        home.apply(build(home, f"holds-{number}", pod=NOWHERE))
+        told(home, f"holds-{number}", "Unschedulable", "didn't match Pod's node affinity/selector")
+    home.apply(
+        {"apiVersion": "v1", "kind": "List", "items": [build(home, f"crowd-{n}", priority=1000) for n in range(5)]}
+    )
+    for number in range(5):
+        told(home, f"crowd-{number}", "Queued", f"{LIMIT} builds run in the cluster")
+    for other in three[1:]:
+        other.apply(build(home, "lone"))
+        status = told(other, "lone", "Queued", "number 1 in the queue of its namespace")
+        assert (status["current"]["queuePosition"], status["current"]["queueLimit"]) == (1, "Cluster")
+    for number in range(LIMIT):
+        home("annotate", "imagebuild", f"holds-{number}", "strata.build/cancel=1")
+    most = 0
+
+    def ready() -> bool:
+        nonlocal most
+        most = max(most, sum(len(builder_pods(each)) for each in three))
+        return all(other.conditions("lone").get("Ready", {}).get("status") == "True" for other in three[1:]) and all(
+            home.conditions(f"crowd-{n}").get("Ready", {}).get("status") == "True" for n in range(5)
+        )
+
+    home.until("all", ready, seconds=240)
+    assert most <= LIMIT
+    lone = [other.status("lone")["current"]["startTime"] for other in three[1:]]
+    crowd = sorted(home.status(f"crowd-{n}")["current"]["startTime"] for n in range(5))
+    assert max(lone) < crowd[2], "both had their turn before the crowd had three"
+
+
+def test_a_namespaces_annotation_limits_it_and_a_cancel_makes_room(strata, home):
+    strata("annotate", "namespace", home.name, "strata.build/max-builds=1")
+    try:
+        home.apply(build(home, "first", pod=NOWHERE))
+        told(home, "first", "Unschedulable")
+        home.apply(build(home, "second"))
+        told(home, "second", "Queued", f"1 builds run in namespace {home.name}")
+        home("annotate", "imagebuild", "first", "strata.build/cancel=1")
+        status = told(home, "first", "Cancelled", "strata.build/rebuild")
+        assert status["lastHandledCancel"] == "1"
+        assert [b["result"] for b in status["builds"]] == ["Cancelled"]
+        home.wait("second")
+        assert not builder_pods(home)
+    finally:
+        strata("annotate", "namespace", home.name, "strata.build/max-builds-")
+
+
+def test_a_registrys_limit_counts_the_builds_of_all_namespaces(three, home):
+    home("patch", "registry", e2e.REGISTRY, "--type=merge", "-p", '{"spec": {"builds": {"maxConcurrent": 1}}}')
+    try:
+        home.apply(build(home, "first", pod=NOWHERE))
+        told(home, "first", "Unschedulable")
+        three[1].apply(build(home, "second"))
+        told(three[1], "second", "Queued", f"1 builds write to Registry {home.name}/{e2e.REGISTRY}")
+    finally:
+        home("patch", "registry", e2e.REGISTRY, "--type=merge", "-p", '{"spec": {"builds": null}}')
+    three[1].wait("second")
+
+
+def test_a_paused_namespace_starts_nothing_until_the_pause_is_over(strata, home):
+    strata("annotate", "namespace", home.name, "strata.build/paused=the storage moves")
+    home.apply(build(home, "patient"))
+    told(home, "patient", "Paused", "(the storage moves)")
+    assert home.jobs("patient") == []
+    strata("annotate", "namespace", home.name, "strata.build/paused-")
+    home.wait("patient")
+
+
+def test_a_rebuild_is_waited_for_with_kubectl_alone(home):
+    home.build(build(home, "again"))
+    home("annotate", "--overwrite", "imagebuild/again", "strata.build/rebuild=v7")
+    home("wait", "--for=jsonpath={.status.lastHandledRebuild}=v7", "imagebuild/again", "--timeout=1m")
+    home("wait", "--for=jsonpath={.status.current.phase}=Succeeded", "imagebuild/again", "--timeout=2m")
+    current = home.status("again")["current"]
+    assert (current["number"], current["reason"]) == (2, "Rebuild")
+
+
+def test_a_spec_that_changes_lets_the_build_end_first_where_the_spec_says_so(home):
+    home.apply(build(home, "calm", concurrency="Queue", pod=NOWHERE))
+    told(home, "calm", "Unschedulable")
+    home("patch", "imagebuild", "calm", "--type=merge", "-p", '{"spec": {"labels": {"v": "2"}, "pod": null}}')
+    told(home, "calm", "Unschedulable")
+    assert len(home.jobs("calm")) == 1
+    home("patch", "imagebuild", "calm", "--type=merge", "-p", '{"spec": {"concurrency": "Supersede"}}')
+    status = home.wait("calm")
+    assert [b["result"] for b in status["builds"]] == ["Succeeded", "Superseded"]
+
+
+def test_a_suspended_job_waits_is_taken_back_and_ends_in_the_same_attempt(three, home):
+    """What Kueue does to Jobs, by hand."""
+    body = build(home, "queued", pod=NOWHERE)
+    body["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "builds"}
+    home.apply(body)
+    told(home, "queued", "Queued", "from LocalQueue builds")
+    (job,) = home.jobs("queued")
+    found = home.get("job", job)
+    assert found["spec"]["suspend"] is True
+    assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "builds"
+    for number in range(LIMIT):
+        three[1].build(build(home, f"beside-{number}"))  # it holds no place
+    home("patch", "job", job, "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    told(home, "queued", "Unschedulable")
+    home("patch", "job", job, "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    told(home, "queued", "Queued", "from LocalQueue builds")
+    home.until("no pod", lambda: not builder_pods(home), seconds=60)
+    admitted = '{"spec": {"suspend": false, "template": {"spec": {"nodeSelector": null}}}}'
+    home("patch", "job", job, "--type=merge", "-p", admitted)
+    status = home.wait("queued")
+    assert (status["current"]["attempt"], home.jobs("queued")) == (1, [job])
+    assert [b["result"] for b in status["builds"]] == ["Succeeded"]
+
+
+REFUSALS = [
+    ("ResourceQuota", {"hard": {"pods": "0"}}, "QuotaExceeded", ["exceeded quota: limits", "used: pods="]),
+    (
+        "LimitRange",
+        {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]},
+        "PodRejected",
+        ["LimitRange", "maximum memory usage per Container is 16Mi"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec", "reason", "said"), REFUSALS, ids=[row[0] for row in REFUSALS])
+def test_what_a_namespace_refuses_is_told_as_what_it_is(three, home, kind, spec, reason, said):
+    place = three[2]
+    place.apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": "limits"}, "spec": spec})
+    try:
+        place.apply(build(home, "refused"))
+        told(place, "refused", reason, *said)
+        assert place.jobs("refused") == []
+    finally:
+        place("delete", kind.lower(), "limits")
+    place("annotate", "imagebuild", "refused", "strata.build/rebuild=1")
+    place.until("it is built", lambda: place.conditions("refused")["Ready"]["status"] == "True", seconds=90)
+
+
+def test_a_builder_image_that_cannot_be_pulled_is_told_with_the_nodes_words(strata, home):
+    with release.changed(strata, {"builder": {"image": {"repository": "registry.invalid/no-such", "tag": "1"}}}):
+        home.apply(build(home, "imageless"))
+        told(home, "imageless", "BuilderImagePullFailed", "registry.invalid/no-such:1")
