@@ -415,17 +415,39 @@ async def test_hosts_that_fail_hold_nobody_up_and_it_is_said_when_it_lasts(tmp_p
         url, other = f"{server.url}/app.git", f"{server.url}/other.git"
         async with operator() as here:
             here.watch(url)
-            here.watch(other, "other")
+            here.watch(other, "other", interval=3600.0)
             await here.polled(url)
             assert here.known(url).reason == "SourceUnavailable"
             assert here.woken == [KEY]
-            wait = await here.polled(other)
+            pool = here.poller._pools.get(other)
+            assert pool is not None
+            here.now += pool.wait(here.now)
+            wait = await here.poller.poll(names.Key("", other))
             assert wait is not None
             assert 2900 < wait < 6100
             assert here.known(other, "other") is None  # a moment is not worth a word
-            here.now += 700
+            here.now += 2 * 3600
             await here.poller.poll(names.Key("", other))
             assert "429" in here.known(other, "other").message
+            assert len(server.log) == 1
+            server.refuse = 0
+            here.asker.hosts.answered(f"127.0.0.1:{server.port}")  # its time is over
+            here.now += 1
+            await here.poller.poll(names.Key("", other))
+            assert isinstance(here.known(other, "other"), str)
+
+
+async def test_a_host_that_fails_between_two_logins_is_told_to_whom_it_failed(tmp_path):
+    Repository.make(tmp_path).commit({"a": "1"})
+    with HttpServer(tmp_path, refuse=503) as server:
+        url = f"{server.url}/app.git"
+        secrets: dict[tuple[str, str], Any] = {("team", "login"): {"username": b"u", "password": b"p"}}
+        async with operator(secrets=secrets) as here:
+            here.watch(url, "open")
+            here.watch(url, secret="login")
+            await here.polled(url)
+            told = [here.known(url, "open"), here.known(url, secret="login")]
+            assert [getattr(one, "reason", None) for one in told] == ["SourceUnavailable", None]
             assert len(server.log) == 1
 
 

@@ -19,6 +19,7 @@ from strata_operator.imagebuild import isolation, questions, refusals
 from strata_operator.imagebuild.triggers import asking, pools
 
 KIND: Final = "gitpoll"
+_LONGEST: Final = 120.0  # seconds in which a look begins to ask for one login more
 _BUSY: Final = 0.5  # seconds until the next try while a host is asked as much at once as it may be
 
 
@@ -80,12 +81,17 @@ class Poller:
             return wait
         hinted, wanted = pool.hinted, pool.begin(now)
         outcomes: list[tuple[names.Key, pools.Outcome]] = []
+        end = time.monotonic() + _LONGEST
         for interests, login in await self._groups(wanted):
+            if time.monotonic() > end:
+                break  # hundreds of logins at a slow server: the others come first in the next look
             found: asking.Found | credentials.Credentials = login
             if isinstance(login, credentials.Credentials):
                 found = await self._asker.ask(pool.url, _revisions(interests), login)
+            if isinstance(found, questions.Later) and outcomes:
+                break  # the host has failed meanwhile
             if isinstance(found, questions.Later):
-                pool.hinted = hinted
+                pool.hinted = pool.hinted or hinted
                 return found.seconds + self._spread(pool.url, found.seconds)
             outcomes += [(one.key, self._resolved(found, pool.url, one.revision)) for one in interests]
         for woken in self._pools.answered(pool, now, outcomes):

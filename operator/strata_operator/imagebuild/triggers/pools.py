@@ -72,12 +72,12 @@ class Pool:
         return max(moment - now, 0.0)
 
     def begin(self, now: float) -> list[Interest]:
-        """Whom a look that begins now is for: those whose own interval has passed, or all after a hint."""
+        """Whom a look that begins now is for, who waits for longest first: those whose own interval has passed, or all
+        after a hint."""
         slack, hinted = self.interval / 2, self.hinted
         self.hinted = False  # one that comes while the source is asked counts anew
-        return [
-            m.interest for m in self.members.values() if hinted or now - m.told >= m.interest.interval - slack
-        ]  # fmt: skip
+        due = [m for m in self.members.values() if hinted or now - m.told >= m.interest.interval - slack]
+        return [m.interest for m in sorted(due, key=lambda member: member.told)]
 
 
 class Pools:
@@ -141,14 +141,17 @@ class Pools:
         failures = [isinstance(outcome, contract.Failure) for _, outcome in outcomes]
         pool.asked = now
         pool.failures = pool.failures + 1 if failures and all(failures) else 0
+        for key, _ in outcomes:
+            if (member := pool.members.get(key)) is not None:
+                member.told = now
         return self.told(pool, now, outcomes)
 
     def told(self, pool: Pool, now: float, outcomes: Iterable[tuple[names.Key, Outcome]]) -> list[names.Key]:
-        """As `answered`, of a source that could not be asked."""
+        """As `answered`, of a source that could not be asked: it is asked as soon as that can be."""
         woken = []
         for key, outcome in outcomes:
             if (member := pool.members.get(key)) is not None:
-                member.outcome, member.told = outcome, now
+                member.outcome = outcome
                 if self._news(member) or self._stale(member, now):
                     woken.append(key)
                 member.said = _failure(outcome)
