@@ -57,6 +57,7 @@ def test_a_chain_is_built_in_order_when_its_base_moves_and_no_layer_of_a_copy_mo
 
 
 def test_images_that_are_made_from_one_another_do_not_chase_each_other(home):
+    home("delete", "imagebuild", "--ignore-not-found", "middle", "top")
     home.build(base("three"))
     home.build(based_on(home, "round", "base"))
     host = home.status(e2e.REGISTRY, "registry")["endpoints"]["push"]

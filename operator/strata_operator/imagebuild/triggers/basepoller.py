@@ -13,7 +13,6 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Final
 
 from strata_builder import errors
@@ -21,6 +20,8 @@ from strata_builder.registry import errors as registry_errors
 from strata_builder.registry import heads
 from strata_operator import names
 from strata_operator.imagebuild import chains
+from strata_operator.imagebuild.triggers import baseknown
+from strata_operator.imagebuild.triggers.baseknown import Interest, Known, Problem
 from strata_operator.imagebuild.triggers.baselook import Clients, Place, Source, look
 from strata_operator.imagebuild.triggers.bases import Found
 from strata_operator.imagebuild.triggers.hosts import Hosts
@@ -32,60 +33,10 @@ KIND: Final = "base-image"
 WORKERS: Final = 8
 #: ImageBuilds woken a second: two thousand of them at once would keep all others waiting. The most urgent come first.
 WAKES_PER_SECOND: Final = 50
-#: Seconds between two looks at a place because of hints, of which there may be thousands.
-BETWEEN: Final = 5.0
 #: Failures in a row that are told to nobody: registries are away for a moment now and then.
 _PATIENCE: Final = 2
 #: Part of a limited number of requests that polls leave to builds and nodes, which share the address and the account.
 _RESERVE: Final = 0.2
-_LONGEST: Final = 1800.0  # between two looks at what cannot be seen, unless the interval is longer
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """`recorded` are the digests with which the image was built; `priority` that of its builds."""
-
-    interval: float
-    priority: int
-    recorded: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a place cannot be seen; `denied` where other credentials might help."""
-
-    reason: str
-    message: str
-    denied: bool = False
-
-
-@dataclass(slots=True)
-class Known:
-    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look, `looked` that of
-    the last one; `hinted` says that it is to be looked at however early that is, `its_turn` that it has waited for its
-    turn at the host."""
-
-    place: Place
-    found: Found | None = None
-    problem: Problem | None = None
-    checked: float | None = None
-    failures: int = 0
-    due: float = 0.0
-    looked: float = 0.0
-    hinted: bool = False
-    its_turn: bool = False
-    interests: dict[names.Key, Interest] = field(default_factory=dict)
-
-    @property
-    def interval(self) -> float:
-        """Seconds between two looks, more of them while it cannot be seen."""
-        shortest = min((one.interval for one in self.interests.values()), default=_LONGEST)
-        return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, _LONGEST))
-
-    def early(self, now: float) -> float:
-        """Seconds before which it is not to be looked at."""
-        due = min(self.due, self.looked + BETWEEN) if self.hinted else self.due
-        return max(due - now, 0.0)
 
 
 class Poller:
@@ -213,7 +164,7 @@ class Poller:
     def _answered(self, source: Source, quota: heads.Quota | None) -> None:
         self._hosts.answered(source.host)
         if quota is not None and quota.remaining <= quota.limit * _RESERVE:
-            self._hosts.spare(source.host, (quota.window or _LONGEST) / 4)
+            self._hosts.spare(source.host, (quota.window or baseknown.LONGEST) / 4)
 
     def _failed(self, source: Source, failure: errors.BuildError) -> None:
         if isinstance(failure, registry_errors.Unavailable):
@@ -233,7 +184,7 @@ class Poller:
     def _unseen(self, known: Known, failure: errors.BuildError) -> None:
         known.failures += 1
         if not failure.retryable or known.failures > _PATIENCE:
-            self._say(known, _problem(failure))
+            self._say(known, baseknown.problem(failure))
 
     def _say(self, known: Known, problem: Problem) -> None:
         told, known.problem = known.problem, problem
@@ -280,16 +231,3 @@ class Poller:
             keys.discard(key)
             if not keys:
                 self._named.pop(name, None)
-
-
-def _problem(failure: errors.BuildError) -> Problem:
-    text = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
-    if isinstance(failure, registry_errors.AddressRefused):
-        return Problem("AddressNotAllowed", text)
-    if isinstance(failure, registry_errors.Unauthorized | registry_errors.Denied):
-        return Problem("AccessNotGranted", text, denied=True)
-    if isinstance(failure, registry_errors.NotFound):
-        return Problem("BaseImageNotFound", text, denied=True)  # some say so to strangers
-    if isinstance(failure, registry_errors.RegistryError):
-        return Problem("RegistryUnavailable", text)
-    return Problem("BaseImageNotFound", text)

@@ -15,7 +15,7 @@ from strata_builder.registry import config, proxies
 from strata_operator import addresses, controller, kube, names, settings
 from strata_operator.imagebuild import chains, memory, observe, questions, state
 from strata_operator.imagebuild.case import Observed
-from strata_operator.imagebuild.triggers import baselook, baseplaces, basepoller, bases
+from strata_operator.imagebuild.triggers import baseknown, baselook, baseplaces, basepoller, bases
 from strata_operator.registry import material, view
 
 _SECRETS: Final = 60.0  # seconds for which a Secret that was read is used again
@@ -103,7 +103,7 @@ class Watch:
         except errors.BuildError as e:
             return bases.Seen(problem=("InvalidSpec", e.message))
         wanted = {
-            place: basepoller.Interest(asked.interval, asked.priority, followed[name]) for name, place in places.items()
+            place: baseknown.Interest(asked.interval, asked.priority, followed[name]) for name, place in places.items()
         }
         known = self.poller.interested(seen.key, wanted)
         by_name = {name: known[place] for name, place in places.items()}
@@ -182,7 +182,7 @@ class Watch:
         seen: Observed,
         logins: _Logins,
         cycles: Mapping[str, tuple[names.Key, ...]],
-        by_name: Mapping[str, basepoller.Known],
+        by_name: Mapping[str, baseknown.Known],
     ) -> tuple[str, str] | None:
         found = [("BaseImageCycle", _circular(name, way)) for name, way in sorted(cycles.items())]
         for name, known in sorted(by_name.items()):
@@ -219,7 +219,7 @@ def _may_not_read(namespace: str, name: str, options: settings.Settings) -> str:
     )
 
 
-def _checked(known: Iterable[basepoller.Known]) -> float | None:
+def _checked(known: Iterable[baseknown.Known]) -> float | None:
     """When the last of all these was looked at; None before each was."""
     times = [one.checked for one in known]
     return min((t for t in times if t is not None), default=None) if None not in times else None

@@ -12,7 +12,7 @@ from strata_builder.oci import mediatypes
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
 from strata_operator import addresses, metrics, names, queue
-from strata_operator.imagebuild.triggers import baselook, basepoller, paces
+from strata_operator.imagebuild.triggers import baseknown, baselook, basepoller, paces
 from support.fake_registry import Answer, FakeRegistry
 
 pytestmark = pytest.mark.asyncio
@@ -63,8 +63,8 @@ class Course:
 
     def interested(
         self, who: str, *places: baselook.Place, recorded: str = "", interval: float = 3600.0, priority: int = 0
-    ) -> list[basepoller.Known]:
-        wanted = basepoller.Interest(interval, priority, frozenset({recorded}))
+    ) -> list[baseknown.Known]:
+        wanted = baseknown.Interest(interval, priority, frozenset({recorded}))
         return list(self.poller.interested(names.Key("team", who), dict.fromkeys(places, wanted)).values())
 
     def told(self) -> list[str]:
@@ -154,7 +154,7 @@ async def test_a_hint_has_it_looked_at_now_and_one_of_another_image_does_not(fak
         assert course.poller.now(fake.host, REPO) == 1
         await course.work()
     assert len(fake.requests("HEAD")) == 1  # the last look was this very moment
-    await course.later(basepoller.BETWEEN)
+    await course.later(baseknown.BETWEEN)
     assert len(fake.requests("HEAD")) == 2
 
 

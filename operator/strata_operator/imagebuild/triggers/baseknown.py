@@ -1,0 +1,77 @@
+"""What the poller of base images knows of a place, and who wants to know it. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from strata_builder import errors
+from strata_builder.registry import errors as registry_errors
+from strata_operator import names
+from strata_operator.imagebuild.triggers.baselook import Place
+from strata_operator.imagebuild.triggers.bases import Found
+
+#: Seconds between two looks at a place because of hints, of which there may be thousands.
+BETWEEN: Final = 5.0
+LONGEST: Final = 1800.0  # seconds between two looks at what cannot be seen, unless the interval is longer
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """`recorded` are the digests with which the image was built; `priority` that of its builds."""
+
+    interval: float
+    priority: int
+    recorded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a place cannot be seen; `denied` where other credentials might help."""
+
+    reason: str
+    message: str
+    denied: bool = False
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look, `looked` that of
+    the last one; `hinted` says that it is to be looked at however early that is, `its_turn` that it has waited for its
+    turn at the host."""
+
+    place: Place
+    found: Found | None = None
+    problem: Problem | None = None
+    checked: float | None = None
+    failures: int = 0
+    due: float = 0.0
+    looked: float = 0.0
+    hinted: bool = False
+    its_turn: bool = False
+    interests: dict[names.Key, Interest] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks, more of them while it cannot be seen."""
+        shortest = min((one.interval for one in self.interests.values()), default=LONGEST)
+        return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, LONGEST))
+
+    def early(self, now: float) -> float:
+        """Seconds before which it is not to be looked at."""
+        due = min(self.due, self.looked + BETWEEN) if self.hinted else self.due
+        return max(due - now, 0.0)
+
+
+def problem(failure: errors.BuildError) -> Problem:
+    """What a look that failed means for those who want to know."""
+    text = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
+    if isinstance(failure, registry_errors.AddressRefused):
+        return Problem("AddressNotAllowed", text)
+    if isinstance(failure, registry_errors.Unauthorized | registry_errors.Denied):
+        return Problem("AccessNotGranted", text, denied=True)
+    if isinstance(failure, registry_errors.NotFound):
+        return Problem("BaseImageNotFound", text, denied=True)  # some say so to strangers
+    if isinstance(failure, registry_errors.RegistryError):
+        return Problem("RegistryUnavailable", text)
+    return Problem("BaseImageNotFound", text)
