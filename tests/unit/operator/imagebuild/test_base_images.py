@@ -169,10 +169,11 @@ def test_a_failure_that_heals_outside_is_looked_at_again_ever_more_rarely():
     world.answers[questions.BaseImages] = stands(debian=D2)
     fail(world, contract.Failure("BaseImageNotFound", "gone"), code=1)
     assert len(world.started) == 2
-    world.now += 59
+    due = conditions.unix(world.current["nextTime"])
+    world.now = due - 1
     world.settle()
     assert len(world.started) == 2
-    world.now += 2
+    world.now = due
     world.settle()
     assert len(world.started) == 3
     assert (world.current["number"], world.current["attempt"]) == (2, 2)
