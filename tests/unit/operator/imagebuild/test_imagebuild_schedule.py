@@ -7,7 +7,7 @@ import pytest
 
 from strata_builder import contract, errors
 from strata_operator import conditions
-from strata_operator.imagebuild import questions, spec
+from strata_operator.imagebuild import questions, queueing, spec
 from strata_operator.imagebuild.triggers import schedule
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, result, running
@@ -140,14 +140,14 @@ def test_a_running_build_is_let_end_and_then_one_follows():
 
 def test_a_build_that_still_waits_serves_for_the_time_that_comes():
     made = world()
-    made.answers[questions.Slot] = 3
+    made.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
     made.annotate("strata.build/rebuild", "1")
     made.settle()
     assert made.condition("Building") == ("True", "Queued")
     made.now = MIDNIGHT + 5
     made.settle()
     assert expected(made) == MIDNIGHT + DAY
-    made.answers[questions.Slot] = 0
+    made.answers[questions.Slot] = None
     made.succeed()
     assert (len(made.started), made.started[-1].no_cache, made.current["reason"]) == (2, True, "Rebuild")
 
