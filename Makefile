@@ -168,9 +168,10 @@ deploy: dev ## Install or upgrade the chart with the images of `make images`
 ##@ Other
 
 .PHONY: manifests
-manifests: ## Copy crds/ into the chart
+manifests: dev ## Copy crds/ into the chart, and the Lua for Argo CD into its snippet
 	@mkdir -p helm/strata/files/crds
 	@cp crds/*.yaml helm/strata/files/crds/
+	@$(BIN)/python -m hack.argocd
 
 .PHONY: clean
 clean: ## Remove what was made here, .venv too (the cluster: make cluster-down; caches: rm -r ~/.cache/strata)

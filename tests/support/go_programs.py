@@ -53,7 +53,7 @@ def _compile(go: toolchain.Go, source: Path, program: Path, expected: str) -> No
         "-o",
         str(unfinished / source.name),
     ]
-    with progress.step(f"compiling {source.name} of the differential tests, once", expected):
+    with progress.step(f"compiling {source.name} of the tests, once", expected):
         done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("go: downloading"))

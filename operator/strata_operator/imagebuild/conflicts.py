@@ -15,14 +15,14 @@ REASON: Final = "DestinationConflict"
 
 
 def wakes(frame: controller.Frame) -> controller.Wakes:
-    """Wakes the ImageBuilds in conflict when another one goes, or has another spec than before."""
+    """Wakes the ImageBuilds in conflict when another one goes, or has another spec or other tags than before."""
     losers: set[names.Key] = set()
 
     def freed(body: kube.Object) -> Iterator[tuple[str, names.Key]]:
         key = kube.place(body)
         now = frame.cache[names.IMAGEBUILDS].get(*key)
         (losers.add if now is not None and _lost(now) else losers.discard)(key)
-        if now is None or _version_of_spec(now) != _version_of_spec(body):
+        if now is None or _claims(now) != _claims(body):
             yield from (("imagebuild", loser) for loser in sorted(losers - {key}))
 
     return freed
@@ -32,6 +32,6 @@ def _lost(body: kube.Object) -> bool:
     return ((body.get("status") or {}).get("current") or {}).get("result") == REASON
 
 
-def _version_of_spec(body: kube.Object) -> tuple[str, object]:
-    """Changes with the spec, and when the object is told to go."""
-    return cache.uid(body), body["metadata"].get("generation")
+def _claims(body: kube.Object) -> tuple[object, ...]:
+    """Changes with the spec, when the object is told to go, and when the tags have moved that it had written."""
+    return cache.uid(body), body["metadata"].get("generation"), (body.get("status") or {}).get("tags")

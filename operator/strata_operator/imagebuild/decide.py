@@ -46,7 +46,7 @@ def decide(seen: Observed, now: float) -> Steps[Decision]:
         case = Case(seen, spec.parse(seen.body), was, now)
     except errors.InvalidSpec as e:
         return _invalid(seen, was, now, isolation.failure(e))
-    if seen.body["metadata"].get("deletionTimestamp"):
+    if any(one["metadata"].get("deletionTimestamp") for one in (seen.body, seen.namespace or {"metadata": {}})):
         return _going(case)
     return (yield from _decide(timing.look(case)))
 
@@ -159,6 +159,6 @@ def _invalid(seen: Observed, was: state.State, now: float, failure: contract.Fai
 
 
 def _going(case: Case) -> Decision:
-    """The object is being deleted: its Jobs go too, and nothing is begun."""
+    """The object is being deleted, or its namespace with all in it: its Jobs go too, and nothing is begun."""
     decision = conclude(case.become(dataclasses.replace(case.was, current=None)), ())
     return dataclasses.replace(decision, status=None, expire_jobs=(), drop_config_maps=())

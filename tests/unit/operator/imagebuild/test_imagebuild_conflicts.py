@@ -28,10 +28,12 @@ class Woken:
     def _notice(self, _resource: names.Resource, body: Any) -> None:
         self.keys += [key for _, key in self._wakes(body)]
 
-    def put(self, name: str, *, result: str = "", generation: int = 1, **meta: Any) -> list[names.Key]:
+    def put(
+        self, name: str, *, result: str = "", generation: int = 1, tags: tuple[str, ...] = (), **meta: Any
+    ) -> list[names.Key]:
         """News of an ImageBuild; gives whom they wake."""
         body = ib.build(name, uid=f"uid-{name}", generation=generation)
-        body["status"] = {"current": {"number": 1, "result": result}}
+        body["status"] = {"current": {"number": 1, "result": result}, "tags": list(tags)}
         return self._say("MODIFIED", body, meta)
 
     def remove(self, name: str) -> list[names.Key]:
@@ -65,7 +67,12 @@ def test_and_when_it_is_told_to_go_or_gets_another_spec(woken):
     assert woken.put("old", generation=3) == [LOSER]
 
 
-def test_news_of_a_status_wake_nobody(woken):
+def test_and_when_the_tag_that_it_had_written_is_another(woken):
+    woken.put("old", tags=("latest",))
+    assert woken.put("old", tags=("v1",)) == [LOSER]
+
+
+def test_other_news_of_a_status_wake_nobody(woken):
     assert woken.put("old", result="Failed") == []
 
 

@@ -1136,6 +1136,16 @@ def test_deletion_ends_the_job_and_begins_nothing():
     assert decision.start is None
 
 
+def test_in_a_namespace_that_is_being_deleted_nothing_is_begun_and_nothing_is_a_failure():
+    world = World()
+    world.settle()
+    world.namespace["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
+    world.pods.clear()
+    decision = world.look()
+    assert (decision.status, decision.start, decision.ended) == (None, None, ())
+    assert len(decision.end_jobs) == 1
+
+
 def test_config_maps_go_when_no_build_needs_them():
     world = World()
     world.settle()
