@@ -261,6 +261,17 @@ def test_when_bases_were_checked_is_written_once_an_hour():
     assert conditions.unix(times[-1]) == ib.NOW + 3600
 
 
+def test_where_a_source_is_polled_the_time_is_that_of_the_source():
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    triggers = {"git": {"pollInterval": "30s"}, "baseImages": {"pollInterval": "1h"}}
+    world = ib.World(ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT, "refs/heads/main", ib.NOW)
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D1),)))
+    world.answers[questions.BaseImages] = bases.Seen(stands(debian=D1).found, checked=ib.NOW + 7200)
+    world.settle()
+    assert conditions.unix(world.status["lastCheckedTime"]) == ib.NOW
+
+
 # -- the order of chains --
 
 
