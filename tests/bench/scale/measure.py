@@ -16,6 +16,7 @@ from support import operator_process as process
 
 Figures = dict[str, Any]
 T = TypeVar("T")
+_SETTLING = 15.0  # seconds after a start in which it is not idle yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ async def at(world: lab.Lab, size: int, plan: Plan, say: lab.Say) -> Figures:
         say(f"{size} ImageBuilds: idle")
         found["idle"] = await _idle(world, operator, plan.idle)
         say(f"{size} ImageBuilds: {plan.builds} builds")
-        found["flow"] = await _flow(world, operator, plan, found["idle"]["cpu_share"])
+        found["flow"] = await _flow(world, operator, plan)
         found["end"] = _memory(operator)
     async with _started(world, found, "restart", say, RESYNC_SECONDS=str(plan.resyncs)) as operator:
         say(f"{size} ImageBuilds: resyncs")
@@ -86,6 +87,7 @@ async def _start(world: lab.Lab, operator: process.OperatorProcess, probe: kube.
 
 
 async def _idle(world: lab.Lab, operator: process.OperatorProcess, seconds: float) -> Figures:
+    await asyncio.sleep(min(seconds, _SETTLING))
     first, began = operator.usage().cpu, time.monotonic()
     world.audit.since()
     await asyncio.sleep(seconds)
@@ -99,14 +101,13 @@ async def _idle(world: lab.Lab, operator: process.OperatorProcess, seconds: floa
     }
 
 
-async def _flow(world: lab.Lab, operator: process.OperatorProcess, plan: Plan, base: float) -> Figures:
+async def _flow(world: lab.Lab, operator: process.OperatorProcess, plan: Plan) -> Figures:
     async with _nodes(world, plan.pod_seconds) as simulated:
         before, first = operator.metrics(), operator.usage().cpu
         world.audit.since()
-        began = time.monotonic()
         times = await _alive(operator, flow.Flow(world.api, simulated, count=plan.builds, at_once=plan.active).run())
         await _until(operator, lambda: _drained(operator), seconds=120)
-        cpu = operator.usage().cpu - first - base * (time.monotonic() - began)
+        cpu = operator.usage().cpu - first
     after, asked = operator.metrics(), world.audit.since()
     own = {key: count for key, count in asked.items() if key[1] != "leases"}
     wait = "strata_queue_wait_seconds"

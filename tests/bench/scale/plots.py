@@ -52,7 +52,7 @@ def draw(found: Sequence[Figures], path: Path) -> None:
     sizes = [one["size"] for one in found]
     for place, (title, target, lines) in zip(axes.flat, _PANELS, strict=True):
         for (name, of), (colour, mark) in zip(lines, _LOOKS, strict=False):
-            place.plot(sizes, [of(one) for one in found], color=colour, marker=mark, label=name)
+            place.plot(sizes, [report.known(of, one) for one in found], color=colour, marker=mark, label=name)
         if target is not None:
             place.axhline(target, color="black", linestyle="--", linewidth=1, label="target")
         place.set(title=title, xlabel="ImageBuilds", xlim=(0, None), ylim=(0, None))

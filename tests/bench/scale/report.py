@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,12 @@ def idle_share(found: Figures) -> float:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("operator's own CPU per build, ms", lambda f: f["flow"]["cpu_per_build"] * 1000, 0, 150),
+    Row(
+        "operator's CPU per build, with all that it did meanwhile, ms",
+        lambda f: f["flow"]["cpu_per_build"] * 1000,
+        0,
+        150,
+    ),
     Row("writes to the API server per build", lambda f: f["flow"]["writes_per_build"], 1, 8),
     Row("dry runs of admission per build", lambda f: f["flow"]["dry_runs_per_build"], 1),
     Row("all requests per build, reads and dry runs too", lambda f: f["flow"]["requests_per_build"], 1),
@@ -63,14 +69,14 @@ def table(found: Sequence[Figures]) -> str:
     sizes = [f"{one['size']:,}" for one in found]
     lines = [f"| ImageBuilds | {' | '.join(sizes)} | target |", "| --- |" + " ---: |" * (len(found) + 1)]
     for row in ROWS:
-        cells = [_cell(row, row.of(one)) for one in found]
+        cells = [_cell(row, known(row.of, one)) for one in found]
         lines.append(f"| {row.name} | {' | '.join(cells)} | {'' if row.target is None else f'≤ {row.target:g}'} |")
     return "\n".join(lines) + "\n"
 
 
 def requests(found: Sequence[Figures]) -> str:
     """What is asked of the API server for one build, by verb and resource, at the greatest size."""
-    asked = found[-1]["flow"]["requests"]
+    asked: dict[str, float] = next((one["flow"]["requests"] for one in reversed(found) if "flow" in one), {})
     lines = ["| request | per build |", "| --- | ---: |"]
     shown = sorted(asked.items(), key=lambda item: (-item[1], item[0]))
     return "\n".join([*lines, *(f"| {name} | {count:.2f} |" for name, count in shown if count >= 0.01)]) + "\n"
@@ -81,7 +87,7 @@ def text(found: Sequence[Figures]) -> str:
     parts = {
         "table": table(found),
         "requests": requests(found),
-        "plan": _plan(found[-1]),
+        "plan": "".join(map(_plan, found)),
         "failover": failover(found[-1].get("failover")),
     }
     return re.sub(r"^@(\w+)@\n", lambda place: parts[place[1]], TEMPLATE.read_text(), flags=re.MULTILINE)
@@ -97,14 +103,25 @@ def failover(found: Figures | None) -> str:
 
 
 def _plan(found: Figures) -> str:
-    flow = found["flow"]
-    listed = found["list"]
+    flow = found.get("flow")
+    if flow is None:
+        return f"- {found['size']:,} ImageBuilds: the run was ended before builds flowed.\n"
     return (
-        f"{flow['builds']} builds flowed, at most {flow['active']} at once, in {flow['seconds']:.0f} s. A list of all"
-        f" {found['size']:,} ImageBuilds has {listed['bytes'] / _MB:.0f} MB.\n"
+        f"- {found['size']:,} ImageBuilds: {flow['builds']} of them were built, at most {flow['active']} at once, in"
+        f" {flow['seconds']:.0f} s.\n"
     )
 
 
+def known(of: Callable[[Figures], float], found: Figures) -> float:
+    """A figure, not a number where a run was ended before it was measured."""
+    try:
+        return of(found)
+    except KeyError:
+        return math.nan
+
+
 def _cell(row: Row, value: float) -> str:
+    if math.isnan(value):
+        return "–"
     shown = f"{value:.{row.digits}f}"
     return f"**{shown}**" if row.target is not None and value > row.target else shown
