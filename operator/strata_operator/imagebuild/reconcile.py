@@ -5,6 +5,7 @@ The status is written first, with the resourceVersion that was read: who loses t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -43,10 +44,11 @@ class Reconciler:
         self.poller = poller.Poller(frame, asker, wake=lambda key: frame.enqueue(KIND, key), clock=clock)
         self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)
         self._restored = False
+        self._restoring = asyncio.Lock()
 
     async def reconcile(self, key: names.Key) -> float | None:
         """Bring one ImageBuild nearer to its spec; returns seconds until the next look."""
-        self._restore()
+        await self._restore()
         body = self._frame.cache[names.IMAGEBUILDS].get(*key)
         if body is None:
             self._seats.leave(key)
@@ -70,12 +72,15 @@ class Reconciler:
         self._seats.settle(seen, decision)
         return decision.look_again
 
-    def _restore(self) -> None:
+    async def _restore(self) -> None:
         """Once, when the cache is whole: who has a place already, who waits for one, whose bases are watched."""
-        if not self._restored:
-            self._restored = True
-            self._seats.restore()
-            self.watch.restore()
+        if self._restored:
+            return
+        async with self._restoring:
+            if not self._restored:
+                self._seats.restore()
+                await self.watch.restore()
+                self._restored = True
 
     async def _decided(self, seen: Observed) -> Decision:
         steps = decide.decide(seen, self._clock())

@@ -27,7 +27,7 @@ class Plan:
     active: int = 100
     pod_seconds: float = 20.0
     idle: float = 60.0
-    resyncs: float = 45.0  # between two resyncs in the part that measures what one costs
+    resyncs: float = 30.0  # between two resyncs in the part that measures what one costs
 
 
 async def at(world: lab.Lab, size: int, plan: Plan, say: lab.Say) -> Figures:
@@ -184,7 +184,7 @@ async def _alive(operator: process.OperatorProcess, work: Coroutine[Any, Any, T]
 async def _until(operator: process.OperatorProcess, true: Any, *, seconds: float) -> float:
     began = time.monotonic()
     while not await asyncio.to_thread(true):
-        if time.monotonic() - began > seconds:
+        if time.monotonic() - began > seconds or operator.ended():
             raise AssertionError(
                 f"the operator is not where it should be after {seconds:.0f} s:\n{operator.log[-3000:]}"
             )

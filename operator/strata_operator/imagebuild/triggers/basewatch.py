@@ -3,6 +3,7 @@ is to be woken when an image that others are based on has been built."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.triggers import baseknown, baselook, baseplaces, basepoller, bases
 from strata_operator.registry import material, view
 
+_AT_ONCE: Final = 50  # ImageBuilds that are taken in without a pause
 _SECRETS: Final = 60.0  # seconds for which a Secret that was read is used again
 _SHOWN: Final = 3  # problems that a message names
 
@@ -55,10 +57,12 @@ class Watch:
 
     # -- what is known of the ImageBuilds --
 
-    def restore(self) -> None:
-        """Take in all ImageBuilds of the cache."""
-        for body in self._frame.cache[names.IMAGEBUILDS].all():
+    async def restore(self) -> None:
+        """Take in all ImageBuilds of the cache, and let the loop turn meanwhile: ten thousand take seconds."""
+        for count, body in enumerate(self._frame.cache[names.IMAGEBUILDS].all()):
             self._chains.note(kube.place(body), self._node(body))
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def note(self, body: kube.Object) -> None:
         """Take in what an ImageBuild is now. Whoever is based on it is woken when its build has ended, and its image is

@@ -194,7 +194,7 @@ async def test_a_circle_is_told_and_not_looked_at(tmp_path, monkeypatch):
         lab.registries(ib.registry())
         for resource in lab.frame.cache.stores:
             await lab.frame.cache.refresh(resource, lab.frame.kube)
-        lab.watch.restore()
+        await lab.watch.restore()
         seen = await lab.ask(name="registry.example:5000/team/web")
         assert seen.problem is not None
         assert seen.problem[0] == "BaseImageCycle"
