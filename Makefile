@@ -98,6 +98,10 @@ test-fuzz: dev ## Hostile input, guided by the code that it reaches (STRATA_EFFO
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@export STRATA_EFFORT=$${STRATA_EFFORT:-5}; $(call pytest,tests/fuzz)
 
+.PHONY: test-gitops
+test-gitops: dev ## GitOps with Argo CD's own code, too, which takes 5 minutes of two processors to compile, once
+	@export STRATA_LONG=1; $(call pytest,tests/integration/gitops)
+
 .PHONY: test-differential
 test-differential: dev ## Beside BuildKit, with far more random cases than `make test` has; needs Go (STRATA_SEED=N repeats a run)
 	@export STRATA_EFFORT=$${STRATA_EFFORT:-25}; $(call pytest,-s --numprocesses=0 tests/differential)
