@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from strata_builder.context import credentials, gitref, gitremote
-from strata_operator import addresses, names, settings
+from strata_operator import addresses, metrics, names, queue, settings
 from strata_operator.imagebuild import questions
 from strata_operator.imagebuild.triggers import asking, git, poller, pools
 from support import git_server
@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--looks", type=int, default=300)
     parser.add_argument("--branches", type=int, default=1000, help="of each repository")
+    parser.add_argument("--seconds", type=float, default=60, help="for which pools are watched as they come")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -59,6 +60,13 @@ def main() -> None:
                 _report(f"{scheme}, one host", _looks(url, asked.looks, ca))
                 _report(f"{scheme}, a new connection for each", _looks(url, asked.looks, ca, anew=True))
                 _report(f"{scheme}, by the git program", _programs(url, max(asked.looks // 10, 10), ca))
+        for n in range(_MADE, REPOSITORIES):
+            (root / f"app{n}.git").symlink_to(repository.bare)
+        with _server(root, tls=True) as port:
+            share, looks = _as_they_come(f"https://127.0.0.1:{port}", ca, asked.seconds)
+        print(
+            f"{REPOSITORIES} pools as they come, https: {looks} looks in {asked.seconds:.0f} s, {share:.2%} of a core"
+        )
         _report_memory()
 
 
@@ -98,6 +106,45 @@ def _looks(url: str, count: int, ca: bytes, *, anew: bool = False) -> float:
         for close in frame.closers:
             await close()
         return found
+
+    return asyncio.run(scene())
+
+
+def _as_they_come(url: str, ca: bytes, seconds: float) -> tuple[float, int]:
+    """The share of a core of a poller with all pools, its queue and its timers, and how many looks there were."""
+
+    async def scene() -> tuple[float, int]:
+        made: poller.Poller
+        looks = 0
+
+        async def poll(key: names.Key) -> float | None:
+            return await made.poll(key)
+
+        def woken(_key: names.Key) -> None:
+            nonlocal looks
+            looks += 1  # nobody's status says the commit, so that every look wakes
+
+        work = queue.Queue(poller.KIND, poll, metrics.Metrics(), workers=16)
+        frame: Any = SimpleNamespace(
+            settings=settings.Settings("bench"),
+            authorities=ca.decode(),
+            closers=[],
+            enqueue=lambda _kind, key, delay: work.add_after(key, delay),
+        )
+        made = poller.Poller(frame, asking.Asker(frame, _HERE), wake=woken)
+        for n in range(REPOSITORIES):
+            key = names.Key("team", f"web{n}")
+            made.watch(key, pools.Interest(key, f"{url}/app{n}.git", "main", "", INTERVAL))
+        task = asyncio.create_task(work.run())
+        await asyncio.sleep(10)  # contexts are made, modules imported
+        before, looks, began = time.process_time(), 0, time.monotonic()
+        await asyncio.sleep(seconds)
+        share = (time.process_time() - before) / (time.monotonic() - began)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for close in frame.closers:
+            await close()
+        return share, looks
 
     return asyncio.run(scene())
 
