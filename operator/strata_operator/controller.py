@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from strata_operator import cache, certificates, kube, metrics, names, queue, settings
+from strata_operator.notifications import hub
 
 #: (kind of queue, key) pairs to look at because of an object.
 Wakes = Callable[[kube.Object], Iterable[tuple[str, names.Key]]]
@@ -37,6 +38,18 @@ class Controller:
     settled: Callable[[names.Key], bool] = lambda _key: False  # nothing is to be expected of it: others go first
 
 
+@dataclass(slots=True)
+class Hints:
+    """What somebody outside tells of, to be looked at soon; the kinds that know how put their functions here.
+
+    `source` takes an ImageBuild whose git source may have moved; `base` takes the host, repository and tag of an image,
+    and says how many ImageBuilds look at it. Losing a hint only delays.
+    """
+
+    source: Callable[[kube.Object], None] = lambda _build: None
+    base: Callable[[str, str, str], int] = lambda _host, _repository, _tag: 0
+
+
 class Frame:
     """What every controller is given. Its parts are whole only once the operator runs.
 
@@ -48,8 +61,10 @@ class Frame:
         self.settings = options
         self.authorities = certificates.read(options.ca_bundle_file)
         self.metrics = counters
+        self.notifications = hub.Hub(options, counters, self.authorities)
         self.kube = client
         self.cache = cache.Cache(self._notice)
+        self.hints = Hints()
         self.queues: dict[str, queue.Queue] = {}
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called when the operator ends
         self._watches: dict[names.Resource, list[Watch]] = {}

@@ -65,6 +65,16 @@ class Lease:
         self._unchanged = ("", 0.0)  # resourceVersion of another's Lease, and since when we have seen it
         self._renewed = 0.0  # when the last request that succeeded was sent
 
+    @property
+    def mine(self) -> bool:
+        """Whether this process holds it, as far as it knows."""
+        return self._renewed > 0 and _holder(self._body) == self._me
+
+    @property
+    def other(self) -> str:
+        """Who else holds it, empty if nobody does, as far as this process knows."""
+        return "" if _holder(self._body) == self._me else _holder(self._body)
+
     async def acquire(self) -> bool:
         """Wait until this process holds the Lease. Whether somebody else did before."""
         waited = False

@@ -31,6 +31,8 @@ from strata_operator import (
     settings,
     web,
 )
+from strata_operator.notifications import hub
+from strata_operator.webhooks import service
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +180,20 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
     stop = stop or asyncio.Event()
     lease = leader.Lease(frame.kube, frame.settings.namespace, leader.identity(frame.settings.pod_name))
     runner = await web.start(frame, frame.settings.listen)
+    await frame.notifications.start()
+    drain = hub.DRAIN_SECONDS
+    try:
+        async with service.serving(frame, lease):
+            await _operate(frame, lease, stop)
+    except leader.Lost:
+        drain = 0.0  # who is no longer the one that acts has to be gone at once
+        raise
+    finally:
+        await frame.notifications.close(drain)
+        await runner.cleanup()
+
+
+async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.Event) -> None:
     gaps = relists.Relists(frame.cache, functools.partial(_refresh, frame))
     work = asyncio.create_task(_work(frame, lease, gaps))
     work.add_done_callback(lambda _task: stop.set())
@@ -198,7 +214,6 @@ async def run(frame: controller.Frame, *, stop: asyncio.Event | None = None) -> 
         )
     finally:
         await end_work()
-        await runner.cleanup()
     if not work.cancelled():
         _raise_cause(work)
 

@@ -19,6 +19,8 @@ strata_queue_wait_seconds           from the event that wakes a key to the recon
                                     (something is to be done, or may be) or settled (these let the others go first)
 strata_resyncs_total                complete lists of all kinds, the first at the start
 strata_kube_requests_total          requests to the API server, by verb and code ("error": no answer)
+strata_webhooks_total               deliveries, by kind (imagebuild, registry) and result (accepted, ignored, refused, ...)
+strata_notifications_total          CloudEvents, by sink and result: delivered, retried (a try), refused, expired, dropped
 strata_leader                       1 while this process does the work
 strata_build_info                   always 1; the version is a label
 process_...                         memory, CPU time and open files of the process, under the names that all programs use
@@ -73,6 +75,8 @@ class Metrics:
         )
         self.resyncs = new.counter("resyncs_total", "Complete lists of all kinds.")
         self.kube_requests = new.counter("kube_requests_total", "Requests to the API server.", "verb", "code")
+        self.webhooks = new.counter("webhooks_total", "Deliveries of webhooks.", "kind", "result")
+        self.notifications = new.counter("notifications_total", "CloudEvents for sinks.", "sink", "result")
         self.leader = new.gauge("leader", "1 while this process does the work.")
         info = new.gauge("build_info", "Always 1; the version is a label.", "version")
         info.labels(strata_operator.__version__).set(1)

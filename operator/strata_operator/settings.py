@@ -135,6 +135,7 @@ class Settings:
     webhook_listen: str = ""  # where deliveries of forges and registries are taken (host:port); empty: nowhere
     webhook_trusted_proxies: tuple[str, ...] = _option((), _cidrs)  # whose X-Forwarded-For says who delivers
     registry_notifications: bool = False  # whether managed Registries tell of what is pushed to them
+    notification_source: str = ""  # comes before the source of CloudEvents, to tell clusters apart
     notification_sinks: tuple[Any, ...] = _option((), sinks.problem)  # JSON list, see notifications/sinks.py
 
 

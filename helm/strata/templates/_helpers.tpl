@@ -56,6 +56,17 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if $pod }}{{ toJson $pod }}{{ end -}}
 {{- end }}
 
+{{/* The sinks of notifications as JSON, each with the folder where its Secret is mounted; empty if there are none. */}}
+{{- define "strata.sinks" -}}
+{{- $sinks := list -}}
+{{- range .Values.notifications.sinks -}}
+{{- $sink := omit . "secretName" -}}
+{{- if .secretName }}{{ $_ := set $sink "secretFolder" (printf "/etc/strata-sinks/%s" .name) }}{{ end -}}
+{{- $sinks = append $sinks $sink -}}
+{{- end -}}
+{{- if $sinks }}{{ toJson $sinks }}{{ end -}}
+{{- end }}
+
 {{/* The operator's settings, without the prefix STRATA_; an empty one is the operator's default. */}}
 {{- define "strata.settings" -}}
 SERVICE_ACCOUNT: {{ include "strata.operator" . | quote }}
@@ -98,6 +109,11 @@ NO_PROXY: {{ join "," .Values.proxy.noProxy | quote }}
 POLLS_AT_ONCE: {{ .Values.polling.concurrency | int64 | quote }}
 POLLS_PER_HOST: {{ .Values.polling.perHost | int64 | quote }}
 POLL_ALLOWED_CIDRS: {{ join "," .Values.pollAllowedCidrs | quote }}
+WEBHOOK_LISTEN: {{ ternary "0.0.0.0:8090" "" .Values.webhooks.enabled | quote }}
+WEBHOOK_TRUSTED_PROXIES: {{ join "," .Values.webhooks.trustedProxies | quote }}
+REGISTRY_NOTIFICATIONS: {{ .Values.webhooks.registryNotifications | quote }}
+NOTIFICATION_SOURCE: {{ .Values.notifications.source | quote }}
+NOTIFICATION_SINKS: {{ include "strata.sinks" . | quote }}
 {{- end }}
 
 {{/* Security of a container that needs nothing; Pod Security restricted admits it. */}}

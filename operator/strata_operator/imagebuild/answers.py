@@ -26,7 +26,7 @@ from strata_operator.imagebuild import (
     target,
 )
 from strata_operator.imagebuild.case import Observed
-from strata_operator.imagebuild.triggers import basewatch, poller
+from strata_operator.imagebuild.triggers import basewatch, poller, webhook
 from strata_operator.registry import external, material, view
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _NODES_AGE: Final = 600.0
 _WORKLOADS_AGE: Final = 30.0
 _LEARNT: Final = 6 * 3600.0  # what a pod has found out by failing is tried again after so long, or by the next operator
+_HEARING: Final = 600.0  # what the receiver reads at each delivery need not be looked at often to tell of it
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -59,6 +60,7 @@ class Answers:
             questions.Polled: self._polled,
             questions.BaseImages: watch.seen,
             questions.Ahead: watch.ahead,
+            questions.Webhook: self._webhook,
             questions.Secrets: self._secrets,
             questions.Slot: self._slot,
             questions.Rivals: self._rivals,
@@ -118,6 +120,14 @@ class Answers:
         """Until the first poll, what was found when the build began: that the source may not be seen is said at once."""
         known = self._poller.known(seen.key, asked)
         return self._known.recall(_source(seen, asked), _LEARNT) if known is None else known
+
+    async def _webhook(self, seen: Observed, asked: questions.Webhook) -> questions.Deaf | None:
+        key = (asked, seen.key.namespace)
+        if self._known.recall(key, _HEARING):
+            return None
+        found = await webhook.problem(self._frame.kube, self._frame.settings, seen.key.namespace, asked.secret)
+        self._known.learn(key, found is None)
+        return found
 
     async def _secrets(self, seen: Observed, asked: questions.Secrets) -> contract.Failure | None:
         """The kubelet would tell the same a minute later; where Secrets may not be read, it does."""

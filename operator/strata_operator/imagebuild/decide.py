@@ -20,6 +20,7 @@ from strata_operator.imagebuild import (
     contents,
     endings,
     following,
+    hooking,
     inputs,
     isolation,
     kueue,
@@ -48,7 +49,8 @@ def decide(seen: Observed, now: float) -> Steps[Decision]:
         return _invalid(seen, was, now, isolation.failure(e))
     if any(one["metadata"].get("deletionTimestamp") for one in (seen.body, seen.namespace or {"metadata": {}})):
         return _going(case)
-    return (yield from _decide(timing.look(case)))
+    decision = yield from _decide(timing.look(case))
+    return (yield from hooking.told(case, decision))
 
 
 def _decide(case: Case) -> Steps[Decision]:

@@ -23,14 +23,14 @@ class Event:
 def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.Key) -> Event | None:
     """The event for the step of `key` from one status to the next, if it is one that people care for. Of an attempt that
     failed it ends with the command that prints its log."""
-    spoken = _spoken(after)
-    if spoken is None or _mark(before) == _mark(after):
+    said = spoken(after)
+    if said is None or _mark(before) == _mark(after):
         return None
-    bad = conditions.is_true([spoken], conditions.STALLED) or spoken.get("status") == conditions.FALSE
-    bad = bad and spoken.get("reason") not in contract.ENDED  # somebody wanted it so
+    bad = conditions.is_true([said], conditions.STALLED) or said.get("status") == conditions.FALSE
+    bad = bad and said.get("reason") not in contract.ENDED  # somebody wanted it so
     end = _where_to_read(after, key)
-    note = _cut(str(spoken.get("message") or ""), _LONGEST - len(end))
-    return Event(str(spoken["reason"]), note + end, warning=bad)
+    note = _cut(str(said.get("message") or ""), _LONGEST - len(end))
+    return Event(str(said["reason"]), note + end, warning=bad)
 
 
 def _cut(note: str, room: int) -> str:
@@ -49,12 +49,12 @@ def _where_to_read(found: Mapping[str, Any], key: names.Key) -> str:
 
 def _mark(found: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes a moment another one: the build, its attempt, how far it is, and why."""
-    current, spoken = found.get("current") or {}, _spoken(found) or {}
+    current, said = found.get("current") or {}, spoken(found) or {}
     where = current.get("number"), current.get("attempt"), current.get("isolation")
-    return *where, current.get("checks"), spoken.get("type"), spoken.get("status"), spoken.get("reason")
+    return *where, current.get("checks"), said.get("type"), said.get("status"), said.get("reason")
 
 
-def _spoken(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def spoken(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The condition that says what happens now."""
     kinds = (status.SUSPENDED, status.BUILDING, conditions.STALLED, status.LAST, conditions.READY)
     present = (conditions.find(found.get("conditions"), kind) for kind in kinds)

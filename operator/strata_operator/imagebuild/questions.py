@@ -92,6 +92,21 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Whether deliveries can be checked by this Secret -> Deaf | None."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """Deliveries are refused, and why: `reason` is CamelCase, `message` is for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Whether the user's Secrets are there, with these keys: (name, keys) each -> contract.Failure | None.
 
@@ -224,6 +239,7 @@ Question = (
     | Polled
     | BaseImages
     | Ahead
+    | Webhook
     | Secrets
     | Slot
     | Rivals

@@ -10,18 +10,20 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from strata_operator import addresses, cache, controller, kube, names
 from strata_operator.imagebuild import (
     answers,
     decide,
     events,
+    hints,
     memory,
     objects,
     observe,
     questions,
     seats,
+    transitions,
 )
 from strata_operator.imagebuild.case import Decision, Ended, Observed
 from strata_operator.imagebuild.triggers import asking, basewatch, poller
@@ -29,6 +31,8 @@ from strata_operator.imagebuild.triggers import asking, basewatch, poller
 log = logging.getLogger(__name__)
 
 KIND = "imagebuild"
+#: Seconds: a build that ended so shortly before this process began may not have been told by the one before.
+_TELL_AGAIN: Final = 300.0
 
 
 class Reconciler:
@@ -43,19 +47,24 @@ class Reconciler:
         asker = asking.Asker(frame, addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ))
         self.poller = poller.Poller(frame, asker, wake=lambda key: frame.enqueue(KIND, key), clock=clock)
         self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)
+        frame.hints.source = hints.for_source(self.poller)
+        frame.hints.base = self.watch.poller.now
         self._restored = False
         self._restoring = asyncio.Lock()
+        self._met: dict[names.Key, str] = {}  # uids of what this process has looked at
 
     async def reconcile(self, key: names.Key) -> float | None:
         """Bring one ImageBuild nearer to its spec; returns seconds until the next look."""
         await self._restore()
         body = self._frame.cache[names.IMAGEBUILDS].get(*key)
         if body is None:
+            self._met.pop(key, None)
             self._seats.leave(key)
             self.watch.drop(key)
             self.poller.watch(key, None)
             return None
         self.watch.note(body)
+        self._meet(key, body)
         seen = observe.observe(self._frame, body)
         if seen.namespace is None:
             return cache.UNSEEN_SECONDS
@@ -71,6 +80,15 @@ class Reconciler:
         self.poller.watch(key, decision.watch)
         self._seats.settle(seen, decision)
         return decision.look_again
+
+    def _meet(self, key: names.Key, body: kube.Object) -> None:
+        """At the first look at an object: tell what the operator that acted before may have had no time to tell."""
+        if self._met.get(key) == cache.uid(body):
+            return
+        self._met[key] = cache.uid(body)
+        notice = transitions.of(body, body.get("status") or {})
+        if notice is not None and transitions.ended_since(notice, self._clock() - _TELL_AGAIN):
+            self._frame.notifications.tell([notice])
 
     async def _restore(self) -> None:
         """Once, when the cache is whole: who has a place already, who waits for one, whose bases are watched."""
@@ -116,7 +134,9 @@ class Reconciler:
         """Count and say what the status now says: whoever wrote it is the only one to do so."""
         for ended in decision.ended:
             self._count(ended)
-        event = events.transition(seen.body.get("status") or {}, decision.status or {}, seen.key)
+        before, after = seen.body.get("status") or {}, decision.status or {}
+        self._frame.notifications.tell(transitions.between(seen.body, before, after))
+        event = events.transition(before, after, seen.key)
         if event:
             log.info("%s: %s", event.reason, event.note.replace("\n", " "))
             await self._frame.kube.event(

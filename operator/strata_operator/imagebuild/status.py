@@ -28,6 +28,7 @@ BUILDING: Final = "Building"
 LAST: Final = "LastBuildSucceeded"
 SUSPENDED: Final = "Suspended"
 POLLING: Final = "Polling"
+WEBHOOK: Final = "Webhook"  # False, or absent
 
 
 def working(now: state.State, generation: int, reason: str, message: str) -> list[Condition]:

@@ -2,8 +2,8 @@
 
 ::
 
-    imagebuild/reconcile.py -> transitions.py (pure: two statuses -> CloudEvents) -> hub.py -> one delivery.py a sink
-    sinks.py: who is told, and of what       signing.py: Standard Webhooks       delivery.py: queue, retries, metrics
+    imagebuild/reconcile.py -> transitions.py (pure: two statuses -> notices.Notice) -> hub.py -> a delivery.py a sink
+    sinks.py: who is told, and of what     cloudevents.py: the bytes of a request     signing.py: Standard Webhooks
 
 A sink that is slow or away delays nobody: each has a bounded queue of its own.
 """

@@ -20,6 +20,7 @@ TRANSITIONS: Final = (
     "succeeded",
     "unchanged",
     "failed",
+    "cancelled",
     "superseded",
     "suspended",
 )

@@ -28,6 +28,7 @@ KEY_CA_KEY: Final = "ca.key"
 KEY_CA: Final = "ca.crt"
 KEY_CA_BUNDLE: Final = "ca-bundle.crt"
 KEY_CERTIFICATE: Final = "tls.crt"
+KEY_NOTIFY: Final = "notify-token"
 KEY_KEY: Final = "tls.key"
 KEY_HTPASSWD: Final = "htpasswd"
 
@@ -42,6 +43,7 @@ class Material:
     serving: tls.Pair = field(repr=False)
     bundle: str
     htpasswd: str = field(repr=False)
+    notify: str = field(default="", repr=False)  # empty where it tells nobody of what is pushed
 
     def private(self, registry: str) -> dict[str, str]:
         """The keys of this Registry in `strata-registry`."""
@@ -51,6 +53,7 @@ class Material:
             KEY_CA_KEY: self.ca.key,
             KEY_CA: self.ca.certificate,
         }
+        parts |= {KEY_NOTIFY: self.notify} if self.notify else {}
         return {f"{registry}.{key}": value for key, value in parts.items()}
 
     def served(self, registry: str) -> dict[str, str]:
@@ -65,9 +68,18 @@ class Material:
 
 
 def ensure(
-    registry: str, private: Mapping[str, str], served: Mapping[str, str], *, hosts: Sequence[str], now: float
+    registry: str,
+    private: Mapping[str, str],
+    served: Mapping[str, str],
+    *,
+    hosts: Sequence[str],
+    now: float,
+    notifies: bool = False,
 ) -> Material:
-    """The material of `registry`, from the decoded data of the two Secrets; whatever is missing or stale is made."""
+    """The material of `registry`, from the decoded data of the two Secrets; whatever is missing or stale is made.
+
+    `notifies` asks for a token by which it tells of what is pushed; one that is there is kept.
+    """
 
     def kept(data: Mapping[str, str], key: str) -> str:
         return data.get(f"{registry}.{key}", "")
@@ -87,6 +99,7 @@ def ensure(
         serving=serving,
         bundle="".join([ca.certificate, *older[:3]]),
         htpasswd=htpasswd.render(passwords, kept(served, KEY_HTPASSWD)),
+        notify=kept(private, KEY_NOTIFY) or (secrets.token_hex(32) if notifies else ""),
     )
 
 
@@ -104,6 +117,11 @@ def decode(secret: Mapping[str, Any] | None) -> dict[str, str]:
 def encode(data: Mapping[str, str]) -> dict[str, str]:
     """Text as the data of a Secret."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+
+
+def notify_key(registry: str) -> str:
+    """The key of `strata-registry` that holds what a Registry proves with that it is the one who tells."""
+    return f"{registry}.{KEY_NOTIFY}"
 
 
 def manager(registry: str) -> str:

@@ -61,7 +61,8 @@ class Reconciler:
             names.SECRET_REGISTRY: material.decode(private),
             names.SECRET_SERVING: material.decode(served),
         }
-        secrets = material.ensure(registry.name, *stored.values(), hosts=hosts, now=time.time())
+        notifies = self._frame.settings.registry_notifications
+        secrets = material.ensure(registry.name, *stored.values(), hosts=hosts, now=time.time(), notifies=notifies)
         problem = await self._apply_all(registry, secrets, stored)
         holder = decide.port_holder(registry, self._others(registry))
         if holder and problem is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from strata_operator import kube, names, settings
-from strata_operator.registry import identity, material, spec
+from strata_operator.registry import identity, material, notices, spec
 
 CONFIG_FOLDER: Final = "/etc/strata-registry/config"
 AUTH_FOLDER: Final = "/etc/strata-registry/auth"
@@ -57,7 +57,8 @@ def config() -> str:
 def deployment(registry: spec.Registry, secrets: material.Material, options: settings.Settings) -> kube.Object:
     """One pod; Recreate, for two cannot mount one ReadWriteOnce volume. The htpasswd file is not in the hash: the
     server reads it again by itself, and passwords change without a restart."""
-    restarts_on = names.short_hash(config(), secrets.serving.certificate, secrets.http_secret, length=16)
+    read_once = [secrets.notify] if options.registry_notifications else []
+    restarts_on = names.short_hash(config(), secrets.serving.certificate, secrets.http_secret, *read_once, length=16)
     return {
         "metadata": identity.metadata(registry),
         "spec": {
@@ -89,7 +90,9 @@ def _pod(registry: spec.Registry, options: settings.Settings) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(registry, managed.image or options.registry_image)],
+        "containers": [
+            _container(registry, managed.image or options.registry_image, notices.environment(registry, options))
+        ],
         "volumes": _volumes(registry),
     }
     if options.registry_pull_secrets:
@@ -101,7 +104,8 @@ def _pod(registry: spec.Registry, options: settings.Settings) -> dict[str, Any]:
     return pod
 
 
-def _container(registry: spec.Registry, image: str) -> dict[str, Any]:
+def _container(registry: spec.Registry, image: str, more: list[dict[str, Any]]) -> dict[str, Any]:
+    """`more` are environment variables beside those that every registry has."""
     http_secret = {"name": names.SECRET_REGISTRY, "key": f"{registry.name}.{material.KEY_HTTP_SECRET}"}
     return {
         "name": "registry",
@@ -110,6 +114,7 @@ def _container(registry: spec.Registry, image: str) -> dict[str, Any]:
         "env": [
             {"name": "REGISTRY_HTTP_SECRET", "valueFrom": {"secretKeyRef": http_secret}},
             {"name": "OTEL_TRACES_EXPORTER", "value": "none"},
+            *more,
         ],
         "ports": [{"name": "registry", "containerPort": names.REGISTRY_PORT, "protocol": "TCP"}],
         "readinessProbe": {

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from strata_operator.notifications import sinks
 from support import helm_chart
 
 needs_helm = pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
@@ -50,6 +51,19 @@ SCHEMA = json.loads((helm_chart.CHART / "values.schema.json").read_text())
         ({"imagePullSecrets": ["regcred"]}, "imagePullSecrets"),
         ({"metrics": {"service": {"port": 70000}}}, "port"),
         ({"crds": {"keep": "yes"}}, "keep"),
+        ({"webhooks": {"registryNotifications": True}}, "registryNotifications"),
+        ({"webhooks": {"ingress": {"enabled": True, "host": "h.example"}}}, "ingress"),
+        ({"webhooks": {"enabled": True, "ingress": {"enabled": True}}}, "host"),
+        ({"webhooks": {"trustedProxies": ["ingress"]}}, "trustedProxies"),
+        ({"webhooks": {"service": {"type": "ExternalName"}}}, "type"),
+        ({"notifications": {"sinks": [{"name": "a"}]}}, "url"),
+        ({"notifications": {"sinks": [{"name": "a", "url": "https://u:p@a.example"}]}}, "url"),
+        ({"notifications": {"sinks": [{"name": "A b", "url": "https://a.example"}]}}, "name"),
+        ({"notifications": {"sinks": [{"name": "a", "url": "https://a.example", "types": ["exploded"]}]}}, "types"),
+        (
+            {"notifications": {"sinks": [{"name": "a", "url": "https://a.example", "secretFolder": "/"}]}},
+            "secretFolder",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_by_name(values: dict[str, Any], named: str) -> None:
@@ -84,6 +98,12 @@ def test_the_schema_knows_exactly_the_keys_of_the_values() -> None:
 
 #: Keys whose meaning is Kubernetes' own, or said in the comment of what they are in.
 PLAIN = {"image", "repository", "requests", "limits"}
+
+
+def test_the_schema_knows_the_transitions_and_modes_of_sinks() -> None:
+    known = SCHEMA["properties"]["notifications"]["properties"]["sinks"]["items"]["properties"]
+    assert tuple(known["types"]["items"]["enum"]) == sinks.TRANSITIONS
+    assert tuple(known["mode"]["enum"]) == sinks.MODES
 
 
 def test_every_key_is_explained_by_a_comment_above_it() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from strata_operator import leader, names, nodeproxy, settings
+from strata_operator.registry import notices
 from support import helm_chart
 
 pytestmark = pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
@@ -162,6 +163,20 @@ EVERYTHING = {
     "caBundle": BUNDLE,
     "pollAllowedCidrs": ["192.168.0.0/16"],
     "polling": {"concurrency": 32, "perHost": 8},
+    "webhooks": {"enabled": True, "registryNotifications": True, "trustedProxies": ["10.0.0.0/8", "fd00::/8"]},
+    "notifications": {
+        "source": "https://c1.example",
+        "sinks": [
+            {
+                "name": "a",
+                "url": "https://a.example/x?y=<&>",
+                "secretName": "keys",
+                "types": ["failed"],
+                "mode": "Binary",
+            },
+            {"name": "b", "url": "http://b.ns.svc:80", "namespaces": ["team-*"]},
+        ],
+    },
     "clusterDomain": "example.internal",
     "nodeProxy": {"namespace": "elsewhere", "bind": "127.0.0.2", "connections": 1000000, "idleSeconds": 7},
 }
@@ -216,6 +231,20 @@ def test_values_reach_the_operator() -> None:
         polls_at_once=32,
         polls_per_host=8,
         poll_allowed_cidrs=("192.168.0.0/16",),
+        webhook_listen="0.0.0.0:8090",
+        webhook_trusted_proxies=("10.0.0.0/8", "fd00::/8"),
+        registry_notifications=True,
+        notification_source="https://c1.example",
+        notification_sinks=(
+            {
+                "name": "a",
+                "url": "https://a.example/x?y=<&>",
+                "secretFolder": "/etc/strata-sinks/a",
+                "types": ["failed"],
+                "mode": "Binary",
+            },
+            {"name": "b", "url": "http://b.ns.svc:80", "namespaces": ["team-*"]},
+        ),
     )
 
 
@@ -347,3 +376,49 @@ def test_service_monitor_selects_the_metrics_service_alone() -> None:
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": [service["metadata"]["namespace"]]}
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_without_webhooks_nothing_listens_for_them() -> None:
+    manifests = helm_chart.render()
+    assert not [b for b in manifests if b["metadata"]["name"].endswith("webhooks") or b["kind"] == "Ingress"]
+    assert [p["name"] for p in pod("Deployment")["spec"]["containers"][0]["ports"]] == ["http"]
+    assert loaded().webhook_listen == ""
+
+
+def test_webhooks_come_by_a_service_of_the_name_that_registries_know() -> None:
+    values = {"webhooks": {"enabled": True, "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}}}
+    manifests = helm_chart.render(values)
+    service = helm_chart.one(manifests, "Service", notices.SERVICE)
+    (port,) = service["spec"]["ports"]
+    assert (service["spec"]["type"], service["metadata"]["annotations"]) == ("LoadBalancer", {"a": "b"})
+    template = helm_chart.one(manifests, "Deployment")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    ports = {p["name"]: p["containerPort"] for p in template["spec"]["containers"][0]["ports"]}
+    assert ports[port["targetPort"]] == port["port"] == int(loaded(values).webhook_listen.rpartition(":")[2])
+    assert not [b for b in manifests if b["kind"] == "Ingress"]
+
+
+def test_an_ingress_leads_to_deliveries_of_forges_alone() -> None:
+    ingress = {
+        "enabled": True,
+        "host": "h.example",
+        "className": "nginx",
+        "tlsSecretName": "tls",
+        "annotations": {"a": "b"},
+    }
+    body = helm_chart.one(helm_chart.render({"webhooks": {"enabled": True, "ingress": ingress}}), "Ingress")
+    (rule,) = body["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (rule["host"], path["path"], path["pathType"]) == ("h.example", "/hooks/", "Prefix")
+    assert path["backend"]["service"] == {"name": notices.SERVICE, "port": {"name": "webhooks"}}
+    assert body["spec"]["tls"] == [{"hosts": ["h.example"], "secretName": "tls"}]
+    assert (body["spec"]["ingressClassName"], body["metadata"]["annotations"]) == ("nginx", {"a": "b"})
+
+
+def test_the_secret_of_a_sink_is_mounted_where_the_setting_says_and_may_come_later() -> None:
+    spec = pod("Deployment", EVERYTHING)["spec"]
+    (volume,) = (v for v in spec["volumes"] if "secret" in v)
+    (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == volume["name"])
+    assert mount["mountPath"] == loaded(EVERYTHING).notification_sinks[0]["secretFolder"]
+    assert mount["readOnly"] is True
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("keys", True)

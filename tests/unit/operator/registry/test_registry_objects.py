@@ -180,3 +180,36 @@ def test_the_certificate_has_the_names_by_which_it_is_called():
     hosts = objects.serving_hosts(registry, "cluster.local")
     assert registry.push_host("cluster.local").partition(":")[0] in hosts
     assert "strata-main.team.svc" in hosts
+
+
+def test_a_registry_that_tells_nobody_is_made_as_it_was_before_any_could():
+    plain = made()["Deployment"]["spec"]["template"]
+    names_of = [variable["name"] for variable in plain["spec"]["containers"][0]["env"]]
+    assert names_of == ["REGISTRY_HTTP_SECRET", "OTEL_TRACES_EXPORTER"]
+    known = dataclasses.replace(MATERIAL, notify="a token of a time when it told")
+    assert made(secrets=known)["Deployment"]["spec"]["template"] == plain
+    expected = names.short_hash(workload.config(), MATERIAL.serving.certificate, MATERIAL.http_secret, length=16)
+    assert plain["metadata"]["annotations"] == {names.ANNOTATION_CONFIG_HASH: expected}
+
+
+def test_a_registry_tells_the_operator_with_a_token_that_is_in_no_object_but_its_secret():
+    options = dataclasses.replace(OPTIONS, registry_notifications=True, webhook_listen="0.0.0.0:8090")
+    secrets = material.ensure("main", {}, {}, hosts=["h"], now=1_800_000_000, notifies=True)
+    assert secrets.private("main")["main.notify-token"] == secrets.notify
+    kept = material.ensure("main", secrets.private("main"), secrets.served("main"), hosts=["h"], now=1_800_000_000)
+    assert kept.notify == secrets.notify
+    children = made(options=options, secrets=secrets)
+    assert secrets.notify not in json.dumps(children)
+    assert "notify" not in repr(secrets)
+    env = {v["name"]: v for v in children["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    (endpoint,) = json.loads(env["REGISTRY_NOTIFICATIONS_ENDPOINTS"]["value"])
+    assert endpoint["url"] == (
+        "http://strata-operator-webhooks.strata-system.svc.cluster.local:8090/registries/team/main"
+    )
+    assert endpoint["headers"] == {"Authorization": ["Bearer $(STRATA_NOTIFY_TOKEN)"]}
+    order = list(env)
+    assert order.index("STRATA_NOTIFY_TOKEN") < order.index("REGISTRY_NOTIFICATIONS_ENDPOINTS")
+    assert env["REGISTRY_LOG_LEVEL"]["value"] == "warn"
+    other = dataclasses.replace(secrets, notify="another")
+    assert made(options=options, secrets=other)["Deployment"] != children["Deployment"]
+    assert material.ensure("main", {}, {}, hosts=["h"], now=1_800_000_000).notify == ""

@@ -1,0 +1,37 @@
+"""Who delivers: the address that limits are kept for."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from aiohttp import web
+
+
+class Peers:
+    """`trusted` are CIDR blocks of proxies whose X-Forwarded-For counts: the last address in it that is not theirs."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        self._trusted = tuple(ipaddress.ip_network(block) for block in trusted)
+
+    def of(self, request: web.Request) -> str:
+        """An address, or a group of them that one customer of a network has (IPv6: a /64)."""
+        peer = _address(request.remote or "")
+        for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+            if peer is None or not any(peer in block for block in self._trusted):
+                break
+            before = _address(text.strip())
+            if before is None:
+                break
+            peer = before
+        if isinstance(peer, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((peer, 64), strict=False))
+        return str(peer)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

@@ -1,0 +1,45 @@
+"""The tokens by which deliveries are checked, from Secrets that the operator may read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from strata_operator import kube, names
+from strata_operator.registry import material
+
+log = logging.getLogger(__name__)
+
+KEY: Final = "token"
+_FRESH: Final = 2.0  # seconds for which a Secret is not read again
+_MOST: Final = 1000
+
+
+class Tokens:
+    """Keeps what it has read for a moment, so that a burst of deliveries is one request to the API server."""
+
+    def __init__(self, client: kube.Kube, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = client
+        self._clock = clock
+        self._read: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
+
+    async def get(self, namespace: str, secret: str, key: str = KEY) -> str:
+        """The token without white space around it, empty if it cannot be read. Never raises."""
+        data = await self._data(namespace, secret)
+        return data.get(key, "").strip()
+
+    async def _data(self, namespace: str, secret: str) -> dict[str, str]:
+        at, data = self._read.get((namespace, secret), (0.0, {}))
+        if data and self._clock() - at <= _FRESH:
+            return data
+        try:
+            data = material.decode(await self._kube.get(names.SECRETS, namespace, secret))
+        except kube.KubeError as e:  # the condition Webhook of the object says what to do
+            log.warning("Secret %s/%s cannot be read, a delivery is refused: %s", namespace, secret, e)
+            return {}
+        if len(self._read) >= _MOST:
+            self._read.clear()
+        self._read[namespace, secret] = (self._clock(), data)
+        return data
