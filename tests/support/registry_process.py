@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import bcrypt
@@ -46,9 +47,11 @@ class RegistryProcess:
         root_bundle: bytes = b"",
         readonly: bool = False,
         delete: bool = True,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="registry-", dir="/dev/shm"))
         self._binary = binary
+        self._environment = dict(environment)
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.host = f"127.0.0.1:{self._port}"
@@ -115,7 +118,7 @@ class RegistryProcess:
                 [self._binary, "serve", str(config)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+                env={**os.environ, "OTEL_TRACES_EXPORTER": "none", **self._environment},
             )
         deadline = time.monotonic() + _START_SECONDS
         while not _listens(self._port):

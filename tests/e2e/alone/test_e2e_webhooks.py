@@ -1,0 +1,176 @@
+"""A push that is built because a webhook tells of it, a registry that tells the operator, and a pod that is told of builds."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hack import images
+
+from strata_operator.notifications import signing
+from support import e2e, git_server, kubectl, release
+
+SYSTEM = "strata-system"
+TOKEN = "0123456789abcdef-of-the-tests"
+KEY = "whsec_" + "aGVsbG8gZnJvbSB0aGUgdGVzdHM="
+DOCKERFILE = 'FROM busybox:1.36\nCOPY said /said\nUSER 65532\nCMD ["cat", "/said"]\n'
+SINK = """
+import http.server, json
+class Sink(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        print(json.dumps({"headers": {k.lower(): v for k, v in self.headers.items()}, "body": body}), flush=True)
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("", 8080), Sink).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="strata-e2e-", dir="/dev/shm") as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def home(strata, namespaces, ports) -> Iterator[e2e.Namespace]:
+    """A namespace with a token for deliveries and a sink, and a release that knows of both."""
+    made = namespaces("restricted", "hooks")
+    made.apply(e2e.secret("hook", token=TOKEN))
+    made("create", "rolebinding", "strata-secret-reader", "--clusterrole=strata-secret-reader",
+         f"--serviceaccount={SYSTEM}:strata-operator")  # fmt: skip
+    image = f"{images.OPERATOR.repository}:{images.OPERATOR.tag}"
+    made.start(image, "sink", command=["/.strata/bin/python3.11", "-I", "-c", SINK])
+    made("label", "pod", "sink", "app=sink")
+    made("create", "service", "clusterip", "sink", "--tcp=8080:8080")
+    made("wait", "pod", "sink", "--for=condition=Ready", "--timeout=60s")
+    strata("-n", SYSTEM, "create", "secret", "generic", "sink-key", f"--from-literal=key={KEY}")
+    sink = {"name": "pod", "url": f"http://sink.{made.name}.svc.cluster.local:8080/", "secretName": "sink-key"}
+    values = {
+        "webhooks": {"enabled": True, "registryNotifications": True},
+        "notifications": {"source": "https://c1.example", "sinks": [sink | {"namespaces": [made.name]}]},
+    }
+    try:
+        with release.changed(strata, values):
+            made.apply(e2e.registry(next(ports)))
+            made.wait(e2e.REGISTRY, kind="registry")
+            yield made
+    finally:
+        strata("-n", SYSTEM, "delete", "secret", "sink-key")
+
+
+def deliver(home: e2e.Namespace, image: str, *, token: str = TOKEN, times: int = 1) -> str:
+    """What a forge that runs as a pod is answered."""
+    body = json.dumps({"ref": "refs/heads/main", "after": "f" * 40})
+    digest = hmac.new(token.encode(), body.encode(), hashlib.sha256).hexdigest()
+    url = f"http://strata-operator-webhooks.{SYSTEM}.svc.cluster.local:8090/hooks/{home.name}/web"
+    one = (
+        f"wget -q -O- -T 20 --header 'X-GitHub-Event: push' --header 'X-Hub-Signature-256: sha256={digest}'"
+        f" --header 'Content-Type: application/json' --post-data '{body}' {url}"
+    )
+    script = f"for i in $(seq {times}); do {one} 2>&1 || echo refused; done"
+    return home.run(image, "forge", command=["sh", "-c", script])
+
+
+def notices(home: e2e.Namespace) -> list[dict[str, Any]]:
+    """What the sink was told, in order; its signatures are checked."""
+    found = []
+    for line in home("logs", "sink").splitlines():
+        told = json.loads(line)
+        headers, body = told["headers"], told["body"]
+        signature = signing.sign(
+            signing.key_of(KEY), headers["webhook-id"], int(headers["webhook-timestamp"]), body.encode()
+        )
+        assert headers["webhook-signature"] == signature
+        found.append(json.loads(body))
+    return found
+
+
+def counted(text: str, kind: str) -> int:
+    found = re.findall(
+        rf'^strata_webhooks_total{{kind="{kind}",result="(?:accepted|ignored)"}} (\S+)$', text, re.MULTILINE
+    )
+    return sum(int(float(value)) for value in found)
+
+
+def test_a_push_is_built_because_a_webhook_tells_of_it_and_a_pod_is_told_of_the_build(home, here, folder, strata):
+    repository = git_server.Repository.make(folder)
+    repository.commit({"Dockerfile": DOCKERFILE, "said": "first\n"})
+    with git_server.HttpServer(folder, host=here) as server:
+        git = {"url": f"{server.url}/app.git", "revision": "main"}
+        hook = {"webhook": {"secretRef": {"name": "hook"}}}
+        first = home.build(e2e.image_build("web", source={"git": git}, triggers=hook))
+        assert "Webhook" not in home.conditions("web")
+        commit = repository.commit({"Dockerfile": DOCKERFILE, "said": "second\n"})
+        assert "refused" in deliver(home, first["image"], token="another")
+        assert home.status("web")["source"]["commit"] != commit
+        answer = json.loads(deliver(home, first["image"]))
+        assert answer["result"] == "accepted"
+        assert "is looked at now" in answer["message"]
+        home.until("the pushed commit", lambda: _commit(home) == commit, seconds=60, name="web")
+        assert home.status("web")["current"]["reason"] == "CommitChanged"
+    second = home.status("web")
+    assert home.run(second["image"], "web") == "second\n"
+
+    def told() -> list[dict[str, Any]]:
+        return [n for n in notices(home) if n["subject"] == "web" and n["data"]["number"] == 2]
+
+    home.until("the notice of the second build", lambda: told()[-1:] and told()[-1]["type"].endswith("succeeded"))
+    assert [n["type"].rpartition(".")[2] for n in told() if "waiting" not in n["type"]] == ["started", "succeeded"]
+    last = told()[-1]
+    assert last["source"] == f"https://c1.example/apis/strata.build/v1alpha1/namespaces/{home.name}/imagebuilds"
+    assert (last["data"]["digest"], last["data"]["commit"]) == (second["digest"], commit)
+
+
+def _commit(home: e2e.Namespace) -> str:
+    status = home.status("web")
+    return str(status["source"]["commit"]) if status["current"]["phase"] == "Succeeded" else ""
+
+
+def test_a_registry_tells_the_operator_of_what_is_pushed(home, strata):
+    def told() -> int:
+        raw = f"/api/v1/namespaces/{SYSTEM}/services/strata-operator-metrics:metrics/proxy/metrics"
+        return counted(strata("get", "--raw", raw), "registry")
+
+    before = told()
+    home.build(e2e.image_build("pushed", "FROM scratch\nLABEL a=1\n"))
+    home.until("what the registry tells", lambda: told() > before, seconds=60)
+    assert "Bearer" not in home("logs", f"deployment/strata-{e2e.REGISTRY}")
+
+
+def test_a_webhook_that_cannot_be_checked_says_what_to_type(home):
+    hook = {"webhook": {"secretRef": {"name": "absent"}}}
+    home.apply(e2e.image_build("deaf", source={"git": {"url": "https://git.invalid/a.git"}}, triggers=hook))
+    found = home.until("the condition", lambda: home.conditions("deaf").get("Webhook"), seconds=60)
+    assert (found["status"], found["reason"]) == ("False", "ReferenceNotFound")
+    assert f"kubectl create secret generic absent --namespace {home.name}" in found["message"]
+
+
+def test_of_two_operators_either_takes_a_delivery(home, strata):
+    deployment = "deployment/strata-operator"
+    strata("-n", SYSTEM, "scale", deployment, "--replicas=2")
+    try:
+        strata("-n", SYSTEM, "rollout", "status", deployment, "--timeout=90s")
+        system, image = e2e.Namespace(strata, SYSTEM), home.status("web")["image"]
+        selector = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=strata"
+        found = strata.get("pods", namespace=SYSTEM, labelSelector=selector) or {}
+        pods = [p["metadata"]["name"] for p in found["items"] if "deletionTimestamp" not in p["metadata"]]
+        assert len(pods) == 2
+
+        def both() -> bool:
+            answers = [json.loads(line)["result"] for line in deliver(home, image, times=8).splitlines()]
+            assert answers == ["accepted"] * 8
+            return all(counted(system.answer(pod, path="metrics"), "imagebuild") for pod in pods)
+
+        kubectl.until(both, seconds=60, what="deliveries to both")
+    finally:
+        strata("-n", SYSTEM, "scale", deployment, "--replicas=1")
