@@ -46,7 +46,7 @@ class Lab:
         """What a Dockerfile calls the image of an ImageBuild, or a publisher's."""
         return f"{self.host}/library/debian:12" if image == "debian" else f"{self.host}/team/{image}"
 
-    def apply(self, name: str, *bases: str) -> None:
+    def apply(self, name: str, *bases: str, priority: int = 0) -> None:
         self.bases[name] = bases
         text = "\n".join(f"FROM {self.name(base)}" for base in bases) + "\nCOPY a /\n"
         spec = {
@@ -54,6 +54,7 @@ class Lab:
             "dockerfile": {"inline": text},
             "triggers": {"baseImages": {"pollInterval": "24h"}},
             "output": {"registry": {"name": "main"}},
+            "priority": priority,
         }
         self.control.apply(f"{GROUP}/imagebuilds/{name}", _object(names.API_VERSION, "ImageBuild", name, spec))
 
@@ -132,12 +133,12 @@ def control() -> Iterator[ControlPlane]:
 
 @contextlib.asynccontextmanager
 async def working(
-    control: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    control: ControlPlane, monkeypatch: pytest.MonkeyPatch, **more: Any
 ) -> AsyncIterator[tuple[Lab, controller.Frame]]:
     assert REGISTRY is not None
     monkeypatch.setenv("KUBECONFIG", str(control.kubeconfig))
     options = settings.Settings(
-        namespace="strata-system", listen="127.0.0.1:0", poll_allowed_cidrs=("127.0.0.0/8",), node_proxy=False
+        namespace="strata-system", listen="127.0.0.1:0", poll_allowed_cidrs=("127.0.0.0/8",), node_proxy=False, **more
     )
     with RegistryProcess(REGISTRY) as registry, contextlib.closing(Registry(registry.host, insecure=True)) as client:
         lab = Lab(control, registry, client)
@@ -213,3 +214,23 @@ async def test_a_circle_stands_still_and_is_told_and_other_bases_go_on(control, 
         notified(frame, lab.host)
         await until(lab, lambda: lab.status("x")["lastSuccess"]["number"] == before[0] + 2)
         assert [lab.status(name)["current"]["number"] for name in "xy"] == [before[0] + 2, before[1]]
+
+
+async def test_a_base_of_many_is_looked_at_once_and_they_are_built_by_priority_as_places_are_free(control, monkeypatch):
+    async with working(control, monkeypatch, max_builds=2) as (lab, frame):
+        lab.publish("one")
+        priorities = {f"p{priority}-{number}": priority for priority in (0, 10, 20) for number in range(4)}
+        for name, priority in priorities.items():
+            lab.apply(name, "debian", priority=priority)
+        await until(lab, lambda: lab.rests(*priorities))
+        lab.publish("two")
+        assert notified(frame, lab.host) == 1
+        await until(lab, lambda: lab.rests(*priorities) == [2] * len(priorities))
+        builds = {name: lab.status(name)["builds"][0] for name in priorities}
+        assert {build["reason"] for build in builds.values()} == {"BaseImageChanged"}
+        starts = [[b["startTime"] for n, b in builds.items() if priorities[n] == priority] for priority in (20, 10, 0)]
+        assert max(starts[0]) <= min(starts[1])
+        assert max(starts[1]) <= min(starts[2])
+        ends = sorted(build["completionTime"] for build in builds.values())
+        begins = sorted(build["startTime"] for build in builds.values())
+        assert all(begin >= end for begin, end in zip(begins[2:], ends, strict=False))  # never more than two at once
