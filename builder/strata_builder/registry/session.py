@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from strata_builder.errors import BuildError
 from strata_builder.frozen import frozen
 from strata_builder.registry import addresses, auth, challenges, errors, retry
 from strata_builder.registry.config import Credential
@@ -82,9 +83,13 @@ class Session:
             response = self._authorised(request, call)
             if response.status in call.accept:
                 return response
-            location = self._redirect(request, response)
-            if location is None:
-                raise self._error(call, response)
+            try:
+                location = self._redirect(request, response)
+                if location is None:
+                    raise self._error(call, response)
+            except BuildError:
+                response.close()
+                raise
             response.read_all(errors.MAX_BODY)
             method = "GET" if response.status == 303 and request.method != "HEAD" else request.method
             body = request.body if method == call.method else None
@@ -122,6 +127,9 @@ class Session:
                 following = flow.send(response)
             except StopIteration:
                 return response
+            except BuildError:
+                response.close()
+                raise
             response.close()
             response = self._transport.send(following)
 

@@ -115,6 +115,8 @@ class Response(io.RawIOBase):
     def _finish(self, *, whole: bool) -> None:
         release, self._release = self._release, None
         if release is not None:
+            if not whole:
+                self._raw.close()  # a connection that was to end with its answer belongs to that alone
             release(whole)
 
     def close(self) -> None:

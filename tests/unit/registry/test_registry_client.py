@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
+import os
 import socket
 import threading
 
@@ -902,3 +904,39 @@ def test_credentials_are_looked_up_for_the_repository(fake, client):
     assert registry.has_blob("team/app", digest.EMPTY) is False
     with pytest.raises(errors.Unauthorized):
         registry.has_blob("other/app", digest.EMPTY)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nDocker-Content-Digest: nonsense",
+        "HTTP/1.0 200 OK",
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 500 No\r\nConnection: close",
+        '''HTTP/1.1 401 No\r\nConnection: close\r\nWWW-Authenticate: Bearer realm="ftp://x"''',
+        "HTTP/1.1 307 There\r\nConnection: close\r\nLocation: http://[",
+    ],
+)
+def test_no_answer_keeps_its_connection_open(client, head: str) -> None:
+    """Not to be left to the garbage collector, which a builder runs seldom."""
+    with Liar() as liar:
+        registry = client(liar.host, policy=retry.Policy(attempts=1))
+        liar.begin(lambda _: (f"{head}\r\nContent-Length: 9000000\r\n\r\n".encode() + bytes(6 << 20), True))
+        gc.disable()
+        try:
+            with contextlib.suppress(build_errors.BuildError):
+                registry.manifest(REPO, "latest")
+            assert liar.asked
+            assert connections_to(liar.host) == 0
+        finally:
+            gc.enable()
+
+
+def connections_to(host: str) -> int:
+    """How many sockets of this process are connected to `host`."""
+    found = 0
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
+            address, port, *_ = sock.getpeername()
+            found += f"{address}:{port}" == host
+    return found
