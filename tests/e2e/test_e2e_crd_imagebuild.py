@@ -57,7 +57,7 @@ def test_defaults_are_filled_in_by_the_schema(kubectl):
     spec = json.loads(answer.stdout)["spec"]
     assert (spec["timeout"], spec["retries"], spec["isolation"], spec["network"]) == ("1h", 3, "Auto", "Cluster")
     assert spec["cache"] == {"mode": "Registry", "maxAge": "336h", "maxSize": "10Gi"}
-    assert spec["history"] == {"succeeded": 5, "failed": 5}
+    assert spec["history"] == {"succeeded": 5, "failed": 5, "logs": "Registry"}
     assert spec["output"]["tags"] == ["latest"]
     assert "source" not in spec
 
