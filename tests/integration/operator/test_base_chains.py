@@ -15,7 +15,6 @@ import pytest
 from strata_builder import contract, termination
 from strata_builder.registry.client import Registry
 from strata_operator import conditions, controller, main, names, settings
-from strata_operator.imagebuild.triggers import basepoller
 from support import indexes
 from support.controlplane import ControlPlane, find_binaries
 from support.registry_process import RegistryProcess, find_binary
@@ -156,8 +155,8 @@ async def working(
 
 def notified(frame: controller.Frame, host: str) -> int:
     """As when the registry has told of a push."""
-    poller: Any = frame.queues[basepoller.KIND]._reconcile.__self__  # type: ignore[attr-defined]
-    return int(poller.now(host, "library/debian", "12"))
+    assert frame.hints.base is not None
+    return frame.hints.base(host, "library/debian", "12")
 
 
 async def until(lab: Lab, condition: Callable[[], Any], seconds: float = 240.0) -> Any:
