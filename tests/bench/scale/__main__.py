@@ -40,8 +40,9 @@ def _keep(found: list[measure.Figures], asked: argparse.Namespace) -> None:
     if asked.page:
         from bench.scale import plots  # matplotlib is for this alone
 
-        plots.draw(found, asked.page.with_suffix("") / "scale.png")
-        asked.page.write_text(report.text(found))
+        picture = asked.page.with_suffix("") / "scale.png"
+        plots.draw(found, picture)
+        asked.page.write_text(report.text(found, plot=str(picture.relative_to(asked.page.parent))))
 
 
 async def _measure(programs: Path, registry: Path, asked: argparse.Namespace) -> list[measure.Figures]:

@@ -82,10 +82,11 @@ def requests(found: Sequence[Figures]) -> str:
     return "\n".join([*lines, *(f"| {name} | {count:.2f} |" for name, count in shown if count >= 0.01)]) + "\n"
 
 
-def text(found: Sequence[Figures]) -> str:
-    """The page. A line `@name@` of the template stands for one of the tables."""
+def text(found: Sequence[Figures], *, plot: str = "") -> str:
+    """The page. A line `@name@` of the template stands for one of the tables; `plot` is the path of the PNG, if any."""
     parts = {
         "table": table(found),
+        "plot": f"![Memory, restart, idling and processor time by the number of ImageBuilds]({plot})\n" if plot else "",
         "requests": requests(found),
         "plan": "".join(map(_plan, found)),
         "failover": failover(found[-1].get("failover")),
@@ -103,13 +104,11 @@ def failover(found: Figures | None) -> str:
 
 
 def _plan(found: Figures) -> str:
-    flow = found.get("flow")
-    if flow is None:
-        return f"- {found['size']:,} ImageBuilds: the run was ended before builds flowed.\n"
-    return (
-        f"- {found['size']:,} ImageBuilds: {flow['builds']} of them were built, at most {flow['active']} at once, in"
-        f" {flow['seconds']:.0f} s.\n"
-    )
+    flow, note = found.get("flow"), found.get("note", "")
+    text = "the run was ended before builds flowed"
+    if flow:
+        text = f"{flow['builds']} were built, at most {flow['active']} at once, in {flow['seconds']:.0f} s"
+    return f"- {found['size']:,} ImageBuilds: {text}{'; ' if note else ''}{note}.\n"
 
 
 def known(of: Callable[[Figures], float], found: Figures) -> float:

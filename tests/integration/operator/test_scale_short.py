@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
 from bench.scale import failover, lab, measure, report
 from support import controlplane, registry_process
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("STRATA_LONG"),
+    reason="a Lease is lost on a machine that is busy with other tests: STRATA_LONG=1",
+)
 
 SIZE, BUILDS = 200, 20
 PLAN = measure.Plan(builds=BUILDS, active=10, pod_seconds=1.0, idle=5.0, resyncs=5.0)
