@@ -114,6 +114,10 @@ test-e2e: cluster-up images deploy ## On the cluster
 test-faults: cluster-up images deploy ## What breaks on purpose, with long outages (three quarters of an hour)
 	@export STRATA_LONG=1; $(call pytest,tests/e2e/alone tests/e2e/test_e2e_*_lost.py)
 
+.PHONY: test-campaign
+test-campaign: cluster-up images deploy ## 1,000 builds while all that is under them is killed and cut at random (STRATA_BUILDS=N, STRATA_SEED=N; docs/faults.md)
+	@export STRATA_BUILDS=$${STRATA_BUILDS:-1000}; $(call pytest,-s --numprocesses=0 tests/e2e/alone/test_e2e_campaign.py)
+
 BENCH_RESULTS ?= docs/benchmarks/results.json
 
 .PHONY: bench

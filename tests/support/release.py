@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,6 +24,11 @@ def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _bring_back(k, revision)
+
+
+def upgraded(k: kubectl.Kubectl, chart: Path) -> None:
+    """The release becomes that of `chart`, with the values that it was given."""
+    _helm(k, "upgrade", "strata", str(chart), "--reset-then-reuse-values")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,11 @@
+"""A campaign of faults: many builds asked for, everything under them broken at random, and an audit of what came of it.
+
+    wishes.py     what is asked for: kinds of builds, versions, and how an ImageBuild looks that has what it was to have
+    watching.py   a look at the namespace twice a second: every build that any status ever told of, every Job
+    driving.py    asks: creates, edits, rebuilds, deletes, several ImageBuilds at once, with or without waiting
+    breaking.py   breaks: processes killed, requests and watches meddled with, the clock set
+    registrylog.py what the registry itself says was pushed
+    auditing.py   the verdict, from the API server, the registry and `strata build` alone
+
+All that is random comes from one seed; when it meets what else happens is the machine's business.
+"""

@@ -1,0 +1,152 @@
+"""The verdict on a campaign. It asks the API server, the registry and `strata build`, never the operator."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support import e2e, kubectl
+from support.campaign import api, driving, registrylog, watching, wishes
+
+_SUCCEEDED = re.compile(r'^strata_builds_total\{reason="Succeeded",result="succeeded"\} (\S+)$', re.MULTILINE)
+_LABEL = "?labelSelector=strata.build/imagebuild-uid"
+
+
+class References:
+    """The digest of each of the contents as `strata build` on this machine has it; git's come from before the faults."""
+
+    def __init__(self, folder: Path, mirror: str) -> None:
+        self.known: dict[wishes.Contents, str] = {}
+        self._folder = folder
+        self._mirror = mirror
+
+    def compute(self, wanted: Iterable[wishes.Contents]) -> None:
+        missing = sorted(set(wanted) - self.known.keys(), key=lambda one: one.label)
+        with ThreadPoolExecutor(2) as pool:
+            self.known |= dict(zip(missing, pool.map(self._built, missing), strict=True))
+
+    def _built(self, contents: wishes.Contents) -> str:
+        context = self._folder / contents.label
+        context.mkdir()
+        for name, text in contents.files.items():
+            (context / name).write_text(text)
+        (context / "Dockerfile").write_text(contents.dockerfile)
+        argv = [sys.executable, "-m", "strata_builder.cli", "build", "--quiet", "-o", "type=cacheonly"]
+        argv += [f"--registry-mirror=docker.io={self._mirror}", str(context)]
+        own = {"SOURCE_DATE_EPOCH": str(wishes.EPOCH), "STRATA_CACHE_DIR": str(self._folder / "cache")}
+        environment = {**os.environ, "PYTHONPATH": str(kubectl.CHECKOUT / "builder"), **own}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@dataclass
+class Verdict:
+    """`problems` are what must not be; `facts` are shown."""
+
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, int] = field(default_factory=dict)
+
+    def require(self, condition: object, text: str) -> None:
+        if not condition:
+            self.problems.append(text)
+
+
+def statuses(verdict: Verdict, seen: watching.Recorder, final: Mapping[str, wishes.Wish]) -> None:
+    """Every ImageBuild has what was last asked of it, and a history that can be."""
+    verdict.require(seen.bodies.keys() == final.keys(), f"not the ImageBuilds: {seen.bodies.keys() ^ final.keys()}")
+    for name, body in seen.bodies.items():
+        wish, status = final.get(name), body.get("status", {})
+        verdict.require(wish and wishes.settled(body, wish), f"{name} has not come to {wish}: {status}")
+        numbers = [build["number"] for build in status.get("builds", [])]
+        verdict.require(numbers == sorted(set(numbers), reverse=True), f"{name}: numbers {numbers}")
+        results = {build["result"] for build in status.get("builds", [])}
+        verdict.require(results <= {"Succeeded", "Superseded"}, f"{name}: results {results}: {status.get('builds')}")
+    for text in seen.contradictions:
+        verdict.problems.append(text)
+
+
+def digests(verdict: Verdict, slots: Sequence[driving.Slot], references: References) -> None:
+    """Whenever an ImageBuild had what was asked for, its digest was that of an undisturbed build of the same."""
+    had = [one for slot in slots for one in slot.had]
+    references.compute(contents for slot in slots for contents in slot.contents)
+    for one in had:
+        expected = references.known[one.wish.contents]
+        verdict.require(one.digest == expected, f"{one}: expected {expected}")
+    verdict.facts["digests compared"] = len(had)
+
+
+def tags(verdict: Verdict, home: e2e.Namespace, seen: watching.Recorder, known: Iterable[str]) -> None:
+    """The registry has under every tag of the last ImageBuild of a name what its history says."""
+    right = set(known)
+    for name, found in home.tags(*seen.bodies).items():
+        body = seen.bodies[name]
+        status = body["status"]
+        verdict.require(found.get("latest", {}).get("digest") == status["digest"], f"{name}: latest is {found}")
+        for build in status["builds"]:
+            tagged = found.get(f"n{build['number']}", {}).get("digest")
+            same = build["result"] != "Succeeded" or tagged == build["digest"]
+            verdict.require(same, f"{name}: n{build['number']} is {tagged}, and {build} was told")
+        wrong = {tag: image for tag, image in found.items() if image["digest"] not in right}
+        verdict.require(not wrong, f"{name}: nobody asked for {wrong}")
+
+
+def pushes(verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog.Put], repeated: set[str]) -> None:
+    """An image is put once for each build that makes it: only what a killed attempt had not finished is put again.
+
+    `repeated` are names of which equal contents were asked for more than once.
+    """
+    doubled = {key: uids for key, uids in seen.jobs.items() if len(uids) > 1}
+    verdict.require(not doubled, f"two Jobs of one attempt: {doubled}")
+    attempts = collections.Counter[str]()
+    for uid, _, _ in seen.jobs:
+        attempts[seen.names.get(uid, "")] += 1
+    images = [put for put in puts if put.by_digest]
+    again = 0
+    for (repository, digest), count in collections.Counter((p.repository, p.reference) for p in images).items():
+        name = repository.rpartition("/")[2]
+        again += count - 1
+        verdict.require(count <= attempts[name], f"{name}: {digest} was put {count} times in {attempts[name]} attempts")
+        retried = any(seen.names.get(uid) == name and attempt > 1 for uid, _, attempt in seen.jobs)
+        verdict.require(count == 1 or retried or name in repeated, f"{name}: {digest} was put {count} times")
+    verdict.facts |= {
+        "Jobs": sum(map(len, seen.jobs.values())),
+        "attempts after the first": sum(attempt > 1 for _, _, attempt in seen.jobs),
+        "image manifests put": len(images),
+        "of these again": again,
+        "tags put": sum(not put.by_digest and not put.reference.startswith("cache-") for put in puts),
+    }
+
+
+def counted(verdict: Verdict, seen: watching.Recorder, told: Mapping[int, str]) -> None:
+    """No success was counted twice. What was counted after the last look before a kill is lost with the process."""
+    counts = [float(found[1]) for text in told.values() if (found := _SUCCEEDED.search(text))]
+    succeeded = sum(entry["result"] == "Succeeded" for entry in seen.entries.values())
+    verdict.facts |= {"builds that succeeded": succeeded, "successes counted in metrics": int(sum(counts))}
+    verdict.facts["builds superseded"] = sum(entry["result"] == "Superseded" for entry in seen.entries.values())
+    verdict.require(sum(counts) <= succeeded, f"{sum(counts)} successes counted, {succeeded} in the statuses")
+
+
+def leftovers(verdict: Verdict, server: api.Api, seen: watching.Recorder) -> None:
+    """Jobs that have ended have their end, and belong to somebody; nothing else is left of what builds need."""
+    uids = {body["metadata"]["uid"] for body in seen.bodies.values()}
+    for job in server.list("jobs"):
+        name, owners = job["metadata"]["name"], job["metadata"].get("ownerReferences", [])
+        verdict.require(owners and owners[0]["uid"] in uids, f"Job {name} belongs to nobody")
+        ends = "ttlSecondsAfterFinished" in job["spec"] or "deletionTimestamp" in job["metadata"]
+        verdict.require(ends, f"Job {name} has no end")
+    running = [pod for pod in server.list("pods", _LABEL) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    verdict.require(not running, f"pods still there: {[pod['metadata']['name'] for pod in running]}")
+    maps = [one["metadata"]["name"] for one in server.list("configmaps") if _of_a_build(one)]
+    verdict.require(not maps, f"ConfigMaps still there: {maps}")
+
+
+def _of_a_build(config_map: api.Body) -> bool:
+    return any(owner["kind"] == "ImageBuild" for owner in config_map["metadata"].get("ownerReferences", ()))

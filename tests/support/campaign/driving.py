@@ -1,0 +1,133 @@
+"""Asks for builds: in several slots at once, each with a life of its own from the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+from support.campaign import api, background, watching, wishes
+
+_PATIENCE = 900.0  # seconds for what was asked for to come about, whatever is broken meanwhile
+_ASKS = 6  # of one ImageBuild, at most: fewer than wishes.VERSIONS and than its history holds
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """What an ImageBuild had when it had what it was to have."""
+
+    wish: wishes.Wish
+    uid: str
+    number: int
+    digest: str
+
+
+@dataclass
+class Budget:
+    """Builds that are still to be asked for."""
+
+    left: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> bool:
+        with self.lock:
+            self.left -= 1
+            return self.left >= 0
+
+
+class Slot(background.Background):
+    """One ImageBuild after the other. `final` is what each that still is there is to have come to."""
+
+    def __init__(
+        self, number: int, seed: int, budget: Budget, server: api.Api, seen: watching.Recorder, git: str
+    ) -> None:
+        super().__init__(f"slot-{number}")
+        self.final: dict[str, wishes.Wish] = {}
+        self.had: list[Had] = []
+        self.contents: set[wishes.Contents] = set()  # all that were ever asked for
+        self.asked = {"created": 0, "edited": 0, "rebuilt": 0, "deleted": 0, "not waited for": 0}
+        self._number = number
+        self._chance = random.Random(f"{seed}/{number}")
+        self._budget = budget
+        self._server = server
+        self._seen = seen
+        self._git = git
+        self._versions = 0
+        self._lives = 0
+
+    def work(self) -> None:
+        while self._budget.take():
+            self._live()
+
+    def _live(self) -> None:
+        """An ImageBuild from its creation to the last that is asked of it."""
+        self._lives += 1
+        kind = self._chance.choices([*wishes.KINDS], [*wishes.KINDS.values()])[0]
+        wish = wishes.Wish(f"b{self._number}-{self._lives}", self._contents(kind))
+        self._ask(wish, "created")
+        for _ in range(self._chance.randrange(_ASKS)):
+            self._wait_or_not(wish)
+            if not self._budget.take():
+                break
+            wish = self._change(wish)
+        self._settle(wish)
+
+    def _change(self, wish: wishes.Wish) -> wishes.Wish:
+        way = self._chance.choices(["edited", "rebuilt", "deleted"], [5, 3, 1])[0]
+        if way == "deleted":
+            self._delete(wish.name)
+            wish = wishes.Wish(wish.name, self._contents(wish.contents.kind))
+        elif way == "edited":
+            wish = dataclasses.replace(wish, contents=self._contents(wish.contents.kind))
+        else:
+            wish = dataclasses.replace(wish, token=f"{self._chance.getrandbits(32):08x}")
+        self._ask(wish, way)
+        return wish
+
+    def _contents(self, kind: str) -> wishes.Contents:
+        self._versions += 1
+        return wishes.contents(kind, self._number, self._versions)
+
+    def _ask(self, wish: wishes.Wish, way: str) -> None:
+        self.asked[way] += 1
+        self.final[wish.name] = wish
+        self.contents.add(wish.contents)
+        self._server.apply("imagebuilds", wish.body(self._git))
+
+    def _delete(self, name: str) -> None:
+        body = self._server.get("imagebuilds", name)
+        uid = body["metadata"]["uid"] if body else ""
+        self._server.delete("imagebuilds", name)
+        deadline = time.monotonic() + _PATIENCE
+        while (found := self._server.get("imagebuilds", name)) and found["metadata"]["uid"] == uid:
+            assert time.monotonic() < deadline, f"{name} does not go"
+            time.sleep(0.3)
+
+    def _wait_or_not(self, wish: wishes.Wish) -> None:
+        if self._chance.random() < 0.7:
+            self._settle(wish)
+            return
+        self.asked["not waited for"] += 1
+        time.sleep(self._chance.uniform(0, 4))
+
+    def _settle(self, wish: wishes.Wish) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not ((body := self._seen.bodies.get(wish.name)) and wishes.settled(body, wish) and _is_of(body, wish)):
+            assert self._seen.failed is None, f"nobody looks any more: {self._seen.failed!r}"
+            assert time.monotonic() < deadline, f"lost: {wish} has not come about: {body and body.get('status')}"
+            time.sleep(0.2)
+        status = body["status"]
+        self.had.append(Had(wish, body["metadata"]["uid"], status["current"]["number"], status["digest"]))
+
+
+def _is_of(body: api.Body, wish: wishes.Wish) -> bool:
+    """The last look may have been before the last ask."""
+    spec = body["spec"]
+    if wish.contents.kind == "git":
+        same = spec["source"].get("git", {}).get("revision") == wishes.branch(wish.contents.version)
+    else:
+        same = spec.get("dockerfile", {}).get("inline") == wish.contents.dockerfile
+    asked = body["metadata"].get("annotations", {}).get("strata.build/rebuild", "")
+    return bool(same and asked == wish.token)

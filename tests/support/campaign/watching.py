@@ -1,0 +1,56 @@
+"""Looks at the namespace again and again, past the proxy: what was ever there cannot hide by going away."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from support.campaign import api, background
+
+_PAUSE = 0.4
+Build = tuple[str, int]  # uid of the ImageBuild, number
+
+
+class Recorder(background.Background):
+    """What the API server had at the last look, and all that any look showed."""
+
+    def __init__(self, server: api.Api) -> None:
+        super().__init__("recorder")
+        self.bodies: dict[str, api.Body] = {}
+        self.pods: list[api.Body] = []
+        self.looks = 0
+        self.names: dict[str, str] = {}  # uid -> name
+        self.entries: dict[Build, dict[str, Any]] = {}
+        self.contradictions: list[str] = []
+        self.jobs = defaultdict[tuple[str, int, int], set[str]](set)  # (uid, number, attempt) -> uids of Jobs
+        self._server = server
+
+    def work(self) -> None:
+        while not self.over.wait(_PAUSE):
+            self.look()
+
+    def look(self) -> None:
+        bodies = self._server.list("imagebuilds")
+        for body in bodies:
+            self._history(body)
+        for job in self._server.list("jobs"):
+            self._job(job)
+        self.pods = self._server.list("pods", "?labelSelector=strata.build/imagebuild-uid")
+        self.bodies = {body["metadata"]["name"]: body for body in bodies}
+        self.looks += 1
+
+    def _history(self, body: api.Body) -> None:
+        uid, name = body["metadata"]["uid"], body["metadata"]["name"]
+        self.names[uid] = name
+        for entry in body.get("status", {}).get("builds", []):
+            known = self.entries.get((uid, entry["number"]))
+            fixed = ("result", "digest")
+            if known and known["result"] == "Succeeded" and any(known.get(k) != entry.get(k) for k in fixed):
+                self.contradictions.append(f"{name}: build {entry['number']} was {known}, then {entry}")
+            self.entries[uid, entry["number"]] = entry
+
+    def _job(self, job: api.Body) -> None:
+        owners = job["metadata"].get("ownerReferences", [])
+        if owners and owners[0]["kind"] == "ImageBuild":
+            number, attempt, _ = job["metadata"]["name"].rsplit("-", 3)[1:]
+            self.jobs[owners[0]["uid"], int(number), int(attempt)].add(job["metadata"]["uid"])
