@@ -12,7 +12,8 @@ from typing import Final
 
 from strata_operator import cache, kube, names
 
-QUIET: Final = 1.0  # seconds without a further object: the list is over
+#: Seconds without a further object: the list is over. Pages of thousands, of a busy server, come with pauses between them.
+QUIET: Final = 5.0
 
 
 class Relists:
@@ -23,7 +24,8 @@ class Relists:
         self._refresh = refresh
         self._told: dict[names.Resource, set[names.Key]] = {}
         self._last: dict[names.Resource, float] = {}
-        self._due: asyncio.Queue[names.Resource] = asyncio.Queue()
+        self._due: dict[names.Resource, None] = {}  # in the order in which it was seen
+        self._wake = asyncio.Event()
 
     def told(self, resource: names.Resource, body: kube.Object) -> None:
         """An object of a list of kopf's."""
@@ -40,7 +42,12 @@ class Relists:
     async def run(self) -> None:
         """List what is due, until cancelled."""
         while True:
-            await self._refresh(await self._due.get())
+            await self._wake.wait()
+            resource = next(iter(self._due))
+            del self._due[resource]  # before the list: what is lost while it runs comes due again
+            if not self._due:
+                self._wake.clear()
+            await self._refresh(resource)
 
     def _over(self, resource: names.Resource) -> None:
         loop = asyncio.get_running_loop()
@@ -50,4 +57,5 @@ class Relists:
         told = self._told.pop(resource)
         store = self._cache[resource]
         if store.listed_at is not None and not store.within(told):
-            self._due.put_nowait(resource)
+            self._due[resource] = None
+            self._wake.set()

@@ -27,7 +27,7 @@ def answer(home: e2e.Namespace) -> str:
     """What the newest Pod of the Deployment serves."""
     image = home.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"]
     pods = [p for p in home.all("pods", "app=web") if p["spec"]["containers"][0]["image"] == image]
-    return home.answer(pods[0]["metadata"]["name"])
+    return home.answer(pods[0]["metadata"]["name"]).strip()
 
 
 def written(source: gitops.Source) -> str:
