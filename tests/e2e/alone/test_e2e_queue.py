@@ -102,7 +102,7 @@ def test_a_namespaces_annotation_limits_it_and_a_cancel_makes_room(strata, home)
         assert status["lastHandledCancel"] == "1"
         assert [b["result"] for b in status["builds"]] == ["Cancelled"]
         home.wait("second")
-        assert not builder_pods(home)
+        home.until("the ends of all pods", lambda: not builder_pods(home))
     finally:
         strata("annotate", "namespace", home.name, "strata.build/max-builds-")
 
