@@ -10,14 +10,14 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from support import api_proxy, costs, e2e, faults, git_server, outside
-from support.campaign import api, auditing, breaking, driving, registrylog, watching, wishes
+from support.campaign import api, auditing, breaking, driving, recovery, registrylog, watching, wishes
 
 pytestmark = pytest.mark.skipif(
     not (faults.LONG or "STRATA_BUILDS" in os.environ),
@@ -99,8 +99,7 @@ def campaign(ground: Ground, request) -> Campaign:
     for thread in (seen, breaker, *slots):
         thread.start()
     try:
-        for thread in slots:
-            thread.join()
+        _until_all_have_ended(slots, breaker)
     finally:
         breaker.stop()
     broken = [thread.failed for thread in (seen, breaker, *slots) if thread.failed]
@@ -112,6 +111,21 @@ def campaign(ground: Ground, request) -> Campaign:
     return Campaign(slots, seen, breaker, ground, seconds, verdict)
 
 
+def _until_all_have_ended(slots: Sequence[driving.Slot], breaker: breaking.Breaker) -> None:
+    """With a word every half minute of how far it is."""
+    told = began = time.monotonic()
+    while any(slot.is_alive() for slot in slots):
+        time.sleep(0.2)
+        if time.monotonic() - told >= 30:
+            told = time.monotonic()
+            builds = sum(map(_builds, slots))
+            print(f"{told - began:.0f} s: {builds} builds asked for, {len(breaker.made)} faults made", flush=True)
+
+
+def _builds(slot: driving.Slot) -> int:
+    return sum(slot.asked[way] for way in ("created", "edited", "rebuilt", "deleted"))
+
+
 def judged(
     ground: Ground,
     seen: watching.Recorder,
@@ -119,16 +133,17 @@ def judged(
     slots: list[driving.Slot],
     final: dict[str, wishes.Wish],
 ) -> auditing.Verdict:
-    """Once all is quiet: what is left over goes within a minute, for Jobs and ConfigMaps follow the status."""
-    for attempt in range(60):
+    """Once all is quiet: what is left over goes within two minutes, for Jobs and ConfigMaps follow the status."""
+    for attempt in range(120):
         verdict = auditing.Verdict()
         auditing.leftovers(verdict, ground.server, seen)
         auditing.statuses(verdict, seen, final)
-        if not verdict.problems or attempt == 59:
+        if not verdict.problems or attempt == 119:
             break
         time.sleep(1)
     seen.stop()
     breaker.read_metrics()
+    auditing.lost(verdict, slots)
     auditing.digests(verdict, slots, ground.references)
     auditing.tags(verdict, ground.home, seen, ground.references.known.values())
     asked = collections.Counter((one.wish.name, one.wish.contents) for slot in slots for one in slot.had)
@@ -141,12 +156,12 @@ def judged(
 def test_everything_that_was_asked_for_is_there_once_and_right(campaign, request):
     for line in table(campaign):
         costs.report(request, line)
-    assert not campaign.verdict.problems, "\n".join([*campaign.verdict.problems, *table(campaign)])
+    assert not campaign.verdict.problems, "\n".join([*map(str, campaign.verdict.problems), *table(campaign)])
 
 
 def test_every_kind_of_fault_was_made(campaign):
     possible = breaking.DECK.keys() if outside.shim() else breaking.DECK.keys() - {"clock set"}
-    missing = possible - campaign.breaker.count.keys()
+    missing = possible - {fault.kind for fault in campaign.breaker.made}
     assert BUILDS < 200 or not missing
 
 
@@ -160,10 +175,11 @@ def table(campaign: Campaign) -> list[str]:
     asked = collections.Counter[str]()
     for slot in campaign.slots:
         asked.update(slot.asked)
-    builds = sum(asked[way] for way in ("created", "edited", "rebuilt", "deleted"))
-    head = f"{builds} builds asked for in {campaign.seconds:.0f} s, STRATA_SEED={SEED}: "
-    head += ", ".join(f"{count} {way}" for way, count in asked.items())
-    lines = [head, *(f"  {kind}: {campaign.breaker.count[kind]}" for kind in breaking.DECK)]
+    builds = sum(map(_builds, campaign.slots))
+    head = f"{builds} builds asked for in {campaign.seconds:.0f} s, {60 * builds / campaign.seconds:.1f} a minute, "
+    head += f"STRATA_SEED={SEED}: " + ", ".join(f"{count} {way}" for way, count in asked.items())
+    askings = [one for slot in campaign.slots for one in slot.askings]
+    lines = [head, *recovery.table(breaking.DECK, campaign.breaker.made, askings, campaign.verdict.problems)]
     told = campaign.ground.proxy.injected
     lines += [f"  by the proxy, {what}: {count}" for what, count in sorted(told.items())]
     lines += [f"  {what}: {count}" for what, count in campaign.verdict.facts.items()]

@@ -5,6 +5,8 @@
     driving.py    asks: creates, edits, rebuilds, deletes, several ImageBuilds at once, with or without waiting
     breaking.py   breaks: processes killed, requests and watches meddled with, the clock set
     registrylog.py what the registry itself says was pushed
+    problems.py   the four kinds of what must not be
+    recovery.py   what each kind of fault did, and how long until builds came about again
     auditing.py   the verdict, from the API server, the registry and `strata build` alone
 
 All that is random comes from one seed; when it meets what else happens is the machine's business.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from support import e2e, kubectl
 from support.campaign import api, driving, registrylog, watching, wishes
+from support.campaign.problems import DIGEST, LOST, STATUS, TWICE, Problem
 
 _SUCCEEDED = re.compile(r'^strata_builds_total\{reason="Succeeded",result="succeeded"\} (\S+)$', re.MULTILINE)
 _LABEL = "?labelSelector=strata.build/imagebuild-uid"
@@ -51,26 +52,34 @@ class References:
 class Verdict:
     """`problems` are what must not be; `facts` are shown."""
 
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     facts: dict[str, int] = field(default_factory=dict)
 
-    def require(self, condition: object, text: str) -> None:
+    def require(self, condition: object, kind: str, text: str, name: str = "") -> None:
         if not condition:
-            self.problems.append(text)
+            self.problems.append(Problem(kind, text, name))
+
+
+def lost(verdict: Verdict, slots: Sequence[driving.Slot]) -> None:
+    """Whatever was asked for came about while the campaign ran, and what was deleted went."""
+    for slot in slots:
+        verdict.problems += [Problem(LOST, text, name) for name, text in slot.lost]
 
 
 def statuses(verdict: Verdict, seen: watching.Recorder, final: Mapping[str, wishes.Wish]) -> None:
     """Every ImageBuild has what was last asked of it, and a history that can be."""
-    verdict.require(seen.bodies.keys() == final.keys(), f"not the ImageBuilds: {seen.bodies.keys() ^ final.keys()}")
+    verdict.require(
+        seen.bodies.keys() == final.keys(), STATUS, f"not the ImageBuilds: {seen.bodies.keys() ^ final.keys()}"
+    )
     for name, body in seen.bodies.items():
         wish, status = final.get(name), body.get("status", {})
-        verdict.require(wish and wishes.settled(body, wish), f"{name} has not come to {wish}: {status}")
+        verdict.require(wish and wishes.settled(body, wish), STATUS, f"{name} has not come to {wish}: {status}", name)
         numbers = [build["number"] for build in status.get("builds", [])]
-        verdict.require(numbers == sorted(set(numbers), reverse=True), f"{name}: numbers {numbers}")
+        verdict.require(numbers == sorted(set(numbers), reverse=True), STATUS, f"{name}: numbers {numbers}", name)
         results = {build["result"] for build in status.get("builds", [])}
-        verdict.require(results <= {"Succeeded", "Superseded"}, f"{name}: results {results}: {status.get('builds')}")
-    for text in seen.contradictions:
-        verdict.problems.append(text)
+        fine = results <= {"Succeeded", "Superseded"}
+        verdict.require(fine, STATUS, f"{name}: results {results}: {status.get('builds')}", name)
+    verdict.problems += [Problem(STATUS, text, name) for name, text in seen.contradictions]
 
 
 def digests(verdict: Verdict, slots: Sequence[driving.Slot], references: References) -> None:
@@ -79,7 +88,7 @@ def digests(verdict: Verdict, slots: Sequence[driving.Slot], references: Referen
     references.compute(contents for slot in slots for contents in slot.contents)
     for one in had:
         expected = references.known[one.wish.contents]
-        verdict.require(one.digest == expected, f"{one}: expected {expected}")
+        verdict.require(one.digest == expected, DIGEST, f"{one}: expected {expected}", one.wish.name)
     verdict.facts["digests compared"] = len(had)
 
 
@@ -88,14 +97,15 @@ def tags(verdict: Verdict, home: e2e.Namespace, seen: watching.Recorder, known: 
     right = set(known)
     for name, found in home.tags(*seen.bodies).items():
         body = seen.bodies[name]
-        status = body["status"]
-        verdict.require(found.get("latest", {}).get("digest") == status["digest"], f"{name}: latest is {found}")
-        for build in status["builds"]:
+        status = body.get("status", {})
+        latest = found.get("latest", {}).get("digest")
+        verdict.require(latest == status.get("digest"), DIGEST, f"{name}: latest is {found}", name)
+        for build in status.get("builds", []):
             tagged = found.get(f"n{build['number']}", {}).get("digest")
             same = build["result"] != "Succeeded" or tagged == build["digest"]
-            verdict.require(same, f"{name}: n{build['number']} is {tagged}, and {build} was told")
+            verdict.require(same, DIGEST, f"{name}: n{build['number']} is {tagged}, and {build} was told", name)
         wrong = {tag: image for tag, image in found.items() if image["digest"] not in right}
-        verdict.require(not wrong, f"{name}: nobody asked for {wrong}")
+        verdict.require(not wrong, DIGEST, f"{name}: nobody asked for {wrong}", name)
 
 
 def pushes(verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog.Put], repeated: set[str]) -> None:
@@ -104,7 +114,7 @@ def pushes(verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog
     `repeated` are names of which equal contents were asked for more than once.
     """
     doubled = {key: uids for key, uids in seen.jobs.items() if len(uids) > 1}
-    verdict.require(not doubled, f"two Jobs of one attempt: {doubled}")
+    verdict.require(not doubled, TWICE, f"two Jobs of one attempt: {doubled}")
     attempts = collections.Counter[str]()
     for uid, _, _ in seen.jobs:
         attempts[seen.names.get(uid, "")] += 1
@@ -113,9 +123,10 @@ def pushes(verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog
     for (repository, digest), count in collections.Counter((p.repository, p.reference) for p in images).items():
         name = repository.rpartition("/")[2]
         again += count - 1
-        verdict.require(count <= attempts[name], f"{name}: {digest} was put {count} times in {attempts[name]} attempts")
+        told = f"{name}: {digest} was put {count} times"
+        verdict.require(count <= attempts[name], TWICE, f"{told} in {attempts[name]} attempts", name)
         retried = any(seen.names.get(uid) == name and attempt > 1 for uid, _, attempt in seen.jobs)
-        verdict.require(count == 1 or retried or name in repeated, f"{name}: {digest} was put {count} times")
+        verdict.require(count == 1 or retried or name in repeated, TWICE, told, name)
     verdict.facts |= {
         "Jobs": sum(map(len, seen.jobs.values())),
         "attempts after the first": sum(attempt > 1 for _, _, attempt in seen.jobs),
@@ -131,7 +142,7 @@ def counted(verdict: Verdict, seen: watching.Recorder, told: Mapping[int, str]) 
     succeeded = sum(entry["result"] == "Succeeded" for entry in seen.entries.values())
     verdict.facts |= {"builds that succeeded": succeeded, "successes counted in metrics": int(sum(counts))}
     verdict.facts["builds superseded"] = sum(entry["result"] == "Superseded" for entry in seen.entries.values())
-    verdict.require(sum(counts) <= succeeded, f"{sum(counts)} successes counted, {succeeded} in the statuses")
+    verdict.require(sum(counts) <= succeeded, STATUS, f"{sum(counts)} successes counted, {succeeded} in the statuses")
 
 
 def leftovers(verdict: Verdict, server: api.Api, seen: watching.Recorder) -> None:
@@ -139,13 +150,13 @@ def leftovers(verdict: Verdict, server: api.Api, seen: watching.Recorder) -> Non
     uids = {body["metadata"]["uid"] for body in seen.bodies.values()}
     for job in server.list("jobs"):
         name, owners = job["metadata"]["name"], job["metadata"].get("ownerReferences", [])
-        verdict.require(owners and owners[0]["uid"] in uids, f"Job {name} belongs to nobody")
+        verdict.require(owners and owners[0]["uid"] in uids, STATUS, f"Job {name} belongs to nobody")
         ends = "ttlSecondsAfterFinished" in job["spec"] or "deletionTimestamp" in job["metadata"]
-        verdict.require(ends, f"Job {name} has no end")
+        verdict.require(ends, STATUS, f"Job {name} has no end")
     running = [pod for pod in server.list("pods", _LABEL) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
-    verdict.require(not running, f"pods still there: {[pod['metadata']['name'] for pod in running]}")
+    verdict.require(not running, STATUS, f"pods still there: {[pod['metadata']['name'] for pod in running]}")
     maps = [one["metadata"]["name"] for one in server.list("configmaps") if _of_a_build(one)]
-    verdict.require(not maps, f"ConfigMaps still there: {maps}")
+    verdict.require(not maps, STATUS, f"ConfigMaps still there: {maps}")
 
 
 def _of_a_build(config_map: api.Body) -> bool:

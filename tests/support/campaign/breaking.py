@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
+import dataclasses
 import os
 import random
 import signal
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cluster import folders, processes
 from support import api_proxy, faults, outside
-from support.campaign import api, background, watching
+from support.campaign import api, background, recovery, watching
 
 #: Cards of each kind in the deck.
 DECK: dict[str, int] = {
@@ -36,7 +36,7 @@ _STATUS = r"/(imagebuilds|registries)/[^/]+/status$"
 
 
 class Breaker(background.Background):
-    """`count` says how often each was done. Whatever ends by itself is started again, and noted in `ended`."""
+    """`made` says what was done. Whatever ends by itself is started again, and noted in `ended`."""
 
     def __init__(
         self,
@@ -54,12 +54,14 @@ class Breaker(background.Background):
         self.server = server
         self.seen = seen
         self.pause = pause
-        self.count: collections.Counter[str] = collections.Counter()
+        self.made: list[recovery.Fault] = []
         self.ended: list[str] = []
         self.told: dict[int, str] = {}  # metrics of each start of the operator, as last read
         self._chance = random.Random(f"{seed}/faults")
         self._until: list[tuple[float, api_proxy.Rule]] = []
+        self._over = 0.0  # when what is being made is over
         self._lives = 0
+        self._gaps = 0
         self._acts: dict[str, Callable[[], bool]] = {
             "operator killed": lambda: self._operator(self.operator.kill),
             "operator told to end": lambda: self._operator(self.operator.end),
@@ -91,6 +93,8 @@ class Breaker(background.Background):
         """No more faults; the clock is right again, and an operator runs."""
         super().stop()
         self.proxy.rules = []
+        now = time.monotonic()
+        self.made = [dataclasses.replace(fault, over=min(fault.over, now)) for fault in self.made]
         self.operator.clock(0)
         self._keep_alive()
 
@@ -100,11 +104,14 @@ class Breaker(background.Background):
             self.told[self.operator.starts] = text
 
     def _break(self, kind: str) -> None:
-        began = time.monotonic()
-        while not self._acts[kind]():  # nothing there to break yet
-            if time.monotonic() - began > 10 or self._wait(0.3):
+        deadline = time.monotonic() + 10
+        while (now := time.monotonic()) < deadline:
+            self._over = now
+            if self._acts[kind]():
+                self.made.append(recovery.Fault(kind, now, self._over))
                 return
-        self.count[kind] += 1
+            if self._wait(0.3):  # nothing there to break yet
+                return
 
     def _wait(self, seconds: float) -> bool:
         """Whether it is over."""
@@ -131,7 +138,8 @@ class Breaker(background.Background):
         """For some seconds; other faults may come meanwhile."""
         rule = api_proxy.Rule(action, method, path, chance)
         self.proxy.rules = [*self.proxy.rules, rule]
-        self._until.append((time.monotonic() + self._chance.uniform(2, 8), rule))
+        self._over = time.monotonic() + self._chance.uniform(2, 8)
+        self._until.append((self._over, rule))
         return True
 
     def _operator(self, end: Callable[[], None]) -> bool:
@@ -158,7 +166,8 @@ class Breaker(background.Background):
 
     def _gap(self) -> bool:
         """Pods and Jobs of running builds, and an ImageBuild that nobody waits for."""
-        victim = f"gap-{self.count['objects deleted in a 410 gap']}"
+        self._gaps += 1
+        victim = f"gap-{self._gaps}"
         self.server.apply("imagebuilds", _victim(victim))
         self._wait(self._chance.uniform(0, 3))
         running = [pod for pod in self.seen.pods if pod.get("status", {}).get("phase") in ("Pending", "Running")]
@@ -169,6 +178,7 @@ class Breaker(background.Background):
                 self.server.delete(plural, name)
             self.server.delete("imagebuilds", victim)
             time.sleep(self._chance.uniform(0.5, 2))
+        self._over = time.monotonic()
         return True
 
     def _clock(self) -> bool:

@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from support.campaign import api, background, watching, wishes
+from support.campaign import api, background, recovery, watching, wishes
 
 _PATIENCE = 900.0  # seconds for what was asked for to come about, whatever is broken meanwhile
 _ASKS = 6  # of one ImageBuild, at most: fewer than wishes.VERSIONS and than its history holds
@@ -47,6 +47,8 @@ class Slot(background.Background):
         self.final: dict[str, wishes.Wish] = {}
         self.had: list[Had] = []
         self.contents: set[wishes.Contents] = set()  # all that were ever asked for
+        self.lost: list[tuple[str, str]] = []  # name, what did not come about
+        self.askings: list[recovery.Asking] = []
         self.asked = {"created": 0, "edited": 0, "rebuilt": 0, "deleted": 0, "not waited for": 0}
         self._number = number
         self._chance = random.Random(f"{seed}/{number}")
@@ -68,7 +70,8 @@ class Slot(background.Background):
         wish = wishes.Wish(f"b{self._number}-{self._lives}", self._contents(kind))
         self._ask(wish, "created")
         for _ in range(self._chance.randrange(_ASKS)):
-            self._wait_or_not(wish)
+            if not self._wait_or_not(wish):
+                return
             if not self._budget.take():
                 break
             wish = self._change(wish)
@@ -94,6 +97,8 @@ class Slot(background.Background):
         self.asked[way] += 1
         self.final[wish.name] = wish
         self.contents.add(wish.contents)
+        if not (self.askings and self.askings[-1].name == wish.name and self.askings[-1].ended is None):
+            self.askings.append(recovery.Asking(wish.name, time.monotonic()))
         self._server.apply("imagebuilds", wish.body(self._git))
 
     def _delete(self, name: str) -> None:
@@ -102,24 +107,30 @@ class Slot(background.Background):
         self._server.delete("imagebuilds", name)
         deadline = time.monotonic() + _PATIENCE
         while (found := self._server.get("imagebuilds", name)) and found["metadata"]["uid"] == uid:
-            assert time.monotonic() < deadline, f"{name} does not go"
+            assert time.monotonic() < deadline, f"{name} does not go: {found}"
             time.sleep(0.3)
 
-    def _wait_or_not(self, wish: wishes.Wish) -> None:
+    def _wait_or_not(self, wish: wishes.Wish) -> bool:
+        """False if it was lost."""
         if self._chance.random() < 0.7:
-            self._settle(wish)
-            return
+            return self._settle(wish)
         self.asked["not waited for"] += 1
         time.sleep(self._chance.uniform(0, 4))
+        return True
 
-    def _settle(self, wish: wishes.Wish) -> None:
+    def _settle(self, wish: wishes.Wish) -> bool:
+        """Wait until it has come about. False if it was lost: then the slot goes on with another ImageBuild."""
         deadline = time.monotonic() + _PATIENCE
         while not ((body := self._seen.bodies.get(wish.name)) and wishes.settled(body, wish) and _is_of(body, wish)):
             assert self._seen.failed is None, f"nobody looks any more: {self._seen.failed!r}"
-            assert time.monotonic() < deadline, f"lost: {wish} has not come about: {body and body.get('status')}"
+            if time.monotonic() > deadline:
+                self.lost.append((wish.name, f"{wish} has not come about: {body and body.get('status')}"))
+                return False
             time.sleep(0.2)
+        self.askings[-1].ended = time.monotonic()
         status = body["status"]
         self.had.append(Had(wish, body["metadata"]["uid"], status["current"]["number"], status["digest"]))
+        return True
 
 
 def _is_of(body: api.Body, wish: wishes.Wish) -> bool:

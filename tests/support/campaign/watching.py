@@ -21,7 +21,7 @@ class Recorder(background.Background):
         self.looks = 0
         self.names: dict[str, str] = {}  # uid -> name
         self.entries: dict[Build, dict[str, Any]] = {}
-        self.contradictions: list[str] = []
+        self.contradictions: list[tuple[str, str]] = []  # name, what two looks said
         self.jobs = defaultdict[tuple[str, int, int], set[str]](set)  # (uid, number, attempt) -> uids of Jobs
         self._server = server
 
@@ -46,7 +46,7 @@ class Recorder(background.Background):
             known = self.entries.get((uid, entry["number"]))
             fixed = ("result", "digest")
             if known and known["result"] == "Succeeded" and any(known.get(k) != entry.get(k) for k in fixed):
-                self.contradictions.append(f"{name}: build {entry['number']} was {known}, then {entry}")
+                self.contradictions.append((name, f"{name}: build {entry['number']} was {known}, then {entry}"))
             self.entries[uid, entry["number"]] = entry
 
     def _job(self, job: api.Body) -> None:

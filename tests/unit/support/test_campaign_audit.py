@@ -56,7 +56,7 @@ def put(reference: str, times: int = 1) -> list[registrylog.Put]:
 def problems(found: watching.Recorder) -> list[str]:
     verdict = auditing.Verdict()
     auditing.statuses(verdict, found, FINAL)
-    return verdict.problems
+    return [one.text for one in verdict.problems]
 
 
 def test_nothing_is_found_where_all_is_well() -> None:
