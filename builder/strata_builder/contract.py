@@ -6,14 +6,13 @@ the termination message of its `push` container (see `termination`) and with an 
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 import typing
 from typing import Any, Final
 
 from strata_builder import typed
-from strata_builder.frozen import frozen
+from strata_builder.frozen import fields, frozen, is_frozen
 
 VERSION: Final = 1
 
@@ -292,13 +291,9 @@ def encode(value: BuildRequest | BuildResult | Failure) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {
-            f.name: _plain(getattr(value, f.name))
-            for f in fields
-            if f.name == "v" or getattr(value, f.name) != f.default
-        }
+    if is_frozen(value):
+        given = {name: (getattr(value, name), field.default) for name, field in fields(value).items()}
+        return {name: _plain(one) for name, (one, default) in given.items() if name == "v" or one != default}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

@@ -30,10 +30,9 @@ A reason is one of `strata_builder.contract.REASONS`; the operator copies it to 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar, Final
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 
 #: Characters of a message or a hint. Both may quote what a stranger wrote.
 MAX_TEXT: Final = 4000

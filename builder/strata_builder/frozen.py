@@ -1,40 +1,96 @@
-"""Immutable classes that are their fields' values: `dataclass(frozen=True, slots=True)` for a quarter of its price.
+"""Immutable classes that are their fields' values: `dataclass(frozen=True, slots=True)` for a twentieth of its price.
 
-The standard library compiles six methods for each class, most of which are never called; for 150 classes that is a third
-of a builder's start. Here `__init__` alone is compiled, and it writes the slots directly: instances, too, are made in
-less than half of the time. To `dataclasses` they are its own: PEP 557; for type checkers PEP 681.
+The standard library compiles six methods for each class, and loads a parser and a disassembler of Python besides; with the
+150 classes that a builder knows before it does anything, most of which have no instance in most builds, that was a third of
+its start. Here `__init__` alone is compiled, when the first instance is made, and it writes the slots directly: instances,
+too, are made in less than half of the time. To `dataclasses` they are its own (PEP 557); for type checkers PEP 681.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, TypeVar, dataclass_transform
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, dataclass_transform, overload
+
+from strata_builder import described
+from strata_builder.described import Field
+
+__all__ = ["Field", "asdict", "field", "fields", "frozen", "is_frozen", "replace"]
 
 T = TypeVar("T")
-_Fields = Sequence[dataclasses.Field[Any]]
-_collected: Final = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)
+_MISSING: Final = described.MISSING
 _MADE_ANEW: Final = object()  # stands for what a factory gives
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+@overload
+def field(*, default: T, repr: bool = True, compare: bool = True) -> T: ...
+@overload
+def field(*, default_factory: Callable[[], T], repr: bool = True, compare: bool = True) -> T: ...
+@overload
+def field(*, repr: bool = True, compare: bool = True) -> Any: ...
+def field(*, default: Any = _MISSING, default_factory: Any = _MISSING, repr: bool = True, compare: bool = True) -> Any:  # noqa: A002
+    """As that of `dataclasses`, for what a field's default alone does not say."""
+    return Field(default, default_factory, shown=repr, compared=compare)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
     """The class with its annotated fields, in slots, which `__init__` takes in their order.
 
     Two of the same class are equal where their fields are, and can be hashed if these can. To assign to a field raises
-    FrozenInstanceError. A `__post_init__` is called; methods that the class has are kept.
+    FrozenInstanceError. A `__post_init__` is called; methods that the class has are kept. Raises TypeError for fields that
+    cannot be.
     """
-    own = set(cls.__dict__)
-    made: Any = _collected(cls)
-    for name, method in _methods(made, dataclasses.fields(made)).items():
-        if name not in own:
-            setattr(made, name, method)
+    inherited: Mapping[str, Field] = getattr(cls, described.FIELDS, {})
+    declared = dict(_declared(cls))
+    members = {name: value for name, value in vars(cls).items() if name not in (*declared, "__dict__", "__weakref__")}
+    own = {"__qualname__": cls.__qualname__, "__slots__": tuple(name for name in declared if name not in inherited)}
+    metaclass: Any = type(cls)
+    made: Any = metaclass(cls.__name__, cls.__bases__, _methods({**inherited, **declared}) | members | own)
+    if "__init__" not in members:
+        made.__init__ = _first_init(made)
     return made  # type: ignore[no-any-return]
 
 
-def _methods(cls: Any, fields: _Fields) -> dict[str, Callable[..., Any]]:
-    compared = [field.name for field in fields if field.compare]
+if TYPE_CHECKING:
+    from dataclasses import replace
+else:
+
+    def replace(value: T, **changes: Any) -> T:
+        """Another one with these fields changed."""
+        return type(value)(**{name: getattr(value, name) for name in fields(value)} | changes)
+
+
+def is_frozen(value: Any) -> bool:
+    """Whether it is a frozen class, or an instance of one."""
+    return hasattr(value, described.FIELDS)
+
+
+def fields(value: Any) -> Mapping[str, Field]:
+    """Those of a frozen class, or of an instance's, by name."""
+    found: Mapping[str, Field] = getattr(value, described.FIELDS)
+    return found
+
+
+def asdict(value: Any) -> Any:
+    """As that of `dataclasses`: frozen classes as dictionaries, also within tuples."""
+    if isinstance(value, tuple):
+        return tuple(asdict(each) for each in value)
+    return {name: asdict(getattr(value, name)) for name in fields(value)} if is_frozen(value) else value
+
+
+def _declared(cls: type) -> Iterator[tuple[str, Field]]:
+    for name, kind in cls.__annotations__.items():
+        if not str(kind).startswith(("ClassVar", "typing.ClassVar")):
+            given = vars(cls).get(name, _MISSING)
+            found = given if isinstance(given, Field) else Field(given)
+            if type(found.default).__hash__ is None:
+                raise TypeError(f"{cls.__qualname__}.{name}: a default that can change needs a default_factory")
+            yield name, found
+
+
+def _methods(known: Mapping[str, Field]) -> dict[str, Any]:
+    compared = [name for name, field in known.items() if field.compared]
     read: Callable[[Any], Any] = operator.attrgetter(*compared) if compared else _nothing
 
     def equal(self: Any, other: object) -> Any:
@@ -43,20 +99,29 @@ def _methods(cls: Any, fields: _Fields) -> dict[str, Callable[..., Any]]:
     def hashed(self: Any) -> int:
         return hash(read(self))
 
-    made: dict[str, Callable[..., Any]] = {"__init__": _init(cls, fields), "__eq__": equal, "__hash__": hashed}
-    return made | {"__repr__": _repr, "__reduce__": _reduce, "__setattr__": _refuse, "__delattr__": _refuse}
+    made = {"__eq__": equal, "__hash__": hashed, "__repr__": _repr, "__reduce__": _reduce}
+    made |= {"__setattr__": described.refuse, "__delattr__": described.refuse}
+    return made | {described.FIELDS: known, "__match_args__": tuple(known)} | described.BY_DATACLASSES
 
 
-def _init(cls: Any, fields: _Fields) -> Callable[..., None]:
+def _first_init(cls: Any) -> Callable[..., None]:
+    """Puts the compiled one in its own place."""
+
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        cls.__init__ = _init(cls)
+        cls.__init__(self, *given, **named)
+
+    return init
+
+
+def _init(cls: Any) -> Callable[..., None]:
     names: dict[str, Any] = {"_MADE_ANEW": _MADE_ANEW}
     parameters, body = ["self"], []
-    for field in fields:
-        if not field.init or field.kw_only:
-            raise TypeError(f"{cls.__qualname__}.{field.name}: every field is a positional parameter")
-        names[f"_set_{field.name}"] = getattr(cls, field.name).__set__
-        parameter, given = _parameter(field, names)
+    for name, field in fields(cls).items():
+        names[f"_set_{name}"] = getattr(cls, name).__set__
+        parameter, given = _parameter(name, field, names)
         parameters.append(parameter)
-        body.append(f" _set_{field.name}(self, {given})")
+        body.append(f" _set_{name}(self, {given})")
     if hasattr(cls, "__post_init__"):
         body.append(" self.__post_init__()")
     # Names of a class are all that is compiled, as in the standard library.
@@ -66,13 +131,12 @@ def _init(cls: Any, fields: _Fields) -> Callable[..., None]:
     return made
 
 
-def _parameter(field: dataclasses.Field[Any], names: dict[str, Any]) -> tuple[str, str]:
+def _parameter(name: str, field: Field, names: dict[str, Any]) -> tuple[str, str]:
     """As declared, and what the field is set to; both use `names`."""
-    name = field.name
-    if field.default_factory is not dataclasses.MISSING:
+    if field.default_factory is not _MISSING:
         names[f"_new_{name}"] = field.default_factory
         return f"{name}=_MADE_ANEW", f"_new_{name}() if {name} is _MADE_ANEW else {name}"
-    if field.default is not dataclasses.MISSING:
+    if field.default is not _MISSING:
         names[f"_default_{name}"] = field.default
         return f"{name}=_default_{name}", name
     return name, name
@@ -83,14 +147,10 @@ def _nothing(_: object) -> tuple[()]:
 
 
 def _repr(self: Any) -> str:
-    shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
+    shown = (f"{name}={getattr(self, name)!r}" for name, field in fields(self).items() if field.shown)
     return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:
     """For copy and pickle, which would set the fields."""
-    return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
-
-
-def _refuse(self: Any, name: str, *_: object) -> NoReturn:
-    raise dataclasses.FrozenInstanceError(f"the field {name!r} of a {type(self).__qualname__} cannot be changed")
+    return type(self), tuple(getattr(self, name) for name in fields(self))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 from strata_builder import contract
+from strata_builder.frozen import replace
 
 LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
 
@@ -20,21 +20,20 @@ def _fit_result(value: contract.BuildResult) -> str:
     text = contract.encode(value)
     if not _too_long(text):
         return text
-    source = dataclasses.replace(
+    source = replace(
         value.source,
         message=_cut(value.source.message, 80),
         author=_cut(value.source.author, 80),
         revision=_cut(value.source.revision, 256),
     )
     steps = tuple(
-        dataclasses.replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40))
-        for step in value.steps[:32]
+        replace(step, instruction=_cut(step.instruction, 60), reason=_cut(step.reason, 40)) for step in value.steps[:32]
     )
-    value = dataclasses.replace(value, source=source, steps=steps)
+    value = replace(value, source=source, steps=steps)
     while _too_long(text := contract.encode(value)) and (value.steps or value.base_images):
         left = value.steps[:-1] if value.steps else ()
         bases = value.base_images if value.steps else value.base_images[:-1]
-        value = dataclasses.replace(value, steps=left, base_images=bases)
+        value = replace(value, steps=left, base_images=bases)
     return text
 
 
@@ -42,7 +41,7 @@ def _fit_failure(value: contract.Failure) -> str:
     text, limit = contract.encode(value), 2048
     while _too_long(text) and limit > 16:
         message, hint = _cut_middle(value.message, limit), _cut(value.hint, limit // 4)
-        value = dataclasses.replace(value, message=message, hint=hint, file=_cut(value.file, 200))
+        value = replace(value, message=message, hint=hint, file=_cut(value.file, 200))
         text, limit = contract.encode(value), limit // 2
     return text
 

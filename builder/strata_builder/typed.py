@@ -1,11 +1,12 @@
-"""JSON values as frozen dataclasses, read strictly: every field of the type that is declared, and no unknown one. Pure."""
+"""JSON values as frozen classes, read strictly: every field of the type that is declared, and no unknown one. Pure."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import typing
 from typing import Any
+
+from strata_builder import frozen
 
 
 class Mismatch(ValueError):
@@ -13,14 +14,14 @@ class Mismatch(ValueError):
 
 
 def decode(kind: Any, data: Any, path: str, *, whole: bool) -> Any:
-    """`data` as `kind`: text, int, float, bool, a tuple, `X | None`, or a dataclass of such fields. `path` names it in
+    """`data` as `kind`: text, int, float, bool, a tuple, `X | None`, or a frozen class of such fields. `path` names it in
     messages.
 
     `whole` wants every field to be there; else a missing one has its default. Raises Mismatch.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, data, path, whole)
+    if frozen.is_frozen(kind):
+        return _object(kind, data, path, whole)
     if origin is tuple:
         return _tuple(args, data, path, whole)
     if origin is not None:  # X | None
@@ -52,17 +53,13 @@ def _tuple(args: tuple[Any, ...], data: Any, path: str, whole: bool) -> tuple[An
     return tuple(decode(kind, item, f"{path}[{number}]", whole=whole) for number, (kind, item) in pairs)
 
 
-def _dataclass(kind: Any, data: Any, path: str, whole: bool) -> Any:
+def _object(kind: Any, data: Any, path: str, whole: bool) -> Any:
     if not isinstance(data, dict):
         raise Mismatch(f"{path}: expected an object, got {type(data).__name__}")
     hints = typing.get_type_hints(kind)
     if unknown := sorted(set(data) - set(hints)):
         raise Mismatch(f"{path}: unknown field {unknown[0][:64]!r}")
-    needed = {f.name for f in dataclasses.fields(kind) if whole or not _has_default(f)}
+    needed = {name for name, field in frozen.fields(kind).items() if whole or field.required}
     if missing := sorted(needed - set(data)):
         raise Mismatch(f"{path}: the field {missing[0]!r} is missing")
     return kind(**{name: decode(hints[name], value, f"{path}.{name}", whole=whole) for name, value in data.items()})
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING

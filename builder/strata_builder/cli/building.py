@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from strata_builder import contract, errors
 from strata_builder.cli import agents, exports, session, values
 from strata_builder.engine import artifact, blobs, execute, records, stages, steps
 from strata_builder.engine.roots import Roots
+from strata_builder.frozen import replace
 from strata_builder.lint import building as warnings
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.image import LayerRef

@@ -8,14 +8,13 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from strata_builder.cli import session, values
 from strata_builder.engine import blobs, execute
 from strata_builder.entries import Item, Kind
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.layers import pack, unpack
 from strata_builder.oci import archive, digest, layout, mediatypes
 from strata_builder.oci.descriptor import Descriptor, describe

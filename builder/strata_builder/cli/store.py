@@ -12,13 +12,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import errors
 from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
+from strata_builder.frozen import replace
 from strata_builder.layers.index import Index
 
 MAX_AGE_DAYS = 14

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from strata_builder import errors
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 
 KEYS: Final = ("username", "password", "bearerToken", "identity", "known_hosts", "ca.crt")
 _LIMIT: Final = 1 << 20  # bytes of one key; a Secret holds at most 1 MiB

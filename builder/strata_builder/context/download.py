@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import field
 from typing import Final
 from urllib.parse import urlsplit
 
 from strata_builder import errors
 from strata_builder.context import gitref
 from strata_builder.context.credentials import ANONYMOUS, Credentials
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.registry import addresses, connect, counters, proxies, retry, transport
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.messages import Request

@@ -10,7 +10,6 @@ import itertools
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ from strata_builder import errors
 from strata_builder.context import gitobjects, gitprogram, gitref, gitremote, gittree, limits, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.layers import folders
 
 DEFAULT_LIMIT: Final = 2 << 30

@@ -7,13 +7,12 @@ its history; one that cannot filter sends every file.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.context import gitfaults, gitprogram, gittree, limits, places, submodules
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 
 _EVERYTHING: Final = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 _OPTIONS: Final = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force")

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ from strata_builder import contract, errors
 from strata_builder.context import gitfaults, gitlogin, gitversion
 from strata_builder.context.credentials import Credentials
 from strata_builder.context.gitref import GitUrl
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 
 _STDERR_LIMIT: Final = 1 << 20
 _STDOUT_LIMIT: Final = 256 << 20

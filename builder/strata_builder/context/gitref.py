@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from strata_builder import errors
 from strata_builder.contract import GitSource
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 
 _SCHEMES: Final = ("https", "http", "ssh", "file")
 _SCP: Final = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<path>(?!//)[^\s]+)")

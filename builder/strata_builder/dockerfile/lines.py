@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from strata_builder.dockerfile import text
 from strata_builder.dockerfile.faults import Fault
@@ -37,7 +36,6 @@ class BadDirective(Fault):
     """A directive at the top of the file; it stands where the reader is."""
 
 
-@dataclass(slots=True)
 class Reader:
     """Reads one Dockerfile from top to bottom.
 
@@ -45,16 +43,14 @@ class Reader:
     `directives` fills while the first lines are read.
     """
 
-    raw: list[str]
-    lines: list[str] = field(init=False)
-    position: int = 0
-    directives: dict[str, str] = field(default_factory=dict)
-    escape: str = "\\"
-    _in_directives: bool = True
-    _comments: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.lines = [line.rstrip("\r\n") for line in self.raw]
+    def __init__(self, raw: list[str]) -> None:
+        self.raw = raw
+        self.lines = [line.rstrip("\r\n") for line in raw]
+        self.position = 0
+        self.directives: dict[str, str] = {}
+        self.escape = "\\"
+        self._in_directives = True
+        self._comments: list[str] = []
 
     @classmethod
     def of(cls, source: str) -> Reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from strata_builder.dockerfile.faults import Fault, did_you_mean
 from strata_builder.dockerfile.instructions import Mount
+from strata_builder.frozen import replace
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")
@@ -58,10 +58,10 @@ def parse(raw: str, expand: Callable[[str], str] | None = None) -> Mount:
         if name in ("readonly", "readwrite"):
             readonly = _boolean(name, value, raw) == (name == "readonly")
         else:
-            mount = dataclasses.replace(mount, **_field(name, value, raw))
+            mount = replace(mount, **_field(name, value, raw))
     if readonly is None:
         readonly = mount.type not in ("cache", "tmpfs")
-    mount = dataclasses.replace(mount, readonly=readonly)
+    mount = replace(mount, readonly=readonly)
     if not deferred:
         _check(mount)
     return mount
@@ -185,4 +185,4 @@ def place(mount: Mount, workdir: str) -> Mount:
         raise Fault(
             "--mount needs a target= other than /", about=mount.raw, hint="write target=/path of the mount in the step"
         )
-    return dataclasses.replace(mount, target=target)
+    return replace(mount, target=target)

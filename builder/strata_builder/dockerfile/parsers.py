@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from strata_builder.dockerfile import bases, commands, copies, settings, words
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile.faults import Fault, did_you_mean
 from strata_builder.dockerfile.statements import Statement
+from strata_builder.frozen import replace
 
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
 _NOT_IN_ONBUILD = ("FROM", "MAINTAINER", "ONBUILD")
@@ -44,7 +44,7 @@ def openers(statement: Statement) -> list[tuple[str, bool, bool]]:
 
 def with_heredocs(statement: Statement, heredocs: tuple[typed.Heredoc, ...], span: typed.Span) -> Statement:
     """The statement with the bodies of its here-documents; `span` includes them."""
-    return dataclasses.replace(statement, heredocs=heredocs, span=span)
+    return replace(statement, heredocs=heredocs, span=span)
 
 
 def parse(statement: Statement) -> typed.Instruction:
@@ -64,7 +64,7 @@ def _onbuild(statement: Statement) -> typed.OnBuild:
     # As it stands, spaces at its end included: the text goes into the image's config.
     written = _ONBUILD.sub("", statement.line, count=1)
     trigger = "\n".join([written, *(heredoc.body + heredoc.name for heredoc in statement.heredocs)])
-    return typed.OnBuild(*statement.head, trigger, parse(dataclasses.replace(inner, heredocs=statement.heredocs)))
+    return typed.OnBuild(*statement.head, trigger, parse(replace(inner, heredocs=statement.heredocs)))
 
 
 PARSERS: Mapping[str, Callable[[Statement], Any]] = {

@@ -7,7 +7,6 @@ name is not quoted.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import TypeVar, cast
@@ -17,7 +16,7 @@ from strata_builder.dockerfile import faults, mounts, ports, signals, sources, t
 from strata_builder.dockerfile import instructions as typed
 from strata_builder.dockerfile.expansion import Word
 from strata_builder.dockerfile.faults import Fault
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 
 _I = TypeVar("_I", bound=typed.Instruction)
 _Expand = Callable[[str], str]
@@ -44,7 +43,7 @@ class _Scope:
         if not heredoc.expand:
             return heredoc
         body = Word(heredoc.content, self.env, "\\", quotes=False).expand()
-        return dataclasses.replace(heredoc, body=body, expand=False, chomp=False)
+        return replace(heredoc, body=body, expand=False, chomp=False)
 
 
 def resolve(
@@ -90,7 +89,7 @@ def resolve_targets(run: typed.Run, workdir: str, *, file: str = "Dockerfile", s
     Raises errors.DockerfileError for a mount at /.
     """
     try:
-        return dataclasses.replace(run, mounts=tuple(mounts.place(mount, workdir) for mount in run.mounts))
+        return replace(run, mounts=tuple(mounts.place(mount, workdir) for mount in run.mounts))
     except Fault as fault:
         raise _placed(mounts.about(fault, run.text), run, file, source) from None
 
@@ -116,15 +115,15 @@ def _arg(arg: typed.Arg, scope: _Scope, given: Mapping[str, str | None] | None =
         if value is not None:
             env[name] = value
         pairs.append((name, value))
-    return dataclasses.replace(arg, pairs=tuple(pairs))
+    return replace(arg, pairs=tuple(pairs))
 
 
 def _env(env: typed.Env, scope: _Scope) -> typed.Env:
-    return dataclasses.replace(env, pairs=_pairs(env.pairs, scope, "ENV"))
+    return replace(env, pairs=_pairs(env.pairs, scope, "ENV"))
 
 
 def _label(label: typed.Label, scope: _Scope) -> typed.Label:
-    return dataclasses.replace(label, pairs=_pairs(label.pairs, scope, "LABEL"))
+    return replace(label, pairs=_pairs(label.pairs, scope, "LABEL"))
 
 
 def _pairs(pairs: tuple[tuple[str, str], ...], scope: _Scope, keyword: str) -> tuple[tuple[str, str], ...]:
@@ -136,7 +135,7 @@ def _pairs(pairs: tuple[tuple[str, str], ...], scope: _Scope, keyword: str) -> t
 
 
 def _copy(copy: typed.Copy, scope: _Scope) -> typed.Copy:
-    resolved = dataclasses.replace(
+    resolved = replace(
         copy,
         sources=scope.all(copy.sources),
         dest=scope(copy.dest) or ".",
@@ -149,7 +148,7 @@ def _copy(copy: typed.Copy, scope: _Scope) -> typed.Copy:
 
 
 def _add(add: typed.Add, scope: _Scope) -> typed.Add:
-    resolved = dataclasses.replace(
+    resolved = replace(
         add,
         sources=scope.all(add.sources),
         dest=scope(add.dest) or ".",
@@ -164,33 +163,33 @@ def _add(add: typed.Add, scope: _Scope) -> typed.Add:
 
 def _run(run: typed.Run, scope: _Scope) -> typed.Run:
     try:
-        return dataclasses.replace(run, mounts=tuple(mounts.parse(mount.raw, scope) for mount in run.mounts))
+        return replace(run, mounts=tuple(mounts.parse(mount.raw, scope) for mount in run.mounts))
     except Fault as fault:
         raise mounts.about(fault, run.text) from None
 
 
 def _workdir(workdir: typed.Workdir, scope: _Scope) -> typed.Workdir:
-    return dataclasses.replace(workdir, path=scope(workdir.path))
+    return replace(workdir, path=scope(workdir.path))
 
 
 def _user(user: typed.User, scope: _Scope) -> typed.User:
-    return dataclasses.replace(user, user=scope(user.user))
+    return replace(user, user=scope(user.user))
 
 
 def _volume(volume: typed.Volume, scope: _Scope) -> typed.Volume:
-    return dataclasses.replace(volume, paths=tuple(_not_empty(path, scope, "a path") for path in volume.paths))
+    return replace(volume, paths=tuple(_not_empty(path, scope, "a path") for path in volume.paths))
 
 
 def _expose(expose: typed.Expose, scope: _Scope) -> typed.Expose:
-    return dataclasses.replace(expose, ports=ports.expand_ports(scope.split(expose.ports)))
+    return replace(expose, ports=ports.expand_ports(scope.split(expose.ports)))
 
 
 def _stopsignal(stop: typed.StopSignal, scope: _Scope) -> typed.StopSignal:
-    return dataclasses.replace(stop, signal=signals.check(scope(stop.signal)))
+    return replace(stop, signal=signals.check(scope(stop.signal)))
 
 
 def _from(from_: typed.From, scope: _Scope) -> typed.From:
-    return dataclasses.replace(from_, image=_not_empty(from_.image, scope, "the image"), platform=scope(from_.platform))
+    return replace(from_, image=_not_empty(from_.image, scope, "the image"), platform=scope(from_.platform))
 
 
 def _not_empty(word: str, scope: _Scope, what: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 
 from strata_builder import errors
 from strata_builder.dockerfile.faults import Fault, place_in
 from strata_builder.dockerfile.instructions import Arg, From, Instruction, Span
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 
 
 @frozen

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import BinaryIO
 
 from strata_builder import errors as build_errors
 from strata_builder.engine import records
+from strata_builder.frozen import replace
 from strata_builder.layers import index
 from strata_builder.oci import digest, mediatypes
 from strata_builder.oci.image import Descriptor, Manifest, describe

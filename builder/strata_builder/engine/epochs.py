@@ -8,7 +8,6 @@ A folder of this machine has no such time: then nothing is fixed. Pure but for `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from strata_builder import dockerfile as df
@@ -17,6 +16,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import contexts
 from strata_builder.engine.options import Options
+from strata_builder.frozen import replace
 
 ARGUMENT: Final = "SOURCE_DATE_EPOCH"
 MAX: Final = 1 << 40

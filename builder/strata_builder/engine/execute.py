@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
-from dataclasses import field
 from pathlib import Path
 
 from strata_builder import contract, errors
@@ -22,7 +21,7 @@ from strata_builder.engine.report import Reporter
 from strata_builder.engine.roots import Roots
 from strata_builder.engine.state import State
 from strata_builder.engine.steps import Base
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.oci.image import Image
 
 DEFAULT_CREATED = 946_684_800  # 2000-01-01, where neither an epoch nor a commit gives a time

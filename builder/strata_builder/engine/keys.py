@@ -8,7 +8,6 @@ which steps earlier builds have already made. A secret's content is in no key.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from strata_builder import dockerfile as df
@@ -19,7 +18,7 @@ from strata_builder.dockerfile import sources
 from strata_builder.engine import buildargs, digests, hashing, metadata, selecting, steps
 from strata_builder.engine.options import Options
 from strata_builder.entries import Entry, Item, Kind
-from strata_builder.frozen import frozen
+from strata_builder.frozen import asdict, frozen, replace
 from strata_builder.oci.image import LayerRef
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 
 from strata_builder.context.tree import Tree
 from strata_builder.engine.contexts import NamedContext
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.oci.platform import Platform
 
 #: Build arguments that every RUN sees without an ARG, and that enter neither keys nor history.

@@ -12,7 +12,6 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from strata_builder import dockerfile as df
@@ -20,7 +19,7 @@ from strata_builder import errors
 from strata_builder.engine import hardlinks, selecting
 from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind, Readable
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.layers import following, paths
 
 FOLDER: Final = 0o755
@@ -60,7 +59,7 @@ class Manner:
         return Entry(path, Kind.DIR, self.folder, uid, gid, mtime=STEP_TIME)
 
 
-@dataclass
+@frozen
 class Layer:
     """The entries placed so far over `lower`."""
 
@@ -126,7 +125,8 @@ class Layer:
 
     def finished(self) -> list[Item]:
         """The items by path, parents first; without the root where nothing else was placed. They leave the layer."""
-        self.items |= {path: hardlinks.further(self.items[path], to) for path, to in self._links.further(paths.order)}
+        further = self._links.further(paths.order)
+        self.items.update({path: hardlinks.further(self.items[path], to) for path, to in further})
         only_root = len(self.items) == 1
         return [self.items.pop(path) for path in sorted(self.items) if path or not only_root]
 

@@ -9,7 +9,6 @@ import contextlib
 import posixpath
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypedDict, cast
 
 from strata_builder import dockerfile as df
@@ -18,6 +17,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import contexts, effort, epochs, folderbase, history, metadata, scope, steps, watching
 from strata_builder.engine.contexts import ImageContext, TreeContext
 from strata_builder.engine.options import Options
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.oci.errors import PlatformInvalid
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
@@ -78,7 +78,7 @@ class _NoImages:
         raise NotImplementedError(f"{reference} for {platform}")
 
 
-@dataclass
+@frozen
 class _Planner:
     dockerfile: df.Dockerfile
     options: Options
@@ -95,7 +95,7 @@ class _Planner:
                 f"{self.dockerfile.name} has no stage",
                 hint="a Dockerfile needs a FROM, for example `FROM debian:bookworm-slim` or `FROM scratch`",
             )
-        self.outer = self._meta_args()
+        self.outer.update(self._meta_args())
 
     def target(self) -> df.Stage:
         if not self.options.target:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field, replace
 from typing import Any
 
 from strata_builder import errors, typed
 from strata_builder.context.validators import Stored
-from strata_builder.frozen import frozen
+from strata_builder.frozen import asdict, field, frozen, replace
 from strata_builder.oci import digest
 from strata_builder.oci.image import Descriptor, LayerRef
 

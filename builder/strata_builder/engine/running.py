@@ -7,7 +7,6 @@ import contextlib
 import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from strata_builder import dockerfile as df
@@ -17,6 +16,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import buildargs, exporting, keys, metadata, steps
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
+from strata_builder.frozen import replace
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import users, view
 from strata_builder.sandbox import command

@@ -6,10 +6,9 @@ ENV and ARG of one name: the later of the two wins during the build; the image's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from strata_builder.engine.options import PROXY_ARGS
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.oci.platform import Platform
 
 

@@ -6,7 +6,6 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strata_builder import contract, errors
@@ -17,7 +16,7 @@ from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
 from strata_builder.entries import Item
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.layers import pack
 from strata_builder.oci.image import Image, LayerRef
 from strata_builder.rootfs import stage_tree, view
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _names = itertools.count()
 
 
-@dataclass
+@frozen
 class Log:
     """What the stages did, in whatever order they came to it."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
 from strata_builder import errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine.scope import Scope
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.oci.image import Image, ImageConfig
 from strata_builder.oci.platform import Platform
 

@@ -13,7 +13,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -82,16 +81,18 @@ def diff_walk(
     return differ.run(complete=True)
 
 
-@dataclass(slots=True)
 class _Folder:
     """A directory being compared; `complete` if what is not on disk is gone (full walk, opaque directory)."""
 
-    path: bytes
-    entry: Entry | None
-    complete: bool
-    lower: Entry | None
-    changed: bool
-    todo: list[bytes] = field(default_factory=list)
+    __slots__ = ("changed", "complete", "entry", "lower", "path", "todo")
+
+    def __init__(self, path: bytes, entry: Entry | None, lower: Entry | None, *, complete: bool, changed: bool) -> None:
+        self.path = path
+        self.entry = entry
+        self.lower = lower
+        self.complete = complete
+        self.changed = changed
+        self.todo: list[bytes] = []
 
 
 class _Differ:
@@ -140,7 +141,7 @@ class _Differ:
         entry = self._entry(path, found, lower)
         complete = complete or self._is_opaque(path)
         changed = entry is not None and (path != b"" or lower is not None) and not self._same(entry, lower, found)
-        folder = _Folder(path, entry, complete, lower, changed)
+        folder = _Folder(path, entry, lower, complete=complete, changed=changed)
         self._look_inside(folder)
         return folder
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.engine import steps
 from strata_builder.engine.options import Options
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.lint.check import Report, check
 from strata_builder.lint.findings import Finding
 from strata_builder.oci.platform import Platform
@@ -17,7 +17,7 @@ from strata_builder.oci.platform import Platform
 _NAMED = 5  # rules that a refusal names
 
 
-@dataclass(slots=True)
+@frozen
 class Warnings:
     """Those of every platform that a build makes, each once."""
 
@@ -28,7 +28,7 @@ class Warnings:
         report = check(file, replace(options, target=str(plan.target)), _Planned(plan), ignore=ignore)
         if report.warnings and report.settings.error:
             raise _refusal(file, report)
-        self.found |= {shown(file, warning): None for warning in report.warnings}
+        self.found.update({shown(file, warning): None for warning in report.warnings})
 
 
 @contextmanager

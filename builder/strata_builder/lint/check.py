@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile.faults import Fault
 from strata_builder.engine import planner
 from strata_builder.engine.options import Options
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.lint import froms, settings, texts
 from strata_builder.lint.findings import Finding, Findings
 from strata_builder.lint.steps import Checker

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from strata_builder.dockerfile import instructions as ins
+from strata_builder.frozen import field, frozen
 from strata_builder.lint import settings
 
 _EXPERIMENTAL = frozenset({"InvalidDefinitionDescription"})
@@ -14,8 +15,7 @@ _URL = "https://docs.docker.com/go/dockerfile/rule/"
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class Finding(NamedTuple):
     """`rule` is the check's name, `span` the lines of the instruction."""
 
     start: int
@@ -29,7 +29,7 @@ class Finding:
         return f"{_URL}{_WORDS.sub('-', self.rule).lower()}/"
 
 
-@dataclass(slots=True)
+@frozen
 class Findings:
     """All that was found. `comments` are those above instructions, by first line: a check directive there counts too."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from strata_builder import dockerfile as df
@@ -20,14 +19,14 @@ _ROOTS = (".", "/")
 _EVERYTHING = ("*", "**", "**/*")
 
 
-@dataclass(slots=True)
 class _State:
     """What is known of a stage so far. `sure` is false if its base could not be looked at."""
 
-    sure: bool = True
-    declared: set[str] = field(default_factory=set)
-    workdir: bool = False
-    once: dict[type[ins.Instruction], ins.Instruction] = field(default_factory=dict)
+    def __init__(self, *, sure: bool = True, declared: Iterable[str] = (), workdir: bool = False) -> None:
+        self.sure = sure
+        self.declared = set(declared)
+        self.workdir = workdir
+        self.once: dict[type[ins.Instruction], ins.Instruction] = {}
 
 
 class Checker(watching.Watch):
@@ -54,7 +53,7 @@ class Checker(watching.Watch):
         state = _State()
         if isinstance(base, steps.FromStage):
             parent = self._stages[base.index]
-            state = _State(parent.sure, set(parent.declared), parent.workdir)
+            state = _State(sure=parent.sure, declared=parent.declared, workdir=parent.workdir)
         elif isinstance(base, steps.FromImage):
             state.sure = base.base.name not in self._unknown
         self._stages[stage.index] = state

@@ -7,13 +7,12 @@ layers, and links between them.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self, cast
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors, fields, image, layout, mediatypes, strictjson
 from strata_builder.oci.reference import Reference
@@ -143,7 +142,7 @@ def _index_entries(saved: Saved) -> Iterable[image.Descriptor]:
     made = saved.image.descriptor
     for name in saved.names:
         notes = {_CONTAINERD_NAME: str(name), layout.REF_NAME: name.tag or "latest"}
-        yield dataclasses.replace(made, annotations=tuple(sorted(notes.items())))
+        yield replace(made, annotations=tuple(sorted(notes.items())))
     if not saved.names:
         yield made
 

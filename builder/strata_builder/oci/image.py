@@ -7,10 +7,9 @@ This module is the front door of the package's values: `image.Descriptor`, `Mani
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.oci import digest, errors, mediatypes, platform
 from strata_builder.oci.config import MAX_CONFIG, History, ImageConfig
 from strata_builder.oci.descriptor import Descriptor, describe
@@ -82,15 +81,15 @@ class Image:
 
     def append(self, layer: LayerRef | None, history: History) -> Image:
         """One more step; without a layer its history entry is marked empty."""
-        entry = dataclasses.replace(history, empty_layer=layer is None)
+        entry = replace(history, empty_layer=layer is None)
         config = self.config.append_history(entry, layer.diff_id if layer else None)
-        return dataclasses.replace(self, config=config, layers=(*self.layers, *([layer] if layer else [])))
+        return replace(self, config=config, layers=(*self.layers, *([layer] if layer else [])))
 
     def with_config(self, config: ImageConfig) -> Image:
-        return dataclasses.replace(self, config=config)
+        return replace(self, config=config)
 
     def with_annotations(self, annotations: Iterable[tuple[str, str]]) -> Image:
-        return dataclasses.replace(self, annotations=tuple(sorted(annotations)))
+        return replace(self, annotations=tuple(sorted(annotations)))
 
     def config_bytes(self) -> bytes:
         return self.config.to_bytes()
@@ -112,7 +111,7 @@ class Image:
     def descriptor(self) -> Descriptor:
         """Of the manifest, with the platform: what an index lists."""
         made = describe(self.manifest_bytes(), mediatypes.convert(mediatypes.OCI_MANIFEST, self.family))
-        return dataclasses.replace(made, platform=self.config.platform)
+        return replace(made, platform=self.config.platform)
 
     @property
     def digest(self) -> digest.Digest:
@@ -153,7 +152,7 @@ def _check_layer(layer: Descriptor, where: str) -> None:
 
 def _in_family(layer: Descriptor, family: mediatypes.Family) -> Descriptor:
     wanted = mediatypes.convert(layer.media_type, family)
-    return layer if wanted == layer.media_type else dataclasses.replace(layer, media_type=wanted)
+    return layer if wanted == layer.media_type else replace(layer, media_type=wanted)
 
 
 def _fitting_history(config: ImageConfig) -> ImageConfig:

@@ -6,7 +6,6 @@ Bytes are streamed and verified by digest and size in both directions.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import stat
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
+from strata_builder.frozen import replace
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors, manifest, mediatypes, platform, strictjson, tars
 from strata_builder.oci.descriptor import Descriptor, describe
@@ -95,12 +95,12 @@ class LayoutFolder:
         """Lists a manifest or index in index.json, under `ref_name`, which it takes from whoever had it."""
         if ref_name:
             rest = tuple(pair for pair in descriptor.annotations if pair[0] != REF_NAME)
-            descriptor = dataclasses.replace(descriptor, annotations=tuple(sorted((*rest, (REF_NAME, ref_name)))))
+            descriptor = replace(descriptor, annotations=tuple(sorted((*rest, (REF_NAME, ref_name)))))
         index = self.index()
         kept = tuple(
             m for m in index.manifests if m != descriptor and not (ref_name and m.annotation(REF_NAME) == ref_name)
         )
-        _replace(self.path / _INDEX, dataclasses.replace(index, manifests=(*kept, descriptor)).to_bytes())
+        _replace(self.path / _INDEX, replace(index, manifests=(*kept, descriptor)).to_bytes())
 
     def _small(self, name: str, limit: int) -> bytes:
         with self._regular(name) as file:

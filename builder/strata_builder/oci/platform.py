@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from strata_builder.frozen import frozen
 from strata_builder.oci import errors
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _OSES: Final = {"macos": "darwin"}
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen
 class Platform:
     """Normalised: aliases resolved, lower case, `variant` empty where it is the architecture's own (`arm64/v8`,
     `amd64/v1`)."""

@@ -7,11 +7,10 @@ Docker, a first part without a dot, a colon or the name localhost is no host; `b
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Final
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors
 
@@ -78,11 +77,11 @@ class Reference:
         return self.digest or self.tag or "latest"
 
     def with_digest(self, value: digests.Digest) -> Reference:
-        return dataclasses.replace(self, digest=digests.parse_digest(value))
+        return replace(self, digest=digests.parse_digest(value))
 
     def with_tag(self, tag: str | None) -> Reference:
         """The same repository by `tag` alone: a digest of another tag would be a lie."""
-        return dataclasses.replace(self, tag=_checked_tag(str(tag), tag), digest=None)
+        return replace(self, tag=_checked_tag(str(tag), tag), digest=None)
 
     def _suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import artifact, records
+from strata_builder.frozen import replace
 from strata_builder.layers.index import Index
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference

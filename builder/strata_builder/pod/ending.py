@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Final
 
 from strata_builder import contract, errors, termination
 from strata_builder.buildlog import text
+from strata_builder.frozen import replace
 from strata_builder.pod import alive, logs
 
 #: The engine ends a step that outlasts the deadline itself, and can say which; this comes after it.
@@ -135,10 +135,8 @@ def _last_lines(error: BaseException, log: logs.Log | None) -> str:
 def _with_lines(failure: contract.Failure, last: str, log: logs.Log | None) -> contract.Failure:
     """`failure` without a secret of any step: the one that failed may have printed another's."""
     if log is None:
-        return dataclasses.replace(failure, log=last)
-    return dataclasses.replace(
-        failure, message=log.masked(failure.message), hint=log.masked(failure.hint), log=log.masked(last)
-    )
+        return replace(failure, log=last)
+    return replace(failure, message=log.masked(failure.message), hint=log.masked(failure.hint), log=log.masked(last))
 
 
 def _is_unexpected(error: BaseException) -> bool:

@@ -8,12 +8,12 @@ import stat
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import epochs, execute, indexes, keys, planner, records, report, steps
+from strata_builder.frozen import replace
 from strata_builder.layers.index import Index
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef

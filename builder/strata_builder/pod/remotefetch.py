@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +11,7 @@ from strata_builder import errors
 from strata_builder.context import buildsecrets, download, git, gitprogram, gitref, url
 from strata_builder.context.validators import Stored
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.pod import remotes, storedfiles
 
 # What an ADD reads has no source.secretRef, of which the errors of sources speak.
@@ -83,7 +81,7 @@ class Fetcher:
                 f"{at} is read over ssh, and this build has no ssh agent",
                 hint="give `strata build` --ssh default; an ImageBuild reads https, with a token in its secret GIT_AUTH_TOKEN",
             )
-        return dataclasses.replace(self.settings, host_settings=True, agent=agent)
+        return replace(self.settings, host_settings=True, agent=agent)
 
 
 _Said = TypeVar("_Said", str, bool | None)

@@ -8,11 +8,11 @@ already (most do: keys chain) keeps its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import digests, keys, records, steps
+from strata_builder.frozen import replace
 
 At = tuple[int, int]  # stage, step
 _NONE: Final = records.Record(None, -1)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from strata_builder import contract, errors
 from strata_builder.engine import blobs, epochs, execute, images, indexes, keys, planner, records, report, steps
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform

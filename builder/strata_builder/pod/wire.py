@@ -1,12 +1,12 @@
-"""Frozen dataclasses as JSON between the containers of a pod, read strictly: no unknown field, no wrong type. Pure."""
+"""Frozen classes as JSON between the containers of a pod, read strictly: no unknown field, no wrong type. Pure."""
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from typing import Any, TypeVar
 
 from strata_builder import typed
+from strata_builder.frozen import asdict
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import strictjson
 
@@ -18,8 +18,8 @@ class WireError(ValueError):
 
 
 def dump(value: Any) -> bytes:
-    """Canonical JSON of a dataclass whose fields are text, numbers, booleans, None, tuples and such dataclasses."""
-    return strictjson.dumps(dataclasses.asdict(value))
+    """Canonical JSON of a frozen class whose fields are text, numbers, booleans, None, tuples and such classes."""
+    return strictjson.dumps(asdict(value))
 
 
 def load(kind: type[T], data: bytes, *, limit: int, what: str) -> T:

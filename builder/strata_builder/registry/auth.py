@@ -20,11 +20,10 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import field, replace
 from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.registry import addresses, challenges, errors
 from strata_builder.registry.config import Credential
 from strata_builder.registry.messages import Request

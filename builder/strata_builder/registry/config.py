@@ -13,11 +13,10 @@ import fnmatch
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.registry import errors
 
 MAX_CONFIG: Final = 4 << 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,14 +28,16 @@ class Timeouts:
     read: float = 90.0
 
 
-@dataclass
 class Connector:
     """`ca` are PEM certificates trusted beside the system's."""
 
-    ca: bytes | None = None
-    proxies: Proxies = field(default_factory=Proxies)
-    connect_filter: ConnectFilter | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    def __init__(
+        self, ca: bytes | None, proxies: Proxies, connect_filter: ConnectFilter | None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.ca = ca
+        self.proxies = proxies
+        self.connect_filter = connect_filter
+        self.timeouts = timeouts or Timeouts()
 
     def connect(self, origin: addresses.Origin) -> socket.socket:
         """A socket ready for HTTP with `origin` (or with its proxy, for plain HTTP). Raises Unavailable, TlsFailed,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import BinaryIO
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 
 
 @frozen

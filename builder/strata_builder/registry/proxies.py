@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import field
 from urllib.parse import unquote, urlsplit
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.registry import addresses
 
 

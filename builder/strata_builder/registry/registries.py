@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import field
 from typing import Self
 
-from strata_builder.frozen import frozen
+from strata_builder.frozen import field, frozen
 from strata_builder.registry import addresses, connect, mirrors, proxies, retry
 from strata_builder.registry.client import Registry
 from strata_builder.registry.config import DockerConfig

@@ -3,14 +3,13 @@ none of that."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from strata_builder.errors import BuildError
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.registry import addresses, auth, challenges, errors, retry
 from strata_builder.registry.config import Credential
 from strata_builder.registry.messages import Body, Request
@@ -93,7 +92,7 @@ class Session:
             response.read_all(errors.MAX_BODY)
             method = "GET" if response.status == 303 and request.method != "HEAD" else request.method
             body = request.body if method == call.method else None
-            request = dataclasses.replace(request, method=method, url=location, body=body)
+            request = replace(request, method=method, url=location, body=body)
         raise errors.ProtocolError(
             f"{call.doing}: {self.host} redirects in a circle", host=self.host, repository=call.repository
         )

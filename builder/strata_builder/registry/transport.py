@@ -12,7 +12,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from strata_builder.registry import addresses, connect, errors
@@ -32,12 +31,12 @@ _IDLE_MAX: Final = 8  # connections kept for an origin
 _REPLAYABLE: Final = frozenset({"GET", "HEAD", "POST"})  # without a body; a POST then begins one upload session more
 
 
-@dataclass(slots=True)
 class _Connection:
-    http: http.client.HTTPConnection
-    origin: addresses.Origin
-    idle_since: float
-    reused: bool = False
+    def __init__(self, connection: http.client.HTTPConnection, origin: addresses.Origin, idle_since: float) -> None:
+        self.http = connection
+        self.origin = origin
+        self.idle_since = idle_since
+        self.reused = False
 
 
 class Response(io.RawIOBase):

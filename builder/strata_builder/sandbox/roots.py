@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from strata_builder import errors
+from strata_builder.frozen import replace
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import inplace, overlay, view

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from strata_builder import errors
@@ -63,14 +62,14 @@ def run(
     return Ran(command.outcome(status, killed=killed), tuple(map(os.fsencode, step.heard.get("made", ()))))
 
 
-@dataclass
 class _Step:
     """The builder's ends of its pipes, and what was reported."""
 
-    launcher: Launcher
-    request: Request
-    heard: dict[str, Any] = field(default_factory=dict)
-    _reports: bytearray = field(default_factory=bytearray)
+    def __init__(self, launcher: Launcher, request: Request) -> None:
+        self.launcher = launcher
+        self.request = request
+        self.heard: dict[str, Any] = {}
+        self._reports = bytearray()
 
     def __enter__(self) -> Self:
         control, self._control = os.pipe2(os.O_CLOEXEC)

@@ -6,17 +6,17 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any, ClassVar
 
 import pytest
 
+from strata_builder import frozen as ours
 from strata_builder.frozen import frozen
 
 _standard = dataclasses.dataclass(frozen=True, slots=True)
 
 
-def classes(make: Callable[[type], type]) -> dict[str, Any]:
+def classes(make: Callable[[type], type], field: Callable[..., Any]) -> dict[str, Any]:
     """The same declarations, made by either."""
 
     @make
@@ -58,7 +58,7 @@ def classes(make: Callable[[type], type]) -> dict[str, Any]:
     return {found.__name__: found for found in (Empty, Plain, Child, Secret, Checked)}
 
 
-OURS, THEIRS = classes(frozen), classes(_standard)
+OURS, THEIRS = classes(frozen, ours.field), classes(_standard, dataclasses.field)
 
 
 def result(call: Callable[[], Any]) -> str:
@@ -120,10 +120,32 @@ def test_they_can_be_pickled():
     assert pickle.loads(pickle.dumps(Kept(1, ("x",)))) == Kept(1, ("x",))
 
 
-@pytest.mark.parametrize("wanted", [field(init=False), field(kw_only=True)])
-def test_what_they_cannot_do_is_refused(wanted: Any):
-    with pytest.raises(TypeError, match=r"Odd\.a: every field is a positional parameter"):
-        frozen(type("Odd", (), {"__annotations__": {"a": "int"}, "a": wanted, "__module__": __name__}))
+@pytest.mark.parametrize("default", [[], {}, set()], ids=repr)
+def test_what_all_instances_would_share_is_refused(default: Any):
+    with pytest.raises(TypeError, match=r"Odd\.a: a default that can change needs a default_factory"):
+        frozen(type("Odd", (), {"__annotations__": {"a": "int"}, "a": default, "__module__": __name__}))
+
+
+def test_replace_is_theirs():
+    assert ours.replace(OURS["Child"](1), b="z") == dataclasses.replace(OURS["Child"](1), b="z")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
+        ours.replace(Kept(1), z=2)  # type: ignore[call-arg]
+
+
+def test_asdict_is_theirs():
+    nested = Kept(1, (Kept(2), Kept(3, ("x",))))  # type: ignore[arg-type]
+    assert ours.asdict(nested) == dataclasses.asdict(nested)
+    assert ours.asdict(OURS["Empty"]()) == {}
+
+
+def test_nothing_is_compiled_before_there_is_an_instance(monkeypatch: pytest.MonkeyPatch):
+    compiled: list[type] = []
+    compile_init = ours._init
+    monkeypatch.setattr(ours, "_init", lambda cls: (compiled.append(cls), compile_init(cls))[1])
+    made = classes(frozen, ours.field)["Plain"]
+    assert not compiled
+    assert [made(1), made(2)] == [made(1), made(2)]
+    assert compiled == [made]
 
 
 def test_they_take_no_other_attribute():

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from strata_builder import typed
+from strata_builder.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Inner:
     name: str
     sizes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Outer:
     inner: Inner
     pair: tuple[str, int] = ("", 0)
