@@ -43,6 +43,11 @@ class Entry(NamedTuple):
     digest: str = ""
 
 
+def with_digest(entry: Entry, digest: str) -> Entry:
+    """`entry._replace(digest=digest)` in half the time: of each file of a context."""
+    return Entry._make((*entry[:-1], digest))
+
+
 class Readable(Protocol):
     """A raw binary file: what `open(path, "rb", buffering=0)` gives."""
 

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import descriptors, remembered, stable, tree
+from strata_builder.context import descriptors, listing, remembered, stable, tree
 from strata_builder.dockerfile.ignore import IgnoreRules
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import Entry, Kind, Readable
 
-_KINDS: Final = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIR,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHAR,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 #: A fifo that took a file's place must not make the open wait for a writer.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What describes this machine rather than the file; a label of SELinux would make equal contexts differ.
 _FOREIGN_XATTRS: Final = ("security.selinux", "security.ima", "security.evm", "system.", "trusted.", "user.overlay.")
-
-
-class _Node(NamedTuple):
-    """`inode` (device, number) is known of a file that has more names than this one."""
-
-    entry: Entry
-    stamp: stable.Stamp
-    inode: tuple[int, int] | None = None
 
 
 class FolderTree:
@@ -48,9 +33,8 @@ class FolderTree:
         self._ignore = ignore
         self._known = known
         self._folders = descriptors.Descriptors(root)
-        self._nodes: dict[bytes, dict[bytes, _Node]] = {}
+        self._listings: dict[bytes, listing.Listing] = {}
         self._kept: dict[bytes, bool] = {}
-        self._digests: dict[bytes, str] = {}
         self._top = self._read_root()
 
     def _read_root(self) -> Entry:
@@ -67,57 +51,64 @@ class FolderTree:
     def lookup(self, path: bytes) -> Entry | None:
         if not path:
             return self._top
-        node = self._node(path)
-        return node.entry if node and self._is_kept(path, node.entry.kind) else None
+        folder, at = self._place(path)
+        return folder.entry(at, path) if at is not None and self._is_kept(path, folder.kind(at)) else None
 
     def children(self, path: bytes) -> Sequence[bytes]:
-        nodes = self._listing(path)
-        return [name for name, node in nodes.items() if self._is_kept(tree.join(path, name), node.entry.kind)]
+        if self._ignore is None:
+            return self._listing(path).names
+        return [name for name, _, _ in self.entries(path)]
 
-    def open(self, path: bytes) -> stable.StableFile:
-        file = self._open(path)
-        try:
-            file.check()
-        except BaseException:
-            file.close()
-            raise
-        return file
+    def entries(self, path: bytes) -> Sequence[tree.Found]:
+        found = self._listing(path).entries(path)
+        return found if self._ignore is None else [one for one in found if self._is_kept(one[1].path, one[1].kind)]
 
-    def _open(self, path: bytes) -> stable.StableFile:
-        folder, _, name = path.rpartition(b"/")
-        node = self._listing(folder).get(name)
-        if node is None or node.entry.kind is not Kind.FILE:
-            raise errors.LayerError(f"the context has no file {tree.show(path)}")
-        try:
-            descriptor = self._folders.open(folder, name, _FILE_FLAGS)
-        except OSError as e:
-            raise _unreadable(path, e) from e
-        return stable.StableFile(descriptor, node.stamp, path)
+    def open(self, path: bytes) -> Readable:
+        folder, at = self._file(path)
+        stamp = folder.stamp(at)
+        descriptor = self._descriptor(path, folder.names[at])
+        if stable.size(stamp) <= stable.SMALL:
+            return io.BytesIO(stable.whole(descriptor, stamp, path))
+        return stable.opened(descriptor, stamp, path)
 
     def digest(self, path: bytes) -> str:
-        found = self._digests.get(path)
+        folder, at = self._file(path)
+        found = folder.digest(at)
         if found is None:
-            found = self._hashed(path) if self._known is None else self._looked_up(path, self._known)
-            self._digests[path] = found
-        return found
-
-    def _hashed(self, path: bytes) -> str:
-        with self._open(path) as file:
-            return file.sha256()
-
-    def _looked_up(self, path: bytes, known: remembered.Digests) -> str:
-        node = self._node(path)
-        found = known.find(node.stamp) if node and node.entry.kind == Kind.FILE else None
-        if found is None:
-            began = known.now()
-            found = self._hashed(path)
-            assert node is not None
-            known.add(node.stamp, found, began)
+            found = self._hashed(path, folder, at) if self._known is None else self._looked_up(path, folder, at)
+            folder.set_digest(at, found)
         return found
 
     def identity(self, path: bytes) -> object:
-        node = self._node(path)
-        return node.inode if node else None
+        folder, at = self._place(path)
+        return None if at is None else folder.identity(at)
+
+    # files
+
+    def _file(self, path: bytes) -> tuple[listing.Listing, int]:
+        folder, at = self._place(path)
+        if at is None or folder.kind(at) is not Kind.FILE:
+            raise errors.LayerError(f"the context has no file {tree.show(path)}")
+        return folder, at
+
+    def _descriptor(self, path: bytes, name: bytes) -> int:
+        try:
+            return self._folders.open(path.rpartition(b"/")[0], name, _FILE_FLAGS)
+        except OSError as e:
+            raise _unreadable(path, e) from e
+
+    def _hashed(self, path: bytes, folder: listing.Listing, at: int) -> str:
+        return stable.sha256(self._descriptor(path, folder.names[at]), folder.stamp(at), path)
+
+    def _looked_up(self, path: bytes, folder: listing.Listing, at: int) -> str:
+        assert self._known is not None
+        stamp = folder.stamp(at)
+        found = self._known.find(stamp)
+        if found is None:
+            began = self._known.now()
+            found = self._hashed(path, folder, at)
+            self._known.add(stamp, found, began)
+        return found
 
     # what is ignored
 
@@ -139,27 +130,27 @@ class FolderTree:
             folder = waiting.pop()
             if not self._ignore.may_contain(_text(folder)):
                 continue
-            for name, node in self._listing(folder).items():
-                path, is_dir = tree.join(folder, name), node.entry.kind == Kind.DIR
-                if not self._ignore.excludes(_text(path), is_dir):
+            for _, entry, _ in self._listing(folder).entries(folder):
+                if not self._ignore.excludes(_text(entry.path), entry.kind == Kind.DIR):
                     return True
-                if is_dir:
-                    waiting.append(path)
+                if entry.kind == Kind.DIR:
+                    waiting.append(entry.path)
         return False
 
     # the file system
 
-    def _node(self, path: bytes) -> _Node | None:
+    def _place(self, path: bytes) -> tuple[listing.Listing, int | None]:
         folder, _, name = path.rpartition(b"/")
-        return self._listing(folder).get(name)
+        found = self._listing(folder)
+        return found, found.find(name)
 
-    def _listing(self, folder: bytes) -> dict[bytes, _Node]:
-        known = self._nodes.get(folder)
+    def _listing(self, folder: bytes) -> listing.Listing:
+        known = self._listings.get(folder)
         if known is None:
-            known = self._nodes[folder] = self._scan(folder)
+            known = self._listings[folder] = self._scan(folder)
         return known
 
-    def _scan(self, folder: bytes) -> dict[bytes, _Node]:
+    def _scan(self, folder: bytes) -> listing.Listing:
         try:
             with self._folders.folder(folder) as descriptor:
                 return _read_all(descriptor, folder)
@@ -168,57 +159,47 @@ class FolderTree:
                 return self._vanished(folder)
             raise _unreadable(folder, e) from e
 
-    def _vanished(self, folder: bytes) -> dict[bytes, _Node]:
+    def _vanished(self, folder: bytes) -> listing.Listing:
         """Nothing lies below what is no directory, unless it was one a moment ago."""
         parent, _, name = folder.rpartition(b"/")
-        node = self._nodes.get(parent, {}).get(name)
-        if not folder or (node and node.entry.kind == Kind.DIR):
+        above = self._listings.get(parent)
+        at = above.find(name) if above and folder else None
+        if not folder or (above and at is not None and above.kind(at) is Kind.DIR):
             raise stable.changed(folder)
-        return {}
+        return listing.Listing()
 
 
-def _read_all(descriptor: int, folder: bytes) -> dict[bytes, _Node]:
-    """What is in a directory, by name."""
-    nodes = ((name, _read(descriptor, name, tree.join(folder, name))) for name in sorted(_names(descriptor)))
-    return {name: node for name, node in nodes if node is not None}
+def _read_all(descriptor: int, folder: bytes) -> listing.Listing:
+    """What is in a directory. Raises LayerError if a name is gone again."""
+    found = listing.Listing()
+    for name in sorted(map(os.fsencode, os.listdir(descriptor))):
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            kind = listing.kind_of(status)
+            if kind is not None:
+                found.add(name, status, _more(descriptor, name, kind, status))
+        except FileNotFoundError as e:
+            raise stable.changed(tree.join(folder, name)) from e
+    return found
 
 
-def _names(descriptor: int) -> list[bytes]:
-    return [os.fsencode(name) for name in os.listdir(descriptor)]
-
-
-def _read(parent: int, name: bytes, path: bytes) -> _Node | None:
-    """What lstat tells of one name; None for a socket. Raises LayerError if the name is gone again."""
-    try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
-        if kind is None:
-            return None
-        link = os.readlink(name, dir_fd=parent) if kind == Kind.SYMLINK else b""
-    except FileNotFoundError as e:
-        raise stable.changed(path) from e
-    entry = Entry(
-        path=path,
-        kind=kind,
-        mode=stat.S_IMODE(status.st_mode),
-        mtime=int(status.st_mtime_ns // 1_000_000_000),
-        size=status.st_size if kind == Kind.FILE else 0,
-        link=link,
-        major=os.major(status.st_rdev) if kind in (Kind.CHAR, Kind.BLOCK) else 0,
-        minor=os.minor(status.st_rdev) if kind in (Kind.CHAR, Kind.BLOCK) else 0,
-        xattrs=_xattrs(parent, name) if kind in (Kind.FILE, Kind.DIR) else (),
-    )
-    inode = (status.st_dev, status.st_ino) if kind == Kind.FILE and status.st_nlink > 1 else None
-    return _Node(entry, stable.Stamp.of(status), inode)
+def _more(parent: int, name: bytes, kind: Kind, status: os.stat_result) -> listing.More | None:
+    if kind is Kind.FILE or kind is Kind.DIR:
+        xattrs = _xattrs(parent, name)
+        return listing.More(xattrs=xattrs) if xattrs else None
+    if kind is Kind.SYMLINK:
+        return listing.More(link=os.readlink(name, dir_fd=parent))
+    return listing.More(device=status.st_rdev) if kind is not Kind.FIFO else None
 
 
 def _xattrs(parent: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """File capabilities and users' own attributes; a file system or a rule that gives none is no error."""
     place = b"/proc/self/fd/%d/%s" % (parent, name)
     try:
-        keys = [
-            key for key in sorted(os.listxattr(place, follow_symlinks=False)) if not key.startswith(_FOREIGN_XATTRS)
-        ]
+        keys = os.listxattr(place, follow_symlinks=False)
+        if not keys:
+            return ()
+        keys = [key for key in sorted(keys) if not key.startswith(_FOREIGN_XATTRS)]
         return tuple((os.fsencode(key), os.getxattr(place, key, follow_symlinks=False)) for key in keys)
     except OSError as e:
         if e.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT):

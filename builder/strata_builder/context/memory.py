@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from strata_builder import errors
 from strata_builder.context import tree
@@ -46,6 +46,9 @@ class MemoryTree:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         return sorted(self._names.get(path, ()))
+
+    def entries(self, path: bytes) -> Iterable[tree.Found]:
+        return tree.one_by_one(self, path)
 
     def open(self, path: bytes) -> Readable:
         return io.BytesIO(self._content(path))

@@ -8,17 +8,15 @@ change could have the same ctime.
 from __future__ import annotations
 
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from strata_builder.context.stable import Stamp
+from strata_builder.context import stable
 
-#: Of each file: device, inode, size, mtime and ctime in ns; and the sha256 of its content.
-_KEY: Final = struct.Struct("<QQQqq")
-_RECORD: Final = _KEY.size + 32
+#: Of each file its stamp and the sha256 of its content.
+_RECORD: Final = stable.STAMP + 32
 _MAGIC: Final = b"strata digests 1\n"
 MAX_FILES: Final = 200_000
 _SETTLED: Final = 1_000_000_000  # ns; coarser than any clock of a file system below
@@ -42,19 +40,19 @@ class Digests:
         self._known = dict(_load(file))
         self._used: dict[bytes, bytes] = {}
 
-    def find(self, stamp: Stamp) -> str | None:
+    def find(self, stamp: bytes) -> str | None:
         """sha256 (hex) of the file with this stamp, if it is known."""
-        key = _key(stamp)
-        found = self._known.get(key)
-        if found is None or stamp.device not in self._devices:
+        found = self._known.get(stamp)
+        if found is None or stable.read_stamp(stamp).device not in self._devices:
             return None
-        self._used[key] = found
+        self._used[stamp] = found
         return found.hex()
 
-    def add(self, stamp: Stamp, digest: str, hashed: int) -> None:
+    def add(self, stamp: bytes, digest: str, hashed: int) -> None:
         """`hashed`: the time (ns) at which reading began."""
-        if stamp.device in self._devices and stamp.ctime_ns + _SETTLED < hashed and len(self._used) < MAX_FILES:
-            self._used[_key(stamp)] = bytes.fromhex(digest)
+        file = stable.read_stamp(stamp)
+        if file.device in self._devices and file.ctime_ns + _SETTLED < hashed and len(self._used) < MAX_FILES:
+            self._used[stamp] = bytes.fromhex(digest)
 
     def now(self) -> int:
         return self._clock()
@@ -71,10 +69,6 @@ class Digests:
         fresh.rename(self._file)
 
 
-def _key(stamp: Stamp) -> bytes:
-    return _KEY.pack(stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
-
-
 def _load(file: Path) -> Iterator[tuple[bytes, bytes]]:
     """None of a file that another version wrote, or that is cut."""
     try:
@@ -84,7 +78,7 @@ def _load(file: Path) -> Iterator[tuple[bytes, bytes]]:
     if not data.startswith(_MAGIC) or (len(data) - len(_MAGIC)) % _RECORD or len(data) > MAX_FILES * 2 * _RECORD:
         return
     for at in range(len(_MAGIC), len(data), _RECORD):
-        yield data[at : at + _KEY.size], data[at + _KEY.size : at + _RECORD]
+        yield data[at : at + stable.STAMP], data[at + stable.STAMP : at + _RECORD]
 
 
 def _honest(mounts: Path) -> Iterator[int]:

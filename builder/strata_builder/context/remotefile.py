@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,9 @@ class RemoteFile:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         return () if path else (self.path,)
+
+    def entries(self, path: bytes) -> Iterable[tree.Found]:
+        return tree.one_by_one(self, path)
 
     def open(self, path: bytes) -> Readable:
         """Raises LayerError, and what bringing the content raises."""

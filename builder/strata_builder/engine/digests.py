@@ -59,10 +59,21 @@ def _time(entry: Entry, undated: Container[bytes]) -> bytes:
 
 
 def _line(path: bytes, entry: Entry) -> bytes:
-    what = entry.digest.encode("ascii") if entry.kind is Kind.FILE else entry.link
-    xattrs = b"".join(b"%d:%b%d:%b" % (len(key), key, len(value), value) for key, value in entry.xattrs)
-    numbers = (entry.kind, entry.mode, entry.major, entry.minor)
-    return b"%d %d %d %d %d:%b%d:%b%d:%b\n" % (*numbers, len(path), path, len(what), what, len(xattrs), xattrs)
+    _, kind, mode, _, _, _, _, link, major, minor, xattrs, digest = entry
+    what = digest.encode("ascii") if kind is Kind.FILE else link
+    more = b"".join(b"%d:%b%d:%b" % (len(key), key, len(value), value) for key, value in xattrs) if xattrs else b""
+    return b"%d %d %d %d %d:%b%d:%b%d:%b\n" % (
+        kind,
+        mode,
+        major,
+        minor,
+        len(path),
+        path,
+        len(what),
+        what,
+        len(more),
+        more,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from strata_builder.context.tree import Tree
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import Entry, Kind, with_digest
 
 _LARGE: Final = 256 << 10  # bytes; below it handing over takes longer than hashing
 _AT_ONCE: Final = 4096  # entries that are looked at together: memory does not grow with the tree
@@ -33,7 +33,7 @@ def digested(found: Iterable[Named]) -> Iterator[tuple[bytes, Entry]]:
     while some := list(itertools.islice(entries, _AT_ONCE)):
         _hash_large(some)
         for name, tree, path, entry in some:
-            yield name, entry._replace(digest=tree.digest(path)) if entry.kind is Kind.FILE else entry
+            yield name, with_digest(entry, tree.digest(path)) if entry.kind is Kind.FILE else entry
 
 
 def _hash_large(some: list[Named]) -> None:

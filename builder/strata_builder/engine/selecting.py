@@ -64,8 +64,7 @@ def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, byt
     Of a file with several names there all but the first are hard links, to the first's relative path.
     """
     first: dict[object, bytes] = {}
-    for below, path, entry in _below(source, excluded):
-        identity = source.tree.identity(path) if entry.kind == Kind.FILE else None
+    for below, path, entry, identity in _below(source, excluded):
         if identity is not None and (known := first.setdefault(identity, below)) != below:
             yield below, path, entry._replace(kind=Kind.HARDLINK, link=known)
         else:
@@ -175,7 +174,10 @@ def _is_folder(tree: Tree, path: bytes) -> bool:
     return entry is not None and entry.kind == Kind.DIR
 
 
-def _below(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
+_Below = tuple[bytes, bytes, Entry, object]  # relative path, path in the tree, what is there, and its identity
+
+
+def _below(source: Source, excluded: df.Patterns) -> Iterator[_Below]:
     """Parents before what is in them, in the tree's order; no recursion, for a tree may be as deep as its maker likes."""
     waiting = [_listed(source.tree, source.path, b"")]
     while waiting:
@@ -183,17 +185,21 @@ def _below(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes
         if found is None:
             waiting.pop()
             continue
-        below, inner, entry = found
-        name = os.fsdecode(paths.join(source.above, below))
-        out = excluded.excludes(name)
-        if not out:
-            yield below, inner, entry
-        if entry.kind == Kind.DIR and (not out or excluded.may_contain(name)):
+        below, inner, entry, _ = found
+        enters = entry.kind is Kind.DIR
+        if excluded.size:
+            name = os.fsdecode(paths.join(source.above, below))
+            if excluded.excludes(name):
+                if enters and excluded.may_contain(name):
+                    waiting.append(_listed(source.tree, inner, below))
+                continue
+        yield found
+        if enters:
             waiting.append(_listed(source.tree, inner, below))
 
 
-def _listed(tree: Tree, path: bytes, relative: bytes) -> Iterator[tuple[bytes, bytes, Entry]]:
-    for name in tree.children(path):
-        inner = paths.join(path, name)
-        if (entry := tree.lookup(inner)) is not None:
-            yield paths.join(relative, name), inner, entry
+def _listed(tree: Tree, path: bytes, relative: bytes) -> Iterator[_Below]:
+    below = relative and relative + b"/"
+    inside = path and path + b"/"
+    for name, entry, identity in tree.entries(path):
+        yield below + name, inside + name, entry, identity

@@ -8,8 +8,9 @@ other file keeps its time: what a RUN made may be named by it in what the RUN co
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from strata_builder.context import tree
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import digests, steps
@@ -76,8 +77,8 @@ class Renewed:
     """A stage's `Tree` in which what has its step's time has STEP_TIME. `layer_of` gives the number of the layer that
     shows a path, `times` the steps' times by that number."""
 
-    def __init__(self, tree: Tree, layer_of: Callable[[bytes], int | None], times: Sequence[int | None]) -> None:
-        self._tree, self._layer_of, self._times = tree, layer_of, times
+    def __init__(self, inner: Tree, layer_of: Callable[[bytes], int | None], times: Sequence[int | None]) -> None:
+        self._tree, self._layer_of, self._times = inner, layer_of, times
 
     def lookup(self, path: bytes) -> Entry | None:
         entry = self._tree.lookup(path)
@@ -88,6 +89,9 @@ class Renewed:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         return self._tree.children(path)
+
+    def entries(self, path: bytes) -> Iterable[tree.Found]:
+        return tree.one_by_one(self, path)
 
     def open(self, path: bytes) -> Readable:
         return self._tree.open(path)

@@ -118,5 +118,5 @@ def _read(context: folder.FolderTree, name: str) -> bytes | None:
         return None
     if entry.kind != Kind.FILE or entry.size > MAX_DOCKERFILE:
         raise errors.InvalidSpec(f"{name} of the context is not a file of at most {MAX_DOCKERFILE} bytes")
-    with context.open(path) as file:
+    with contextlib.closing(context.open(path)) as file:
         return file.read()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from strata_builder import errors
+from strata_builder.context import tree
 from strata_builder.entries import Entry, Kind, Readable
 from strata_builder.layers import blame, unpack
 from strata_builder.oci.image import LayerRef
@@ -31,6 +32,9 @@ class StageTree:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         return self._view.children(path)
+
+    def entries(self, path: bytes) -> Iterable[tree.Found]:
+        return tree.one_by_one(self, path)
 
     def digest(self, path: bytes) -> str:
         with self._lock:

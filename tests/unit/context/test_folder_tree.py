@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder import errors
-from strata_builder.context import folder
+from strata_builder.context import folder, stable
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile.ignore import IgnoreRules
 from strata_builder.entries import Kind
@@ -112,28 +113,51 @@ def test_a_fifo_in_a_files_place_does_not_hang(tmp_path: Path) -> None:
         tree.open(b"f")
 
 
-@pytest.mark.parametrize("change", ["longer", "shorter", "same size", "gone", "later"])
-def test_a_file_that_changes_is_noticed(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("size", [0, 1, 100, stable.SMALL, stable.SMALL + 1])
+@pytest.mark.parametrize("change", ["longer", "shorter", "same size", "gone", "a fifo", "a folder"])
+def test_a_file_that_changes_is_noticed(tmp_path: Path, change: str, size: int) -> None:
     path = tmp_path / "f"
-    path.write_bytes(b"a" * 100)
+    path.write_bytes(b"a" * size)
     tree = folder.FolderTree(tmp_path)
     assert tree.lookup(b"f") is not None
-
-    def read() -> None:
-        with tree.open(b"f") as file:
-            assert file.read(50) == b"a" * 50
-            if change == "later":
-                with path.open("ab") as more:
-                    more.write(b"b")
-            file.read()
-
-    if change == "gone":
+    time.sleep(0.01)  # a tick of the kernel's clock, which stamps the change
+    if change in ("longer", "shorter", "same size"):
+        path.write_bytes(b"b" * max(0, size + {"longer": 1, "shorter": -1, "same size": 0}[change]))
+    else:
         path.unlink()
-    elif change != "later":
-        time.sleep(0.01)  # a tick of the kernel's clock, which stamps the change
-        path.write_bytes({"longer": b"a" * 101, "shorter": b"a" * 99, "same size": b"b" * 100}[change])
-    with pytest.raises(errors.LayerError, match="'f' changed while the build was reading"):
-        read()
+    if change == "a fifo":
+        os.mkfifo(path)
+    elif change == "a folder":
+        path.mkdir()
+    for read in (lambda: _all_of(tree, b"f"), lambda: tree.digest(b"f")):
+        with pytest.raises(errors.LayerError, match="'f' changed while the build was reading"):
+            read()
+
+
+@pytest.mark.parametrize("size", [100, stable.SMALL + 100])
+def test_what_changes_while_it_is_read_is_noticed_or_read_as_it_was(tmp_path: Path, size: int) -> None:
+    """A small file is read at once, so that nobody sees two halves of different versions."""
+    path = tmp_path / "f"
+    path.write_bytes(b"a" * size)
+    tree = folder.FolderTree(tmp_path)
+    tree.lookup(b"f")
+
+    def read() -> bytes:
+        with contextlib.closing(tree.open(b"f")) as file:
+            begun = file.read(50) or b""
+            path.write_bytes(b"b" * size)
+            return begun + (file.read() or b"")
+
+    if size <= stable.SMALL:
+        assert read() == b"a" * size
+    else:
+        with pytest.raises(errors.LayerError, match="'f' changed while the build was reading"):
+            read()
+
+
+def _all_of(tree: folder.FolderTree, path: bytes) -> bytes:
+    with contextlib.closing(tree.open(path)) as file:
+        return file.read() or b""
 
 
 def test_sockets_are_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""One directory of a context as it was when it was read. In memory a file is its name and a row of 43 bytes."""
+
+from __future__ import annotations
+
+import bisect
+import os
+import stat
+import struct
+from typing import Final, NamedTuple
+
+from strata_builder.context import stable, tree
+from strata_builder.entries import Entry, Kind
+
+_KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIR,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+_SECOND: Final = 1_000_000_000
+_DIGEST: Final = 32
+_UNKNOWN: Final = bytes(_DIGEST)
+#: Stamp, st_mode, and whether the file has further names.
+_ROW: Final = struct.Struct("<40sH?")
+_TIMES: Final = struct.Struct("<16xQq")  # size and mtime of a stamp
+
+
+class More(NamedTuple):
+    """What few entries have: a link's text, a device's number, extended attributes sorted by name."""
+
+    link: bytes = b""
+    device: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def kind_of(status: os.stat_result) -> Kind | None:
+    """None for a socket."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode))
+
+
+class Listing:
+    """Names in the order of their bytes; each is asked for by its position."""
+
+    __slots__ = ("_digests", "_more", "_rows", "_shared", "names")
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self._rows = bytearray()
+        self._more: dict[int, More] = {}
+        self._digests: bytearray | None = None
+        self._shared: bool | None = None
+
+    def add(self, name: bytes, status: os.stat_result, more: More | None) -> None:
+        """`name` comes after all that are there; `status` is of none that `kind_of` does not know."""
+        if more is not None:
+            self._more[len(self.names)] = more
+        self.names.append(name)
+        if status.st_nlink > 1:
+            self._shared = True
+        self._rows += _ROW.pack(stable.stamp(status), status.st_mode, status.st_nlink > 1)
+
+    def find(self, name: bytes) -> int | None:
+        """The position of `name`."""
+        at = bisect.bisect_left(self.names, name)
+        return at if at < len(self.names) and self.names[at] == name else None
+
+    def kind(self, at: int) -> Kind:
+        return _KINDS[stat.S_IFMT(_ROW.unpack_from(self._rows, at * _ROW.size)[1])]
+
+    def stamp(self, at: int) -> bytes:
+        start = at * _ROW.size
+        return bytes(self._rows[start : start + stable.STAMP])
+
+    def entry(self, at: int, path: bytes) -> Entry:
+        """Without its digest; `path` is what the name is in the tree."""
+        start = at * _ROW.size
+        size, mtime = _TIMES.unpack_from(self._rows, start)
+        mode = _ROW.unpack_from(self._rows, start)[1]
+        kind, bits, mtime = _KINDS[stat.S_IFMT(mode)], stat.S_IMODE(mode), mtime // _SECOND
+        more = self._more.get(at)
+        if more is None:
+            return Entry(path, kind, bits, 0, 0, mtime, size if kind is Kind.FILE else 0)
+        major, minor = os.major(more.device), os.minor(more.device)
+        size = size if kind is Kind.FILE else 0
+        return Entry(path, kind, bits, 0, 0, mtime, size, more.link, major, minor, more.xattrs)
+
+    def entries(self, folder: bytes) -> list[tree.Found]:
+        """All of it, `folder` being the directory's path in the tree."""
+        prefix = folder + b"/" if folder else b""
+        shared = self._shared
+        return [
+            (name, self.entry(at, prefix + name), shared and self.identity(at)) for at, name in enumerate(self.names)
+        ]
+
+    def identity(self, at: int) -> object:
+        """The same for all names of one file; None for what has one name, and for what is no file."""
+        _, mode, shared = _ROW.unpack_from(self._rows, at * _ROW.size)
+        return self.stamp(at)[: stable.IDENTITY] if shared and stat.S_ISREG(mode) else None
+
+    def digest(self, at: int) -> str | None:
+        """sha256 (hex) of the content, once it has been set."""
+        start = at * _DIGEST
+        found = self._digests and self._digests[start : start + _DIGEST]
+        return found.hex() if found and found != _UNKNOWN else None
+
+    def set_digest(self, at: int, digest: str) -> None:
+        if self._digests is None:
+            self._digests = bytearray(len(self.names) * _DIGEST)
+        self._digests[at * _DIGEST : (at + 1) * _DIGEST] = bytes.fromhex(digest)
