@@ -56,6 +56,13 @@ class Engine:
     roots: Roots | None = None
 
     def build(self, dockerfile: str, context: Tree, *, images: planner.Images | None = None, **given: object) -> Built:
+        built, store = self.run(dockerfile, context, images=images, **given)
+        return Built(built.image, built.steps, tuple(tuple(store.index(layer)) for layer in built.image.layers))
+
+    def run(
+        self, dockerfile: str, context: Tree, *, images: planner.Images | None = None, **given: object
+    ) -> tuple[execute.Built, blobs.Blobs]:
+        """The same, its layers not looked into."""
         made = Options(context=context, platform=AMD64, build_platform=AMD64, runs=False)
         options = replace(made, **given)  # type: ignore[arg-type]
         plan = planner.make(df.parse(dockerfile.encode(), "Dockerfile"), options, images or NoImages())
@@ -66,7 +73,7 @@ class Engine:
         edges = execute.Edges(store, NoRemotes(), self.known, report.Quiet(), scratch, self.roots)
         built = execute.execute(plan, keyed, options, edges)
         self.known = self.known.merged(records.Records(built.used))
-        return Built(built.image, built.steps, tuple(tuple(store.index(layer)) for layer in built.image.layers))
+        return built, store
 
 
 def text(entry: Entry) -> str:

@@ -14,6 +14,7 @@ from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.frozen import frozen
 from strata_builder.layers import following
+from strata_builder.layers.items import Items
 from strata_builder.rootfs import users, view
 
 
@@ -21,7 +22,7 @@ from strata_builder.rootfs import users, view
 class Placed:
     """A layer's items with their final times, and the key of their content."""
 
-    items: list[Item]
+    items: Items
     content: str
 
 
@@ -76,8 +77,8 @@ def workdir(step: steps.Step, lower: view.View, *, epoch: int | None) -> Placed:
     path = os.fsencode(step.instruction.path.lstrip("/"))
     layer.folder(following.follow(lower.lookup, path))
     items = layer.finished()
-    is_there = all(lower.lookup(item.entry.path) is not None for item in items)
-    return _timed([] if is_there else items, epoch)
+    is_there = all(lower.lookup(path) is not None for path in items.paths())
+    return _timed(Items() if is_there else items, epoch)
 
 
 def _stands_alone(instruction: ins.Copy | ins.Add) -> bool:
@@ -142,12 +143,10 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
         layer.unpack(path, entry, item.open)
 
 
-def _timed(items: list[Item], epoch: int | None, *, dated: bool = True) -> Placed:
+def _timed(items: Items, epoch: int | None, *, dated: bool = True) -> Placed:
     """`items` with their step's time where they have none of their own; with an epoch none is later than that."""
     undated = set() if dated else {entry.path for entry, _ in items if entry.mtime != STEP_TIME}
     content = digests.items(items, undated=undated)
     when = digests.step_time(content) if epoch is None else epoch
-    for at, (entry, opener) in enumerate(items):  # in its place: there may be a million
-        if entry.mtime == STEP_TIME or (epoch is not None and entry.mtime > epoch):
-            items[at] = Item(entry._replace(mtime=when), opener)
+    items.retime(lambda time: when if time == STEP_TIME or (epoch is not None and time > epoch) else time)
     return Placed(items, content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from typing import Any
 
 from strata_builder.entries import Entry, Item, Kind
@@ -31,7 +31,7 @@ def entries(found: Iterable[tuple[bytes, Entry]]) -> str:
     return _digest(_line(path, entry) for path, entry in found)
 
 
-def items(placed: Sequence[Item], *, undated: Container[bytes] = ()) -> str:
+def items(placed: Iterable[Item], *, undated: Container[bytes] = ()) -> str:
     """One digest over a layer's entries with their owners and times; without the times of the paths in `undated`."""
     return _digest(
         b"%d %d %b %b" % (entry.uid, entry.gid, _time(entry, undated), _line(entry.path, entry)) for entry, _ in placed

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from strata_builder.entries import Item, Kind
+from strata_builder.entries import Entry, Item, Kind
 
 
 class HardLinks:
@@ -39,6 +39,6 @@ def further(item: Item, first: bytes) -> Item:
     return item._replace(entry=item.entry._replace(kind=Kind.HARDLINK, link=first))
 
 
-def whole(item: Item) -> Item:
+def whole(entry: Entry) -> Entry:
     """A further name as the file that it is."""
-    return item._replace(entry=item.entry._replace(kind=Kind.FILE, link=b""))
+    return entry._replace(kind=Kind.FILE, link=b"")

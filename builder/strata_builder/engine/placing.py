@@ -7,7 +7,6 @@ source brought along: the destination's own links are followed first, by name, a
 
 from __future__ import annotations
 
-import functools
 import os
 import posixpath
 from collections.abc import Callable, Sequence
@@ -19,8 +18,8 @@ from strata_builder import errors
 from strata_builder.engine import hardlinks, selecting
 from strata_builder.engine.times import STEP_TIME
 from strata_builder.entries import Entry, Item, Kind, Readable
-from strata_builder.frozen import field, frozen, replace
-from strata_builder.layers import following, paths
+from strata_builder.frozen import frozen, replace
+from strata_builder.layers import following, items, paths
 
 FOLDER: Final = 0o755
 """The mode of directories that nothing describes."""
@@ -52,21 +51,22 @@ class Manner:
         """`entry` as it arrives at `path`."""
         uid, gid = self.owner or (entry.uid, entry.gid)
         mode = entry.mode if self.mode is None or entry.kind == Kind.SYMLINK else self.mode(entry)
-        return entry._replace(path=path, uid=uid, gid=gid, mode=mode)
+        return Entry(path, entry.kind, mode, uid, gid, *entry[5:])
 
     def new_folder(self, path: bytes) -> Entry:
         uid, gid = self.owner or (0, 0)
         return Entry(path, Kind.DIR, self.folder, uid, gid, mtime=STEP_TIME)
 
 
-@frozen
 class Layer:
-    """The entries placed so far over `lower`."""
+    """The entries placed so far over `lower`, in the given manner."""
 
-    lower: Lookup
-    manner: Manner
-    items: dict[bytes, Item] = field(default_factory=dict)
-    _links: hardlinks.HardLinks = field(default_factory=hardlinks.HardLinks)
+    def __init__(self, lower: Lookup, manner: Manner) -> None:
+        self.lower, self.manner = lower, manner
+        self.items = items.Items()
+        self._links = hardlinks.HardLinks()
+        self._new: set[bytes] = set()  # directories of which the lower layers know nothing
+        self._last: bytes | None = None  # a directory that is there, and all above it
 
     def lookup(self, path: bytes) -> Entry | None:
         placed = self.items.get(path)
@@ -74,31 +74,45 @@ class Layer:
 
     def folder(self, path: bytes, manner: Manner | None = None) -> None:
         """`path` as a directory with its parents, made where missing, in another `manner` than the layer's if given."""
-        if (placed := self.items.get(path)) is not None and placed.entry.kind == Kind.DIR:
+        if path == self._last or self.items.kind(path) is Kind.DIR:
             return  # and with it all above it
         for parent in _with_parents(path):
-            if parent in self.items:
-                self._require_folder(parent, self.items[parent].entry)
+            kind = self.items.kind(parent)
+            if kind is not None:
+                self._require_folder(parent, kind)
                 continue
             found = self.lower.lookup(parent)
             if found is not None:
-                self._require_folder(parent, found)
-                self.items[parent] = Item(found._replace(mtime=STEP_TIME))
+                self._require_folder(parent, found.kind)
+                self.items.put(Item(found._replace(mtime=STEP_TIME)))
             elif parent:
-                self.items[parent] = Item((manner or self.manner).new_folder(parent))
+                self.items.put(Item((manner or self.manner).new_folder(parent)))
+                self._new.add(parent)
+        self._last = path
 
-    def put(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
+    def put(self, path: bytes, entry: Entry, origin: int = 0) -> None:
         """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
-        self.folder(paths.split(path)[0])
-        below = self.lookup(path)
-        if entry.kind == Kind.DIR and below is not None:
-            self._require_folder(path, below)
-        if entry.kind != Kind.DIR and below is not None and below.kind == Kind.DIR:
+        self._make_way(path, entry.kind)
+        self._set(self.manner.dress(entry, path), origin)
+
+    def _make_way(self, path: bytes, kind: Kind) -> None:
+        """Raises LayerError where `path` cannot become what it is to be."""
+        above = paths.split(path)[0]
+        self.folder(above)
+        below = self.items.kind(path)
+        if below is None and above not in self._new:
+            found = self.lower.lookup(path)
+            below = None if found is None else found.kind
+        if kind is Kind.DIR:
+            if below is None:
+                self._new.add(path)
+            else:
+                self._require_folder(path, below)
+        elif below is Kind.DIR:
             raise errors.LayerError(
                 f"cannot copy a file over the directory /{_show(path)}",
                 hint="write a / at the end of the destination to copy into it, or remove it in an earlier RUN",
             )
-        self._set(self.manner.dress(entry, path), opener)
 
     def unpack(self, path: bytes, entry: Entry, opener: Callable[[], Readable] | None = None) -> None:
         """As `put`, of an archive's entry, as `tar -x` writes it: with its own mode, over whatever else is there.
@@ -106,35 +120,41 @@ class Layer:
         Directories that the archive leaves out are root's. What a file takes the place of was to be cleared before.
         """
         self.folder(paths.split(path)[0], Manner())
-        self._set(replace(self.manner, mode=None).dress(entry, path), opener)
+        self._last = None  # it may be a directory's place that is taken
+        self._set(replace(self.manner, mode=None).dress(entry, path), 0, opener)
 
     def clear(self, replaced: AbstractSet[bytes]) -> None:
         """Forgets what was placed below the paths that are to be files."""
-        gone = [path for path in self.items if any(above in replaced for above in paths.parents(path))]
+        gone = [path for path in self.items.paths() if any(above in replaced for above in paths.parents(path))]
+        self._last = None
         for path in gone:
             self._links.replaced(path)
-            del self.items[path]
+            self._new.discard(path)
+            self.items.pop(path)
 
-    def _set(self, entry: Entry, opener: Callable[[], Readable] | None) -> None:
+    def _set(self, entry: Entry, origin: int, opener: Callable[[], Readable] | None = None) -> None:
         self._links.replaced(entry.path)
-        item = Item(entry, opener)
-        if entry.kind == Kind.HARDLINK:
+        if entry.kind is Kind.HARDLINK:
             self._links.link(entry.path, entry.link)
-            item = hardlinks.whole(item)
-        self.items[entry.path] = item
+            entry = hardlinks.whole(entry)
+        if opener is None:
+            self.items.put_from(entry, origin)
+        else:
+            self.items.put(Item(entry, opener))
 
-    def finished(self) -> list[Item]:
-        """The items by path, parents first; without the root where nothing else was placed. They leave the layer."""
-        further = self._links.further(paths.order)
-        self.items.update({path: hardlinks.further(self.items[path], to) for path, to in further})
-        only_root = len(self.items) == 1
-        return [self.items.pop(path) for path in sorted(self.items) if path or not only_root]
+    def finished(self) -> items.Items:
+        """The items, none where nothing but the root was placed."""
+        for path, to in list(self._links.further(paths.order)):
+            self.items.link(path, to)
+        if len(self.items) == 1:
+            self.items.pop(b"")
+        return self.items
 
-    def _require_folder(self, path: bytes, entry: Entry) -> None:
-        if entry.kind != Kind.DIR:
-            kind = "a symbolic link" if entry.kind == Kind.SYMLINK else "a file"
+    def _require_folder(self, path: bytes, kind: Kind) -> None:
+        if kind is not Kind.DIR:
+            what = "a symbolic link" if kind is Kind.SYMLINK else "a file"
             raise errors.LayerError(
-                f"cannot copy to non-directory: /{_show(path)} is {kind} in the image",
+                f"cannot copy to non-directory: /{_show(path)} is {what} in the image",
                 hint="copy to the directory that it names, or remove it in an earlier RUN",
             )
 
@@ -168,25 +188,33 @@ def _keep(path: bytes, source: selecting.Source, entry: Entry, layer: Layer) -> 
 def _place_one(source: selecting.Source, target: bytes, is_folder: bool, layer: Layer, excluded: df.Patterns) -> None:
     if source.entry.kind == Kind.DIR:
         layer.folder(target)
+        origin = layer.items.origin(items.Origin(source.tree.open, source.path, target))
         for below, path, entry in selecting.contents(source, excluded):
-            if entry.kind == Kind.HARDLINK:
-                entry = entry._replace(link=posixpath.join(target, entry.link))
-            _put(layer, paths.join(target, below), source, path, entry)
+            if entry.kind is Kind.HARDLINK:
+                entry = entry._replace(link=paths.join(target, entry.link))
+            _put(layer, paths.join(target, below), source, path, entry, origin)
         return
     if excluded.excludes(os.fsdecode(posixpath.join(source.above, source.name))):
         return
     if is_folder:
         layer.folder(target)
-    _put(layer, posixpath.join(target, source.name) if is_folder else target, source, source.path, source.entry)
+    to = posixpath.join(target, source.name) if is_folder else target
+    _put(layer, to, source, source.path, source.entry, layer.items.origin(_beside(source, to)))
 
 
-def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry) -> None:
-    time = entry.mtime if source.dated else STEP_TIME
-    if entry.kind in (Kind.FILE, Kind.HARDLINK):
-        digest = source.tree.digest(path)
-        layer.put(to, entry._replace(mtime=time, digest=digest), functools.partial(source.tree.open, path))
-    else:
-        layer.put(to, entry._replace(mtime=time))
+def _beside(source: selecting.Source, to: bytes) -> items.Origin:
+    """One origin for all files of a directory that go to one directory under their own names."""
+    (above, name), (folder, new) = paths.split(source.path), paths.split(to)
+    if name == new:
+        return items.Origin(source.tree.open, above, folder)
+    return items.Origin(source.tree.open, source.path, to)
+
+
+def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry, origin: int) -> None:
+    kind, time = entry.kind, entry.mtime if source.dated else STEP_TIME
+    digest = source.tree.digest(path) if kind is Kind.FILE or kind is Kind.HARDLINK else ""
+    _, _, mode, uid, gid, _, size, link, major, minor, xattrs, _ = entry
+    layer.put(to, Entry(path, kind, mode, uid, gid, time, size, link, major, minor, xattrs, digest), origin)
 
 
 def _with_parents(path: bytes) -> list[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from strata_builder import contract, errors
@@ -211,7 +211,7 @@ class Worker:
         self.root.commit(layer)
         return Done(layer, False, self._why(), (key, content))
 
-    def _pack(self, items: list[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
+    def _pack(self, items: Iterable[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
         blob = self.edges.scratch / f"layer-{next(_names)}"
         packed = pack.pack(items, whiteouts, blob=blob, compression=self.options.compression)
         return None if packed is None else self.edges.blobs.add(packed)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
 
@@ -17,7 +15,7 @@ from isal import isal_zlib
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import paths
+from strata_builder.layers import paths, record
 
 #: How the files are called whose text an index holds, so that names of users resolve without the layer: also where
 #: /etc/passwd is a link to one of them.
@@ -27,17 +25,9 @@ MAX_ENTRIES: Final = 2_000_000
 MAX_ENCODED: Final = 512 << 20
 MEDIA_TYPE: Final = "application/vnd.strata.layer.index.v1+deflate"
 
+_AT_ONCE: Final = 1024  # entries that are encoded together: memory does not grow with the layer
 _MAGIC: Final = b"strata index 1\n"
-_FIXED: Final = struct.Struct("<BHIIqQ")
-_DEVICE: Final = struct.Struct("<II")
-_LENGTH: Final = struct.Struct("<I")
-_CONTENT: Final = (Kind.FILE, Kind.HARDLINK)
-_LINKS: Final = (Kind.SYMLINK, Kind.HARDLINK)
-_DEVICES: Final = (Kind.CHAR, Kind.BLOCK)
 _MAX_ID: Final = 2**32 - 2
-_PLAIN_FILE: Final = _FIXED.size + 32
-#: Of names that `paths.normalise` changes or refuses, but for their length; and those that are reserved.
-_ODD: Final = re.compile(rb"\0|(?:\A|/)(?:\.?\.?(?:/|\Z)|\.wh\.)")
 _INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
 
 
@@ -58,7 +48,7 @@ class Index:
         texts: Mapping[bytes, bytes],
     ) -> None:
         self._records = records
-        self._paths = sorted(records, key=paths.order)
+        self._paths = paths.in_order(records)
         self.whiteouts = tuple(sorted(whiteouts, key=paths.order))
         self.opaque = tuple(sorted(opaque, key=paths.order))
         self.texts = dict(texts)
@@ -67,7 +57,7 @@ class Index:
         return len(self._paths)
 
     def __iter__(self) -> Iterator[Entry]:
-        return (_unpack(path, self._records[path]) for path in self._paths)
+        return (record.unpack(path, self._records[path]) for path in self._paths)
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._records
@@ -77,8 +67,8 @@ class Index:
 
     def lookup(self, path: bytes) -> Entry | None:
         """The entry as the layer holds it; None if the layer says nothing of `path`."""
-        record = self._records.get(path)
-        return None if record is None else _unpack(path, record)
+        found = self._records.get(path)
+        return None if found is None else record.unpack(path, found)
 
     def shown(self, path: bytes) -> Entry | None:
         """The entry as an unpacked layer shows it: a hard link is a file."""
@@ -137,27 +127,40 @@ class Index:
 
     def encode(self) -> bytes:
         """Bytes that depend on nothing but the layer."""
-        parts = [_MAGIC, _LENGTH.pack(len(self._paths))]
+        deflate = isal_zlib.compressobj(2)
+        pieces = self._pieces()
+        parts = []
+        while some := b"".join(itertools.islice(pieces, _AT_ONCE)):
+            parts.append(deflate.compress(some))
+        return b"".join((*parts, deflate.flush()))
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield _MAGIC + record.count(len(self._paths))
         for path in self._paths:
-            parts += (_sized(path), _sized(self._records[path]))
+            yield record.sized(path) + record.sized(self._records[path])
         for group in (self.whiteouts, self.opaque):
-            parts += (_LENGTH.pack(len(group)), *map(_sized, group))
+            yield record.count(len(group)) + b"".join(map(record.sized, group))
         held = sorted(self.texts, key=paths.order)
-        parts += (_LENGTH.pack(len(held)), *(_sized(path) + _sized(self.texts[path]) for path in held))
-        return bytes(isal_zlib.compress(b"".join(parts), 2))
+        yield record.count(len(held)) + b"".join(record.sized(path) + record.sized(self.texts[path]) for path in held)
 
     @classmethod
     def decode(cls, data: bytes) -> Index:
         """The index of `encode`'s bytes. Raises LayerError for anything that `encode` cannot have made."""
-        read = _Reader(_inflate(data))
-        if read.take(len(_MAGIC)) != _MAGIC:
-            raise _damaged("it does not begin as one")
-        records = {path: _checked_record(path, read.sized()) for path in read.paths()}
-        whiteouts, opaque = list(read.paths()), list(read.paths())
-        texts = {path: read.sized() for path in read.paths()}
-        if not all(_is_text(path) for path in texts) or read.left():
-            raise _damaged("something follows its end")
-        return cls(records, whiteouts, opaque, texts).consistent()
+        try:
+            return _decoded(_Reader(_inflate(data))).consistent()
+        except record.CutShort:
+            raise _damaged("it is cut short") from None
+
+
+def _decoded(read: _Reader) -> Index:
+    if read.take(len(_MAGIC)) != _MAGIC:
+        raise _damaged("it does not begin as one")
+    records = {path: _checked_record(path, read.sized()) for path in read.paths()}
+    whiteouts, opaque = list(read.paths()), list(read.paths())
+    texts = {path: read.sized() for path in read.paths()}
+    if not all(_is_text(path) for path in texts) or read.left():
+        raise _damaged("something follows its end")
+    return Index(records, whiteouts, opaque, texts)
 
 
 class Folders:
@@ -197,22 +200,23 @@ class Builder:
 
         Raises LayerError for a hard link to what the layer does not hold before it, and for a layer whose names and
         attributes take too much memory."""
-        record = _pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
-        self._size += len(record) + (len(entry.path) if entry.path not in self._records else 0)
-        self._size -= len(self._records.get(entry.path, b""))
+        packed = record.pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
+        before = self._records.get(entry.path)
+        self._size += len(packed) + len(entry.path) if before is None else len(packed) - len(before)
         if self._size > MAX_ENCODED:
             raise errors.LayerError(
                 f"its names, links and attributes have more than {MAX_ENCODED >> 20} MiB",
                 hint="the layer was made to exhaust whoever reads it, or by a tool that failed",
             )
-        self._records[entry.path] = record
-        self._texts.pop(entry.path, None)
+        self._records[entry.path] = packed
+        if self._texts:
+            self._texts.pop(entry.path, None)
         if text is not None:
             self._texts[entry.path] = text
 
     def lookup(self, path: bytes) -> Entry | None:
-        record = self._records.get(path)
-        return None if record is None else _unpack(path, record)
+        found = self._records.get(path)
+        return None if found is None else record.unpack(path, found)
 
     def _completed(self, entry: Entry) -> Entry:
         """A hard link with what its file has; one to a link or a device is another of its kind, as it will look."""
@@ -261,58 +265,9 @@ def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerEr
     )
 
 
-def _pack(entry: Entry) -> bytes:
-    fixed = _FIXED.pack(entry.kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size)
-    if entry.kind in _CONTENT:
-        fixed += bytes.fromhex(entry.digest)
-    if entry.kind in _LINKS:
-        fixed += _sized(entry.link)
-    elif entry.kind in _DEVICES:
-        fixed += _DEVICE.pack(entry.major, entry.minor)
-    return fixed + b"".join(_sized(name) + _sized(value) for name, value in entry.xattrs) if entry.xattrs else fixed
-
-
-def _unpack(path: bytes, record: bytes) -> Entry:
-    kind, mode, uid, gid, mtime, size = _FIXED.unpack_from(record)
-    if kind == Kind.DIR and len(record) == _FIXED.size:
-        return Entry(path, Kind.DIR, mode, uid, gid, mtime)
-    read = _Reader(record, _FIXED.size)
-    digest = read.take(32).hex() if kind in _CONTENT else ""
-    link = read.sized() if kind in _LINKS else b""
-    major, minor = _DEVICE.unpack(read.take(_DEVICE.size)) if kind in _DEVICES else (0, 0)
-    xattrs = []
-    while read.left():
-        xattrs.append((read.sized(), read.sized()))
-    return Entry(path, Kind(kind), mode, uid, gid, mtime, size, link, major, minor, tuple(xattrs), digest)
-
-
-def _sized(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
-
-
-class _Reader:
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        self._data = data
-        self._at = at
-
-    def take(self, size: int) -> bytes:
-        piece = self._data[self._at : self._at + size]
-        if len(piece) != size:
-            raise _damaged("it is cut short")
-        self._at += size
-        return piece
-
-    def sized(self) -> bytes:
-        start = self._at + _LENGTH.size
-        if start > len(self._data):
-            raise _damaged("it is cut short")
-        self._at = start + _LENGTH.unpack_from(self._data, self._at)[0]
-        if self._at > len(self._data):
-            raise _damaged("it is cut short")
-        return self._data[start : self._at]
-
-    def count(self) -> int:
-        count: int = _LENGTH.unpack(self.take(_LENGTH.size))[0]
+class _Reader(record.Reader):
+    def entries(self) -> int:
+        count = self.count()
         if count > MAX_ENTRIES:
             raise _damaged(f"it claims {count} entries, more than {MAX_ENTRIES}")
         return count
@@ -320,16 +275,13 @@ class _Reader:
     def paths(self) -> Iterator[bytes]:
         """As many paths as a count says, in the order of a walk; the caller reads what follows each."""
         last = None
-        for _ in range(self.count()):
+        for _ in range(self.entries()):
             path = _checked_path(self.sized())
             place = paths.order(path)
             if last is not None and place <= last:
                 raise _damaged(f"{paths.show(path)} is out of order")
             yield path
             last = place
-
-    def left(self) -> int:
-        return len(self._data) - self._at
 
 
 def _inflate(data: bytes) -> bytes:
@@ -344,27 +296,27 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _checked_path(path: bytes) -> bytes:
-    if len(path) <= paths.MAX_NAME and not _ODD.search(path):
+    if paths.is_usual(path):
         return path
     if paths.normalise(path) != path or paths.has_reserved_name(path):
         raise _damaged(f"{paths.show(path)} is no path of a layer")
     return path
 
 
-def _checked_record(path: bytes, record: bytes) -> bytes:
-    if len(record) < _FIXED.size:
+def _checked_record(path: bytes, found: bytes) -> bytes:
+    if len(found) < record.FIXED.size:
         raise _damaged(f"the record of {paths.show(path)} is cut short")
-    kind, mode, uid, gid, _, size = _FIXED.unpack_from(record)
+    kind, mode, uid, gid, _, size = record.FIXED.unpack_from(found)
     if kind > Kind.FIFO or mode > 0o7777 or uid > _MAX_ID or gid > _MAX_ID:
         raise _damaged(f"the record of {paths.show(path)} has an impossible kind, mode or owner")
     plain = (
-        len(record) == _PLAIN_FILE
+        len(found) == record.PLAIN_FILE
         if kind == Kind.FILE
-        else kind == Kind.DIR and not size and len(record) == _FIXED.size
+        else kind == Kind.DIR and not size and len(found) == record.FIXED.size
     )
-    if not plain and _pack(_unpack(path, record)) != record:
+    if not plain and record.pack(record.unpack(path, found)) != found:
         raise _damaged(f"the record of {paths.show(path)} is not as this program writes it")
-    return record
+    return found
 
 
 def _damaged(why: str) -> errors.LayerError:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from strata_builder import errors
 from strata_builder.entries import Entry, Item, Kind, Readable
 from strata_builder.frozen import frozen
-from strata_builder.layers import compress, index, paths, pipeline, storage, tarheader
+from strata_builder.layers import compress, index, items, paths, pipeline, storage, tarheader
 
 _SMALL: Final = 64 << 10  # bytes of a file that is read in one piece
 
@@ -36,14 +36,15 @@ class PackedLayer:
 
 
 def pack(
-    items: Iterable[Item],
+    found: Iterable[Item],
     whiteouts: Iterable[bytes] = (),
     *,
     blob: Path,
     compression: str = "gzip",
     threads: int | None = None,
 ) -> PackedLayer | None:
-    """Writes the layer that holds `items` and hides `whiteouts` (paths of lower layers) to the file `blob`.
+    """Writes the layer that holds the items `found` (an `Items` is emptied) and hides `whiteouts` (paths of lower layers)
+    to the file `blob`.
 
     `compression` is "gzip", "zstd" or "none"; `threads` None means one a core. The result is the same for any number.
     A layer that would hold nothing is None, and no file is written. `blob` appears only when it is whole.
@@ -51,8 +52,8 @@ def pack(
     Raises LayerError, naming the entry, for what no layer can hold and for a file that changes while it is read;
     StorageLimitExceeded when the disk is full.
     """
-    steps = _ordered(list(items), list(whiteouts))
-    if not steps:
+    gathered, hidden = _checked(found), _hidden(whiteouts)
+    if not gathered and not hidden:
         return None
     codec = compress.codec(compression)
     with (
@@ -60,7 +61,7 @@ def pack(
         _renamed_when_whole(blob) as sink,
         pipeline.Pipeline(codec, sink, threads) as pipe,
     ):
-        contents = _write(steps, pipe)
+        contents = _write(_steps(gathered, hidden), pipe)
         totals = pipe.finish()
     return PackedLayer(
         digest=f"sha256:{totals.digest}",
@@ -73,26 +74,55 @@ def pack(
     )
 
 
-def _ordered(items: list[Item], whiteouts: list[bytes]) -> list[Item | bytes]:
-    """Items and whiteouts in the order of the tar; a whiteout is its path alone."""
-    for path in [*(item.entry.path for item in items), *whiteouts]:
-        _check_name(path)
-    for item in items:
+def _checked(found: Iterable[Item]) -> items.Items:
+    """Those items, with a file and its hard links so named that the first of them in the tar is the file."""
+    gathered = found if isinstance(found, items.Items) else _gathered(found)
+    for path in gathered.paths():
+        if not paths.is_usual(path):
+            _check_name(path)
+    for path in gathered.of_kind(Kind.CHAR):
+        item = gathered.get(path)
+        assert item is not None
         _check_kind(item.entry)
-    steps: list[Item | bytes] = [*whiteouts, *_links_after_files(items)]
-    steps.sort(key=_place)
-    for before, after in itertools.pairwise(steps):
-        if _path(before) == _path(after) and isinstance(before, bytes) == isinstance(after, bytes):
-            raise errors.LayerError(f"{paths.show(_path(after))} would be in one layer twice")
-    return steps
+    _files_before_links(gathered)
+    return gathered
 
 
-def _path(step: Item | bytes) -> bytes:
-    return step if isinstance(step, bytes) else step.entry.path
+def _gathered(found: Iterable[Item]) -> items.Items:
+    gathered = items.Items()
+    for item in found:
+        if item.entry.path in gathered:
+            raise _twice(item.entry.path)
+        gathered.put(item)
+    return gathered
 
 
-def _place(step: Item | bytes) -> tuple[bytes, bool]:
-    return paths.order(_path(step)), not isinstance(step, bytes)
+def _hidden(whiteouts: Iterable[bytes]) -> list[bytes]:
+    """Sorted as a tar has them."""
+    ordered = sorted(whiteouts, key=paths.order)
+    for path in ordered:
+        _check_name(path)
+    for before, after in itertools.pairwise(ordered):
+        if before == after:
+            raise _twice(after)
+    return ordered
+
+
+def _twice(path: bytes) -> errors.LayerError:
+    return errors.LayerError(f"{paths.show(path)} would be in one layer twice")
+
+
+def _steps(gathered: items.Items, hidden: list[bytes]) -> Iterator[Item | bytes]:
+    """Items and whiteouts in the order of the tar; a whiteout is its path alone, and before what has the same path."""
+    at = 0
+    for item in gathered.drain():
+        if at < len(hidden):
+            place = paths.order(item.entry.path)
+            while at < len(hidden) and paths.order(hidden[at]) <= place:
+                yield hidden[at]
+                at += 1
+        yield item
+    yield from hidden[at:]
 
 
 def _check_name(path: bytes) -> None:
@@ -113,29 +143,25 @@ def _check_kind(entry: Entry) -> None:
         )
 
 
-def _links_after_files(items: list[Item]) -> list[Item]:
+def _files_before_links(gathered: items.Items) -> None:
     """Of a file and its hard links the one that comes first in the tar is the file, whichever the caller chose."""
-    first: dict[bytes, bytes] = {}
-    for item in items:
-        if item.entry.kind is Kind.HARDLINK:
-            target, path = item.entry.link, item.entry.path
-            first[target] = min(first.get(target, target), path, key=paths.order)
-    return [_relinked(item, first) for item in items] if first else items
+    groups: dict[bytes, list[bytes]] = {}
+    for path in gathered.of_kind(Kind.HARDLINK):
+        item = gathered.get(path)
+        assert item is not None
+        groups.setdefault(item.entry.link, []).append(path)
+    for file, links in groups.items():
+        first = min(links, key=paths.order)
+        if file in gathered and paths.order(first) < paths.order(file):
+            link = gathered.pop(first)
+            assert link is not None
+            gathered.move(file, first)  # with its content and metadata
+            gathered.put(Item(link.entry._replace(path=file, link=first)))
+            for path in set(links) - {first}:
+                gathered.link(path, first)
 
 
-def _relinked(item: Item, first: dict[bytes, bytes]) -> Item:
-    entry = item.entry
-    group = entry.link if entry.kind is Kind.HARDLINK else entry.path
-    leader = first.get(group, group)
-    if leader == group:
-        return item
-    if entry.kind is Kind.HARDLINK and entry.path == leader:
-        # The leader's content and metadata are those of the file itself: they travel with the file's item.
-        return item._replace(entry=entry._replace(path=group, link=leader))
-    return item._replace(entry=entry._replace(path=leader) if entry.path == group else entry._replace(link=leader))
-
-
-def _write(steps: list[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
+def _write(steps: Iterable[Item | bytes], pipe: pipeline.Pipeline) -> index.Index:
     built = index.Builder()
     for step in steps:
         if isinstance(step, bytes):

@@ -6,7 +6,8 @@ itself is b"".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from strata_builder import errors
@@ -53,6 +54,15 @@ def _is_plain(path: bytes) -> bool:
     return b"/." not in path and b"//" not in path and b"\0" not in path
 
 
+#: What `normalise` changes or refuses, but for its length; and what is reserved.
+_ODD: Final = re.compile(rb"\0|(?:\A|/)(?:\.?\.?(?:/|\Z)|\.wh\.)")
+
+
+def is_usual(path: bytes) -> bool:
+    """Whether a look is enough to see that `path` is normal and not reserved, as nearly all are. The root is not."""
+    return len(path) <= MAX_NAME and not _ODD.search(path)
+
+
 def split(path: bytes) -> tuple[bytes, bytes]:
     """(parent, last component); the root's own are both empty."""
     parent, _, name = path.rpartition(b"/")
@@ -78,6 +88,19 @@ def is_below(path: bytes, folder: bytes) -> bool:
 def order(path: bytes) -> bytes:
     """A sort key that gives the order of a walk: each directory is followed by all that is below it."""
     return path.replace(b"/", b"\0")
+
+
+def in_order(found: Iterable[bytes]) -> list[bytes]:
+    """`found` in the order of a walk. Of a million paths that are in order already, no keys are made."""
+    ordered = list(found)
+    last = b""
+    for path in ordered:
+        place = order(path)
+        if place < last:
+            ordered.sort(key=order)
+            break
+        last = place
+    return ordered
 
 
 def is_whiteout(path: bytes) -> bool:

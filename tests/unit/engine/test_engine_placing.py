@@ -119,7 +119,8 @@ def test_a_kept_parent_that_is_there_stays_as_it_is() -> None:
     layer = placing.Layer(LOWER, placing.Manner(owner=(9, 8)))
     found = selecting.select(tree, "tmp/f", where="the context", parents=True)
     placing.place(found, b"", into=True, layer=layer, excluded=selecting.excludes(()))
-    placed = layer.items[b"tmp"].entry
+    placed = layer.lookup(b"tmp")
+    assert placed is not None
     assert (placed.mode, placed.uid, placed.gid) == (0o1777, 3, 4)
 
 

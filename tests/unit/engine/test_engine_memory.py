@@ -1,0 +1,35 @@
+"""How much memory an entry of a COPY takes, from the context to the packed layer and its index."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+from strata_builder.context import folder
+from support import engine_build
+
+ALLOWED = 400  # bytes an entry, with its name of 20 bytes
+FEW, MANY = 2000, 6000
+
+
+def test_an_entry_takes_few_bytes_however_many_there_are(tmp_path: Path) -> None:
+    _build(tmp_path / "warm", 100)
+    few, many = (_build(tmp_path / str(count), count) for count in (FEW, MANY))
+    assert (many - few) / (MANY - FEW) <= ALLOWED
+
+
+def _build(root: Path, count: int) -> int:
+    """The most bytes that were in use while a context of so many files was hashed, placed and packed."""
+    for number in range(count):
+        path = root / "tree" / f"{number // 500:04}" / f"file-{number % 500:05}"
+        if number % 500 == 0:
+            path.parent.mkdir(parents=True)
+        path.touch()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        engine_build.Engine(root / "cache").run("FROM scratch\nCOPY tree /tree", folder.FolderTree(root))
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
