@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -106,9 +107,8 @@ class Operator:
         assert init, "the node does not run"
         enter = ["nsenter", "--target", str(init), "--mount", "--net", f"--wdns={kubectl.CHECKOUT}", "--"]
         self.starts += 1
+        self.note(f"start {self.starts} as {self.identity}")
         with self.log.open("ab") as out:
-            out.write(f"--- start {self.starts} as {self.identity}\n".encode())
-            out.flush()
             argv = [*enter, sys.executable, "-m", "strata_operator"]
             environment = self._environment()
             self._process = subprocess.Popen(argv, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
@@ -136,6 +136,11 @@ class Operator:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
             return str(answer.read().decode())
         return ""
+
+    def note(self, text: str) -> None:
+        """A line in its log, with the machine's time."""
+        with self.log.open("a") as out:
+            out.write(f"--- {time.strftime('%H:%M:%S')} {text}\n")
 
     def told(self) -> str:
         """The end of its log, for failures."""

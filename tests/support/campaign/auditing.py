@@ -120,8 +120,7 @@ def pushes(verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog
         attempts[seen.names.get(uid, "")] += 1
     images = [put for put in puts if put.by_digest]
     again = 0
-    for (repository, digest), count in collections.Counter((p.repository, p.reference) for p in images).items():
-        name = repository.rpartition("/")[2]
+    for (name, digest), count in collections.Counter((put.name, put.reference) for put in images).items():
         again += count - 1
         told = f"{name}: {digest} was put {count} times"
         verdict.require(count <= attempts[name], TWICE, f"{told} in {attempts[name]} attempts", name)

@@ -47,6 +47,7 @@ class Breaker(background.Background):
         seen: watching.Recorder,
         *,
         pause: tuple[float, float] = (0.5, 5.0),
+        patience: float = 15.0,
     ) -> None:
         super().__init__("breaker")
         self.operator = operator
@@ -54,6 +55,7 @@ class Breaker(background.Background):
         self.server = server
         self.seen = seen
         self.pause = pause
+        self.patience = patience  # seconds after a fault, at most, that are left to a build to come about
         self.made: list[recovery.Fault] = []
         self.ended: list[str] = []
         self.told: dict[int, str] = {}  # metrics of each start of the operator, as last read
@@ -62,6 +64,7 @@ class Breaker(background.Background):
         self._over = 0.0  # when what is being made is over
         self._lives = 0
         self._gaps = 0
+        self._ended = 0  # builds, before the last fault
         self._acts: dict[str, Callable[[], bool]] = {
             "operator killed": lambda: self._operator(self.operator.kill),
             "operator told to end": lambda: self._operator(self.operator.end),
@@ -85,7 +88,7 @@ class Breaker(background.Background):
             deck = [kind for kind, cards in DECK.items() for _ in range(cards)]
             self._chance.shuffle(deck)
             for kind in deck:
-                if self._wait(self._chance.uniform(*self.pause)):
+                if self._wait(self._chance.uniform(*self.pause)) or self._wait(self.patience, until=self._progress()):
                     break
                 self._break(kind)
 
@@ -109,14 +112,20 @@ class Breaker(background.Background):
             self._over = now
             if self._acts[kind]():
                 self.made.append(recovery.Fault(kind, now, self._over))
+                self.operator.note(kind)
                 return
             if self._wait(0.3):  # nothing there to break yet
                 return
 
-    def _wait(self, seconds: float) -> bool:
+    def _progress(self) -> Callable[[], bool]:
+        """Whether a build has ended since the last fault: on a slow machine faults alone would leave time for nothing."""
+        before, self._ended = self._ended, len(self.seen.entries)
+        return lambda: len(self.seen.entries) > before
+
+    def _wait(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Whether it is over."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not until():
             if self.over.wait(min(left, 0.3)):
                 return True
             self._keep_alive()

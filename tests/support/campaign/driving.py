@@ -80,7 +80,7 @@ class Slot(background.Background):
     def _change(self, wish: wishes.Wish) -> wishes.Wish:
         way = self._chance.choices(["edited", "rebuilt", "deleted"], [5, 3, 1])[0]
         if way == "deleted":
-            self._delete(wish.name)
+            self._remove(wish.name)
             wish = wishes.Wish(wish.name, self._contents(wish.contents.kind))
         elif way == "edited":
             wish = dataclasses.replace(wish, contents=self._contents(wish.contents.kind))
@@ -101,7 +101,7 @@ class Slot(background.Background):
             self.askings.append(recovery.Asking(wish.name, time.monotonic()))
         self._server.apply("imagebuilds", wish.body(self._git))
 
-    def _delete(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         body = self._server.get("imagebuilds", name)
         uid = body["metadata"]["uid"] if body else ""
         self._server.delete("imagebuilds", name)

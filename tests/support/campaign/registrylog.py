@@ -25,6 +25,11 @@ class Put:
     user: str
 
     @property
+    def name(self) -> str:
+        """The ImageBuild's, after which its repository is called."""
+        return self.repository.rpartition("/")[2]
+
+    @property
     def by_digest(self) -> bool:
         return self.reference.startswith("sha256:")
 
