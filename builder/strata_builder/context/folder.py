@@ -86,7 +86,9 @@ class FolderTree:
     # files
 
     def _file(self, path: bytes) -> tuple[listing.Listing, int]:
-        folder, at = self._place(path)
+        above, _, name = path.rpartition(b"/")
+        folder = self._listings.get(above) or self._listing(above)
+        at = folder.find(name)
         if at is None or folder.kind(at) is not Kind.FILE:
             raise errors.LayerError(f"the context has no file {tree.show(path)}")
         return folder, at

@@ -19,12 +19,14 @@ _KINDS: Final = {
     stat.S_IFBLK: Kind.BLOCK,
     stat.S_IFIFO: Kind.FIFO,
 }
+_TYPE: Final = 0o170000  # of st_mode, inode(7)
 _SECOND: Final = 1_000_000_000
 _DIGEST: Final = 32
 _UNKNOWN: Final = bytes(_DIGEST)
 #: Stamp, st_mode, and whether the file has further names.
 _ROW: Final = struct.Struct("<40sH?")
-_TIMES: Final = struct.Struct("<16xQq")  # size and mtime of a stamp
+_KNOWN: Final = struct.Struct("<16xQq8xH")  # size, mtime and st_mode of a row
+_MODE: Final = struct.Struct("<40xH")
 
 
 class More(NamedTuple):
@@ -33,6 +35,9 @@ class More(NamedTuple):
     link: bytes = b""
     device: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+_NOTHING: Final = More()
 
 
 def kind_of(status: os.stat_result) -> Kind | None:
@@ -67,7 +72,7 @@ class Listing:
         return at if at < len(self.names) and self.names[at] == name else None
 
     def kind(self, at: int) -> Kind:
-        return _KINDS[stat.S_IFMT(_ROW.unpack_from(self._rows, at * _ROW.size)[1])]
+        return _KINDS[_MODE.unpack_from(self._rows, at * _ROW.size)[0] & _TYPE]
 
     def stamp(self, at: int) -> bytes:
         start = at * _ROW.size
@@ -75,16 +80,12 @@ class Listing:
 
     def entry(self, at: int, path: bytes) -> Entry:
         """Without its digest; `path` is what the name is in the tree."""
-        start = at * _ROW.size
-        size, mtime = _TIMES.unpack_from(self._rows, start)
-        mode = _ROW.unpack_from(self._rows, start)[1]
-        kind, bits, mtime = _KINDS[stat.S_IFMT(mode)], stat.S_IMODE(mode), mtime // _SECOND
-        more = self._more.get(at)
-        if more is None:
-            return Entry(path, kind, bits, 0, 0, mtime, size if kind is Kind.FILE else 0)
-        major, minor = os.major(more.device), os.minor(more.device)
+        size, mtime, mode = _KNOWN.unpack_from(self._rows, at * _ROW.size)
+        kind = _KINDS[mode & _TYPE]
+        link, device, xattrs = self._more.get(at, _NOTHING) if self._more else _NOTHING
         size = size if kind is Kind.FILE else 0
-        return Entry(path, kind, bits, 0, 0, mtime, size, more.link, major, minor, more.xattrs)
+        major, minor = (os.major(device), os.minor(device)) if device else (0, 0)
+        return Entry(path, kind, mode & 0o7777, 0, 0, mtime // _SECOND, size, link, major, minor, xattrs)
 
     def entries(self, folder: bytes) -> list[tree.Found]:
         """All of it, `folder` being the directory's path in the tree."""

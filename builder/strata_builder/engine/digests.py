@@ -8,12 +8,14 @@ links and xattrs of files; of their times only those that a layer keeps and that
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from strata_builder.entries import Entry, Item, Kind
+from strata_builder.entries import Entry, Kind
 
+_AT_ONCE = 256  # lines that are hashed together
 FORMAT = 2  # a change of what a key means changes every key
 
 # A step's time lies in [2000-01-01, 2020-01-01): never in the future, never the epoch that some tools take for "unset".
@@ -31,10 +33,10 @@ def entries(found: Iterable[tuple[bytes, Entry]]) -> str:
     return _digest(_line(path, entry) for path, entry in found)
 
 
-def items(placed: Iterable[Item], *, undated: Container[bytes] = ()) -> str:
+def placed(found: Iterable[Entry], *, undated: Container[bytes] = ()) -> str:
     """One digest over a layer's entries with their owners and times; without the times of the paths in `undated`."""
     return _digest(
-        b"%d %d %b %b" % (entry.uid, entry.gid, _time(entry, undated), _line(entry.path, entry)) for entry, _ in placed
+        b"%d %d %b %b" % (entry.uid, entry.gid, _time(entry, undated), _line(entry.path, entry)) for entry in found
     )
 
 
@@ -47,10 +49,10 @@ def is_step_time(time: int) -> bool:
     return _FIRST <= time < _FIRST + _SPAN
 
 
-def _digest(lines: Iterable[bytes]) -> str:
+def _digest(lines: Iterator[bytes]) -> str:
     hasher = hashlib.sha256()
-    for line in lines:
-        hasher.update(line)
+    while some := b"".join(itertools.islice(lines, _AT_ONCE)):
+        hasher.update(some)
     return hasher.hexdigest()
 
 

@@ -17,7 +17,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import buildargs, digests, hashing, metadata, selecting, steps
 from strata_builder.engine.options import Options
-from strata_builder.entries import Entry, Item, Kind
+from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import asdict, frozen, replace
 from strata_builder.oci.image import LayerRef
 
@@ -190,7 +190,7 @@ def shown_by(tree: Tree, source: str) -> str:
 
     Raises BuildError where there is no such source."""
     found = _walked(selecting.select(tree, source, where="a mount"), selecting.excludes(()))
-    return digests.items([Item(entry._replace(path=path, mtime=0)) for path, entry in found])
+    return digests.placed(entry._replace(path=path, mtime=0) for path, entry in found)
 
 
 def is_remote(source: str) -> bool:

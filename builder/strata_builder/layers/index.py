@@ -249,7 +249,7 @@ def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:
 
 def keeps_text(entry: Entry) -> bool:
     """Whether an index holds the content of this file: not of programs of that name."""
-    return _is_text(entry.path) and entry.size <= MAX_TEXT and not entry.mode & 0o111
+    return entry.path.endswith(TEXTS) and _is_text(entry.path) and entry.size <= MAX_TEXT and not entry.mode & 0o111
 
 
 def _is_text(path: bytes) -> bool:

@@ -53,6 +53,10 @@ class Items:
         """Sorted by the bytes of their paths."""
         return (self._item(path, self._records[path]) for path in sorted(self._records))
 
+    def entries(self) -> Iterator[Entry]:
+        """As from iterating, without what opens their content."""
+        return (record.unpack(path, self._records[path][_NUMBER.size :]) for path in sorted(self._records))
+
     def origin(self, origin: Origin) -> int:
         """A number for `put_from`."""
         if self._origins[-1] != origin:
