@@ -53,7 +53,7 @@ def _command(folder: Path, host: str) -> Callable[[int], Sequence[str]]:
 
 def _pod(folder: Path, host: str) -> Callable[[int], Sequence[str]]:
     """Each time a new pod, as the kubelet would have it."""
-    code = "from strata_builder.pod import __main__ as pod, ending; ending.leave(pod.main(sys.argv[1:]))"
+    code = "from strata_builder import start; start.pod()"
 
     def argv(number: int) -> Sequence[str]:
         request = pods.request(host, dockerfile_inline=True, insecure_registries=(host,))

@@ -26,7 +26,7 @@ SECONDS = 900  # two cores compile, pack and compress for all at once
 ARCHIVE = "image.tar"
 # Imports all that the image's programs do.
 WHOLE = {
-    "builder": "strata_builder.cli, strata_builder.pod.__main__",
+    "builder": "strata_builder.start, strata_builder.cli, strata_builder.pod.main",
     "operator": "strata_operator.main, strata_operator.nodeproxy",
 }
 

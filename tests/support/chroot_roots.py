@@ -106,8 +106,8 @@ def make(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> ChrootRo
 
 def main() -> None:
     """The build role of a pod, with these roots."""
-    from strata_builder.pod import __main__ as pod
     from strata_builder.pod import ending, rungs
+    from strata_builder.pod import main as pod
 
     rungs.roots = make  # type: ignore[assignment]
     ending.leave(pod.main())

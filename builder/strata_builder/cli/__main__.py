@@ -1,5 +1,5 @@
 import sys
 
-from strata_builder.cli.main import main
+from strata_builder import start
 
-sys.exit(main())
+sys.exit(start.command())

@@ -15,7 +15,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.cli import agents, exports, session, values
-from strata_builder.engine import artifact, blobs, execute, records, stages, steps
+from strata_builder.engine import blobs, execute, recording, records, stages, steps
 from strata_builder.engine.roots import Roots
 from strata_builder.frozen import replace
 from strata_builder.lint import building as warnings
@@ -137,7 +137,7 @@ def _keep_cache(
         if layer.descriptor.digest not in present:
             registry.upload_blob(where.repository, layer.descriptor, _opener(store, layer))
             present.add(layer.descriptor.digest)
-    artifact.write(
+    recording.write(
         registry,
         where.repository,
         where.version,

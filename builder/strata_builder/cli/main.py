@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import Final
 
-from strata_builder import contract, errors, garbage
+from strata_builder import contract, errors
 from strata_builder.cli import arguments, usage, values
 
 #: What a file system refuses whoever asks: nothing that this program could have done better.
@@ -24,7 +24,6 @@ _SURROUNDINGS: Final = frozenset(
 def main(argv: list[str] | None = None) -> int:
     """Runs `strata` with `argv` (default: the process's own). Returns an exit code of contract.ExitCode."""
     given = None
-    garbage.collect_seldom()
     try:
         given = arguments.parse(sys.argv[1:] if argv is None else argv)
         if given.command != "logs":

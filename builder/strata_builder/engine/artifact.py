@@ -1,4 +1,4 @@
-"""The cache in the registry: one artifact an image and platform, two requests to read, one write.
+"""The cache in the registry: one artifact an image and platform, two requests to read, one write (`recording`).
 
 Its config is the records; its manifest lists the layers, so that a registry's collection keeps them, and as further blobs
 the tables of contents of those layers and of bases.
@@ -6,26 +6,13 @@ the tables of contents of those layers and of bases.
 
 from __future__ import annotations
 
-import functools
-import io
-from collections.abc import Callable, Collection, Mapping
-from typing import BinaryIO
-
-from strata_builder import errors as build_errors
 from strata_builder.engine import records
-from strata_builder.frozen import replace
-from strata_builder.layers import index
-from strata_builder.oci import digest, mediatypes
-from strata_builder.oci.image import Descriptor, Manifest, describe
 from strata_builder.oci.manifest import parse_manifest
 from strata_builder.oci.platform import Platform
 from strata_builder.registry import errors
 from strata_builder.registry.client import Registry
-from strata_builder.registry.push import put
 
 MEDIA_TYPE = "application/vnd.strata.cache.v1+json"
-TRIES = 3
-Note = Callable[[str], None]
 
 
 def tag(platform: Platform) -> str:
@@ -43,91 +30,3 @@ def read(registry: Registry, repository: str, name: str) -> records.Records:
     if manifest.config.media_type != MEDIA_TYPE:
         return records.Records()
     return records.Records.from_bytes(registry.blob_bytes(repository, manifest.config, limit=2 * records.MAX_BYTES))
-
-
-def write(
-    registry: Registry,
-    repository: str,
-    name: str,
-    made: records.Records,
-    *,
-    today: int,
-    max_age: int,
-    max_size: int,
-    contents: Mapping[str, index.Index] | None = None,
-    seen: records.Records | None = None,
-    note: Note = lambda _: None,
-) -> records.Records:
-    """`made` merged over what is there now, with the tables of `contents` by layer; records whose layers the registry lost
-    are dropped. Raises RegistryError.
-
-    Nothing is asked or written where `seen`, what the artifact held a moment ago, has all of it but `builds` already. A
-    table that the registry does not take costs the next build time, no more: `note` hears of it.
-    """
-    found = contents or {}
-    if seen is not None and found.keys() <= seen.contents.keys():
-        needed = _using(replace(made, builds={}), found, seen, today)
-        if seen.holds(needed):
-            return seen
-    lost: set[digest.Digest] = set()
-    for attempt in range(TRIES):
-        there = _without(read(registry, repository, name), lost)
-        new = {layer: table for layer, table in found.items() if layer not in there.contents}
-        ours = _using(_without(made, lost), found, there, today)
-        ours = replace(ours, contents={**ours.contents, **_upload(registry, repository, new, today, note)})
-        whole = there.merged(ours).trimmed(today=today, max_age=max_age, max_size=max_size)
-        try:
-            _put(registry, repository, name, whole)
-        except errors.BlobsUnknown as e:
-            lost.update(e.digests)
-            if attempt == TRIES - 1 or not e.digests:
-                raise
-        else:
-            return whole
-    raise AssertionError("unreachable")
-
-
-def _using(
-    made: records.Records, found: Mapping[str, index.Index], there: records.Records, today: int
-) -> records.Records:
-    """`made`, and that the tables that are there were used today."""
-    used = {layer: replace(there.contents[layer], used=today) for layer in found if layer in there.contents}
-    return replace(made, contents={**made.contents, **used})
-
-
-def _upload(
-    registry: Registry, repository: str, new: Mapping[str, index.Index], today: int, note: Note
-) -> dict[str, records.Contents]:
-    kept: dict[str, records.Contents] = {}
-    for layer, table in new.items():
-        data = table.encode()
-        blob = describe(data, index.MEDIA_TYPE)
-        try:
-            registry.upload_blob(repository, blob, functools.partial(_bytes, data), check=False)
-            kept[layer] = records.Contents(blob, today)
-        except build_errors.BuildError as e:
-            note(f"warning: the table of contents of layer {layer} cannot be kept: {e.message}")
-    return kept
-
-
-def _put(registry: Registry, repository: str, name: str, whole: records.Records) -> None:
-    data = whole.to_bytes()
-    config = describe(data, MEDIA_TYPE)
-    registry.upload_blob(repository, config, lambda: _bytes(data), check=False)
-    layers = tuple(_plain(blob) for blob in whole.blobs())
-    manifest = Manifest(config, layers, mediatypes.OCI_MANIFEST)
-    put(registry, repository, name, manifest.to_bytes(), manifest.media_type)
-
-
-def _plain(descriptor: Descriptor) -> Descriptor:
-    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
-
-
-def _without(found: records.Records, lost: Collection[digest.Digest]) -> records.Records:
-    steps = {k: r for k, r in found.steps.items() if r.layer is None or r.layer.descriptor.digest not in lost}
-    contents = {layer: held for layer, held in found.contents.items() if held.blob.digest not in lost}
-    return replace(found, steps=steps, contents=contents)
-
-
-def _bytes(data: bytes) -> BinaryIO:
-    return io.BytesIO(data)

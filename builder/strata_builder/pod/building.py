@@ -9,7 +9,7 @@ from pathlib import Path
 from strata_builder import contract, errors
 from strata_builder.engine import epochs, execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
-from strata_builder.pod import alive, blobs, exchange, logs, measure, planfile, recipe, remotes, rungs
+from strata_builder.pod import alive, asked, blobs, exchange, logs, measure, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
 from strata_builder.pod.stepping import GuardedRoots, Stepping
 from strata_builder.sandbox import privileges
@@ -66,15 +66,15 @@ class _Build:
         exchange.publish(self.paths.result, result.to_bytes())
 
     def _execute(self, keyed: keys.Keyed, known: records.Records) -> execute.Built:
-        asked = recipe.options(
+        wanted = recipe.options(
             self.request,
             self.paths,
-            recipe.platform_of(self.request),
+            asked.platform_of(self.request),
             self.plan.source,
             secrets=self._take_secrets(),
             no_cache=self.request.cache.no_cache,
         )
-        options = epochs.fixed(asked, self.plan.epoch)
+        options = epochs.fixed(wanted, self.plan.epoch)
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
         plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
         scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume
@@ -112,7 +112,7 @@ class _Build:
 
     def _take_secrets(self) -> dict[str, bytes]:
         """Into memory; the files are gone before the first step runs."""
-        found = recipe.secrets(self.paths.secrets, self.plan.secrets)
+        found = asked.secrets(self.paths.secrets, self.plan.secrets)
         self.hide(found.values())
         exchange.publish(self.paths.secrets_taken)
         exchange.wait(lambda: True if self._are_gone() else None, [self.fetch])

@@ -6,11 +6,10 @@ import errno
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from strata_builder import contract, errors, termination
 from strata_builder.buildlog import text
@@ -42,6 +41,8 @@ def run(
         failure = failure_of(e)
         last = _last_lines(e, log)
         if _is_unexpected(e):
+            import traceback
+
             traceback.print_exception(e)
         if failure is not None:
             print(_shown(e, failure), file=sys.stderr, flush=True)
@@ -147,7 +148,7 @@ def _shown(error: BaseException, failure: contract.Failure) -> str:
     return f"error: {error}" if isinstance(error, errors.BuildError) else f"error: {failure.message}"
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """Ends the process now: a thread that waits for the network must not keep the pod alive."""
     sys.stdout.flush()
     sys.stderr.flush()

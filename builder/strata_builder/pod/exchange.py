@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -21,14 +20,14 @@ _LOOK_AFTER_PEERS: Final = 0.5
 
 def publish(path: Path, data: bytes = b"") -> None:
     """`data` as the file `path`, readable for all, there only when whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    partial = path.with_name(f".partial-{os.urandom(8).hex()}")
     try:
-        with open(handle, "wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
             os.fchmod(file.fileno(), 0o644)
-        Path(name).rename(path)
+        partial.rename(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
-from strata_builder.context import archive, configmap, download, folder, git, gitprogram, limits, places, tree
-from strata_builder.context.credentials import Credentials
-from strata_builder.engine import buildargs
+from strata_builder.context import configmap, folder, limits, places, tree
 from strata_builder.entries import Kind
 from strata_builder.frozen import frozen
 from strata_builder.layers import following
@@ -52,11 +49,6 @@ def bring(request: contract.BuildRequest, paths: Paths) -> Brought:
     return Brought(source, name, time)
 
 
-def ca_bundle(paths: Paths) -> bytes:
-    path = paths.at(contract.CA_BUNDLE)
-    return path.read_bytes() if path.exists() else b""
-
-
 def _context(request: contract.BuildRequest, paths: Paths) -> tuple[contract.SourceResult, int | None]:
     source, limit = request.source, request.context_limit_bytes
     if source.files or source.files_folder:
@@ -65,17 +57,9 @@ def _context(request: contract.BuildRequest, paths: Paths) -> tuple[contract.Sou
     if source.git is None and source.archive is None:
         places.make(paths.context)
         return contract.SourceResult(), None
-    credentials = Credentials.load(paths.at(contract.SOURCE_CREDENTIALS))
-    ca, whole = ca_bundle(paths), paths.inputs / "source"
-    if source.git is not None:
-        settings = gitprogram.Settings(ca=ca, scratch=paths.scratch)
-        keep = buildargs.keep_git_dir(dict(request.args))
-        done = git.fetch(source.git, whole, credentials, limit=limit, keep_git_dir=keep, settings=settings)
-    else:
-        assert source.archive is not None
-        done = archive.fetch(source.archive, whole, credentials, limit=limit, client=download.Client(ca))
-    done.folder.rename(paths.context)
-    shutil.rmtree(whole, ignore_errors=True)  # what lies beside the sub-folder
+    from strata_builder.pod import sources
+
+    done = sources.fetch(request, paths)
     return done.source, done.time
 
 

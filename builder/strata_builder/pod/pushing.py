@@ -19,14 +19,15 @@ from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.pod import (
     alive,
+    asked,
     blobs,
-    cache,
     exchange,
     measure,
     missing,
     planfile,
     publish,
     recipe,
+    recording,
     remotes,
     settings,
     stepping,
@@ -73,7 +74,7 @@ class _Push:
         self.fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
         self.build = alive.Peer(contract.BUILD, paths.alive(contract.BUILD), paths.build_done)
         self.requests = exchange.Requests(paths.wanted, paths.brought, self.fetch)
-        self.platform = recipe.platform_of(request)
+        self.platform = asked.platform_of(request)
         self.checked: dict[str, Index] = {}  # what the layers of build hold
         self.keeps = request.cache.mode != "None"  # else what the image lacks goes nowhere
 
@@ -104,7 +105,7 @@ class _Push:
         kept = self._to_keep(plan, keyed, built, made, known)
         keep = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
         contents = {**self.own.known, **self.checked}
-        cache.write(self.request, self.platform, self.registries, keep, contents, pushed, known, self.reporter.note)
+        recording.write(self.request, self.platform, self.registries, keep, contents, pushed, known, self.reporter.note)
         self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.descriptor.digest}")
         return self._outcome(plan, built, pushed.descriptor, time.monotonic() - began)
 

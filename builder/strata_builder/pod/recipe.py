@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
@@ -12,7 +11,7 @@ from strata_builder.engine import steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import exchange, inputs, planfile, remotefetch
+from strata_builder.pod import exchange, inputs, planfile, remotefetch, settings
 from strata_builder.pod.paths import Paths
 
 
@@ -56,16 +55,9 @@ def options(
 
 def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotefetch.Fetcher:
     """How a pod fetches what ADD names."""
-    ca = inputs.ca_bundle(paths)
+    ca = settings.ca_bundle(paths)
     git = gitprogram.Settings(ca=ca, scratch=paths.scratch)
     return remotefetch.Fetcher(request.context_limit_bytes, download.Client(ca), git, secrets)
-
-
-def platform_of(request: contract.BuildRequest) -> Platform:
-    """The one platform of a pod that runs steps. Raises InvalidSpec."""
-    if len(request.platforms) != 1:
-        raise errors.InvalidSpec("a pod that runs steps builds one platform")
-    return Platform.parse(request.platforms[0])
 
 
 class PlannedImages:
@@ -79,16 +71,3 @@ class PlannedImages:
         if found is None:
             raise errors.BaseImageNotFound(f"base image {reference} for {platform} is not in the plan")
         return found.resolved()
-
-
-def secrets(folder: Path, ids: tuple[str, ...]) -> dict[str, bytes]:
-    """The contents of secrets that lie in `folder` under their ids. Raises InvalidSpec for one that is not there."""
-    found: dict[str, bytes] = {}
-    for name in ids:
-        path = folder / name
-        if "/" in name or not path.is_file():
-            raise errors.InvalidSpec(
-                f"the secret {name!r} is not there", hint="check spec.secrets and the Secret's keys"
-            )
-        found[name] = path.read_bytes()
-    return found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strata_builder import contract, errors
-from strata_builder.engine.blobs import Blobs
-from strata_builder.engine.roots import Roots
 from strata_builder.pod.paths import Paths
+
+if TYPE_CHECKING:
+    from strata_builder.engine.blobs import Blobs
+    from strata_builder.engine.roots import Roots
 
 
 def roots(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> Roots | None:
@@ -29,9 +32,9 @@ def check_user_namespace(request: contract.BuildRequest, paths: Paths) -> None:
     """All containers of a pod are in one user namespace: fetch tells, which is believed, and build refuses to run.
 
     Raises NoUserNamespace."""
-    from strata_builder.sandbox import host
-
     if request.isolation == "UserNS" and paths.home == Path(contract.HOME):
+        from strata_builder.sandbox import host
+
         host.require_user_namespace()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import contract
-from strata_builder.pod import inputs
 from strata_builder.pod.paths import Paths
 from strata_builder.registry import connect, mirrors, proxies, retry
 from strata_builder.registry.config import DockerConfig
@@ -28,7 +27,7 @@ def registries(
     return Registries(
         Settings(
             credentials=DockerConfig.load(_configs(paths)),
-            ca=inputs.ca_bundle(paths) or None,
+            ca=ca_bundle(paths) or None,
             insecure=frozenset((*request.insecure_registries, *target)),
             mirrors=mirrors.Mirrors.parse((mirror.upstream, mirror.endpoint) for mirror in request.mirrors),
             proxies=proxies.Proxies.from_env(os.environ),
@@ -36,6 +35,11 @@ def registries(
             policy=policy or retry.Policy(),
         )
     )
+
+
+def ca_bundle(paths: Paths) -> bytes:
+    path = paths.at(contract.CA_BUNDLE)
+    return path.read_bytes() if path.exists() else b""
 
 
 def _configs(paths: Paths) -> list[Path]:

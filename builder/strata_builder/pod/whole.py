@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from strata_builder import contract, errors
@@ -13,6 +14,7 @@ from strata_builder.lint import building
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.oci.platform import Platform
 from strata_builder.pod import (
+    asked,
     cache,
     inputs,
     logs,
@@ -20,6 +22,7 @@ from strata_builder.pod import (
     missing,
     publish,
     recipe,
+    recording,
     remotes,
     settings,
     storedfiles,
@@ -45,7 +48,7 @@ def run(
 ) -> contract.BuildResult:
     """`deadline` is of time.monotonic(); `hide` is told the secrets before anything is printed. Raises NeedsSandbox for a
     RUN that no record stands for, BuildError."""
-    hide(recipe.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
+    hide(asked.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
     with settings.registries(request, paths) as registries:
         return _Whole(request, paths, reporter, deadline, registries).run()
 
@@ -93,7 +96,7 @@ class _Whole:
             left = {key: r for key, r in found.steps.items() if not r.layer or r.layer.descriptor.digest not in lost}
             return self._build(platform, replace(found, steps=left), where)
 
-    def _build(self, platform: Platform, found: records.Records, where: dict[str, tuple[str, str]]) -> _Done:
+    def _build(self, platform: Platform, found: records.Records, where: Mapping[str, tuple[str, str]]) -> _Done:
         began = time.monotonic()
         resolver = images.RegistryImages(self.registries)
         for layer in found.layers():
@@ -108,14 +111,14 @@ class _Whole:
         keys_ = taint.keys_to_keep(plan, keyed)
         kept = taint.to_keep(built.used, taint.found_beside(taint.known(found, plan, keyed), keys_), keys_)
         made = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
-        cache.write(self.request, platform, self.registries, made, store.known, pushed, found, self.reporter.note)
+        recording.write(self.request, platform, self.registries, made, store.known, pushed, found, self.reporter.note)
         self.pushing += time.monotonic() - began
         done = pushed.descriptor
         name = f"{self.request.output.registry}/{self.request.output.repository}@{done.digest}"
         self.reporter.note(f"pushed {name} for {platform}")
         return _Done(contract.PlatformResult(str(platform), done.digest, built.image.size, done.media_type), built)
 
-    def _contents(self, found: records.Records, where: dict[str, tuple[str, str]]) -> indexes.Kept:
+    def _contents(self, found: records.Records, where: Mapping[str, tuple[str, str]]) -> indexes.Kept:
         def read(blob: Descriptor) -> bytes:
             host, repository = where[blob.digest]
             return self.registries.get(host).blob_bytes(repository, blob, limit=blob.size)
@@ -153,11 +156,13 @@ class _Whole:
         return plan, keyed, execute.execute(plan, keyed, options, edges)
 
     def _remotes(self, found: records.Records) -> remotes.Remotes:
-        secrets = recipe.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
+        secrets = asked.secrets(self.paths.at(contract.SECRET_SOURCES), self.request.secrets)
         fetcher = recipe.fetcher(self.request, self.paths, secrets)
         return remotes.Remotes(self.paths.remotes, fetcher, lambda: found.remotes)
 
-    def _publish(self, built: execute.Built, store: blobs.Blobs, where: dict[str, tuple[str, str]]) -> publish.Pushed:
+    def _publish(
+        self, built: execute.Built, store: blobs.Blobs, where: Mapping[str, tuple[str, str]]
+    ) -> publish.Pushed:
         def at_hand(layer: LayerRef) -> Path | None:
             place = store.place(layer.descriptor.digest)
             return place if place.exists() else None
