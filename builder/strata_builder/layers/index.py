@@ -38,7 +38,7 @@ class Index:
     of its files that are called so.
     """
 
-    __slots__ = ("_keys", "_paths", "_records", "opaque", "texts", "whiteouts")
+    __slots__ = ("_linked", "_paths", "_records", "opaque", "texts", "whiteouts")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Index:
     ) -> None:
         self._records = records
         self._paths = paths.in_order(records)
+        self._linked: frozenset[bytes] | None = None
         self.whiteouts = tuple(sorted(whiteouts, key=paths.order))
         self.opaque = tuple(sorted(opaque, key=paths.order))
         self.texts = dict(texts)
@@ -76,6 +77,13 @@ class Index:
         if entry is None or entry.kind is not Kind.HARDLINK:
             return entry
         return entry._replace(kind=Kind.FILE, link=b"")
+
+    def has_links(self, path: bytes) -> bool:
+        """Whether a hard link of the layer names `path`."""
+        if self._linked is None:
+            links = (path for path, found in self._records.items() if found[0] == Kind.HARDLINK)
+            self._linked = frozenset(record.unpack(path, self._records[path]).link for path in links)
+        return path in self._linked
 
     def children(self, folder: bytes) -> list[bytes]:
         """The names, sorted, that this layer holds directly or indirectly in `folder`."""

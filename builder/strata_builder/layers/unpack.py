@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -161,11 +161,10 @@ def extract(
     layer does not hold as a file.
     """
     start = stream.tell() if hasattr(stream, "tell") and wanted else 0
-    kinds, links = _extract_once(stream, media_type, wanted, limits)
+    missing, links = _extract_once(stream, media_type, wanted, limits)
+    if missing:
+        raise errors.LayerError(f"the layer holds no file {paths.show(min(missing))}")
     linked = {path: target for path, target in links.items() if path in wanted}
-    for path in wanted:
-        if kinds.get(path) not in (Kind.FILE, Kind.HARDLINK):
-            raise errors.LayerError(f"the layer holds no file {paths.show(path)}")
     if linked and hasattr(stream, "seek"):
         stream.seek(start)
         _extract_targets(stream, media_type, {path: wanted[path] for path in linked}, linked, limits)
@@ -175,8 +174,9 @@ def extract(
 
 def _extract_once(
     stream: decompress.Stream, media_type: str, wanted: Mapping[bytes, Path], limits: Limits
-) -> tuple[dict[bytes, Kind], dict[bytes, bytes]]:
-    kinds: dict[bytes, Kind] = {}
+) -> tuple[set[bytes], dict[bytes, bytes]]:
+    """Those of `wanted` that are no files, and of all hard links the file that they lead to."""
+    missing = set(wanted)
     links: dict[bytes, bytes] = {}
     for entry, content in read_layer(stream, media_type, limits=limits):
         if entry.kind is Kind.HARDLINK:
@@ -184,10 +184,13 @@ def _extract_once(
         else:
             links.pop(entry.path, None)
         if entry.path in wanted:
-            kinds[entry.path] = entry.kind
+            if entry.kind in (Kind.FILE, Kind.HARDLINK):
+                missing.discard(entry.path)
+            else:
+                missing.add(entry.path)
             if entry.kind is Kind.FILE:
                 _save(entry, content, wanted[entry.path])
-    return kinds, links
+    return missing, links
 
 
 def _extract_targets(
@@ -198,32 +201,31 @@ def _extract_targets(
     limits: Limits,
 ) -> None:
     """The content that each link's file had when the link was made: entries of one name may follow."""
-    waiting = dict(links)
+    users: defaultdict[bytes, dict[bytes, None]] = defaultdict(dict)
+    for path, target in links.items():
+        users[target][path] = None
     saved: set[bytes] = set()
     for entry, content in read_layer(stream, media_type, limits=limits):
         if entry.kind is Kind.HARDLINK and entry.path in saved:
-            waiting.pop(entry.path, None)
-        users = [path for path, target in waiting.items() if target == entry.path]
-        if entry.kind is Kind.FILE and users:
-            _save(entry, content, wanted[users[0]])
-            for path in users[1:]:
-                shutil.copy(wanted[users[0]], wanted[path])
-            saved.update(users)
+            users[links[entry.path]].pop(entry.path, None)
+        first, *others = users.get(entry.path) or (None,)
+        if entry.kind is Kind.FILE and first is not None:
+            _save(entry, content, wanted[first])
+            for path in others:
+                shutil.copy(wanted[first], wanted[path])
+            saved.update((first, *others))
     if not links.keys() <= saved:
         lost = next(path for path in links if path not in saved)
         raise errors.LayerError(f"{paths.show(lost)} is a hard link to what the layer does not hold as a file")
 
 
 def _save(entry: Entry, content: Content, place: Path) -> None:
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".partial.")
-    partial = Path(name)
+    fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with storage.full_is_a_limit(place.parent), open(descriptor, "wb", buffering=0) as file:
-            restore.digest_of(entry, content.pieces(), lambda piece: _write_all(file.fileno(), piece))
-        partial.rename(place)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        with storage.full_is_a_limit(place.parent):
+            restore.digest_of(entry, content.pieces(), lambda piece: _write_all(fd, piece))
+    finally:
+        os.close(fd)
 
 
 def _write_all(fd: int, piece: memoryview) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ class StageTree:
     ) -> None:
         self._view, self._layers, self._open, self._scratch = shown, tuple(layers), opener, scratch
         self._wanted: set[bytes] = set()
-        self._places: dict[bytes, Path] = {}
+        self._places = _Places(scratch)
         self._lock = threading.Lock()
 
     def lookup(self, path: bytes) -> Entry | None:
@@ -38,7 +38,8 @@ class StageTree:
 
     def digest(self, path: bytes) -> str:
         with self._lock:
-            self._wanted.add(path)
+            if path not in self._places:
+                self._wanted.add(path)
         return self._file(path).digest
 
     def identity(self, path: bytes) -> object:
@@ -55,7 +56,7 @@ class StageTree:
             if entry is None or entry.kind != Kind.HARDLINK:
                 break
             entry = index.lookup(entry.link)
-        if entry is None or named is None:
+        if entry is None or named is None or not index.has_links(entry.path):
             return None
         return number, entry.path, named._replace(path=b"", kind=Kind.FILE, link=b"")
 
@@ -76,9 +77,41 @@ class StageTree:
         if number is None:
             raise errors.LayerError(f"there is no file /{path.decode('utf-8', 'replace')} to copy")
         self._scratch.mkdir(parents=True, exist_ok=True)
-        together = [p for p in self._wanted | {path} if p not in self._places and self._view.layer_of(p) == number]
-        places = {p: self._scratch / str(len(self._places) + n) for n, p in enumerate(together)}
-        layer = self._layers[number]
+        together = {p for p in self._wanted if self._view.layer_of(p) == number} | {path}
+        self._wanted -= together
+        layer, places = self._layers[number], self._places.reserved(together)
         with self._open(layer) as blob, blame.layer(layer.descriptor.digest):
             unpack.extract(blob, layer.descriptor.media_type, places)
-        self._places.update(places)
+        self._places.take(places)
+
+
+class _Places(Mapping[bytes, Path]):
+    """Files that are called by their numbers: there may be a million, and a Path takes half a kilobyte."""
+
+    def __init__(self, folder: Path, first: int = 0) -> None:
+        self._folder, self._next = folder, first
+        self._numbers: dict[bytes, int] = {}
+
+    def __getitem__(self, path: bytes) -> Path:
+        return self._folder / str(self._numbers[path])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._numbers
+
+    def reserved(self, paths: Iterable[bytes]) -> _Places:
+        """Places for `paths` that are not among these until they are taken."""
+        found = _Places(self._folder, self._next)
+        for path in paths:
+            found._numbers[path] = found._next
+            found._next += 1
+        return found
+
+    def take(self, places: _Places) -> None:
+        self._next = places._next
+        self._numbers.update(places._numbers)
