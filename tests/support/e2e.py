@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from strata_builder import contract
-from support import kubectl
+from support import kubectl, patience
 
 Body = dict[str, Any]
 GROUP = "strata.build"
@@ -116,10 +115,8 @@ class Namespace:
 
     def until(self, what: str, condition: Callable[[], Any], *, seconds: float = 60, name: str = "") -> Any:
         """What `condition` returns once it is true; on time-out status and events of the namespace are shown."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}\n{self.report(name)}"
-            time.sleep(0.2)
+        found = patience.look(condition, seconds=seconds)
+        assert found, f"not within {seconds:.0f} s: {what}\n{self.report(name)}"
         return found
 
     def wait(

@@ -63,7 +63,7 @@ def render(values: Mapping[str, Any] | None = None) -> list[Manifest]:
     """The manifests that `values` give."""
     done = template(values)
     assert done.returncode == 0, done.stderr
-    return [body for body in yaml.safe_load_all(done.stdout) if body]
+    return [body for body in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if body]  # the CRDs are long
 
 
 def refusal(values: Mapping[str, Any]) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import cluster
-from support import kubeapi
+from support import kubeapi, patience
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +41,7 @@ class Kubectl:
 
     def ask(self, *words: str, body: Any = None, text: str = "") -> Answer:
         """Run it; `body` is sent as a manifest on standard input."""
-        given = text or (yaml.safe_dump(body) if body is not None else "")
+        given = text or (json.dumps(body) if body is not None else "")
         done = subprocess.run(
             self.command(*words), input=given, capture_output=True, text=True, timeout=120, check=False
         )
@@ -85,9 +83,6 @@ def environment() -> dict[str, str]:
 
 def until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "the condition") -> Any:
     """Wait for `condition` to be true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < deadline, f"{what} did not come about in {seconds:.0f} s"
-        time.sleep(0.2)
+    found = patience.look(condition, seconds=seconds)
+    assert found, f"{what} did not come about in {seconds:.0f} s"
+    return found

@@ -287,7 +287,8 @@ def _restore_job(home: e2e.Namespace, job: Body) -> None:
 
 def _ready(home: e2e.Namespace, name: str) -> Body | None:
     body = home.get("imagebuild", name)
-    return body["status"] if gitops.kstatus(body) == ["Current"] else None
+    said = [c["status"] for c in body["status"].get("conditions", ()) if c["type"] == "Ready"]
+    return body["status"] if said == ["True"] and gitops.kstatus(body) == ["Current"] else None
 
 
 def _phase(home: e2e.Namespace) -> str:
