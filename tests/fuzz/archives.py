@@ -22,7 +22,7 @@ from fuzz import mutation
 from fuzz.target import Target, said
 from strata_builder import errors
 from strata_builder.context import limits, unzip
-from strata_builder.layers import decompress, index, tarheader, unpack
+from strata_builder.layers import decompress, indexfile, tarheader, unpack
 from strata_builder.layers.source import Limits
 from strata_builder.oci import archive
 from support import tars as made
@@ -39,7 +39,7 @@ def layer(data: bytes) -> None:
     except errors.LayerError as error:
         said(error)
         return
-    assert index.Index.decode(found.encode()).encode() == found.encode()
+    assert indexfile.encode(indexfile.decode(indexfile.encode(found))) == indexfile.encode(found)
     for entry in found:
         tarheader.header(entry)
 
@@ -76,11 +76,11 @@ def stream(data: bytes) -> None:
 def contents(data: bytes) -> None:
     """A table of contents, before it is deflated: what is read is what would be written."""
     try:
-        found = index.Index.decode(isal_zlib.compress(data))
+        found = indexfile.decode(isal_zlib.compress(data))
     except errors.LayerError as error:
         said(error)
         return
-    assert isal_zlib.decompress(found.encode()) == data
+    assert isal_zlib.decompress(indexfile.encode(found)) == data
 
 
 def zipped(data: bytes) -> None:
@@ -251,7 +251,7 @@ TARGETS: Final = (
     Target(
         "tables of contents",
         contents,
-        tuple(bytes(isal_zlib.decompress(found.encode())) for found in _ENTRIES),
+        tuple(bytes(isal_zlib.decompress(indexfile.encode(found))) for found in _ENTRIES),
         (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\1\0\0\0", b"a", b"/", b".."),
     ),
     Target(

@@ -19,6 +19,7 @@ from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
 from strata_builder.frozen import replace
+from strata_builder.layers import indexfile
 from strata_builder.layers.index import Index
 
 MAX_AGE_DAYS = 14
@@ -92,7 +93,7 @@ class Store:
     def find(self, layer: str) -> Index | None:
         """The table of contents of a layer, if one was kept here; a damaged one is as good as none."""
         try:
-            return Index.decode(self._table(layer).read_bytes())
+            return indexfile.decode(self._table(layer).read_bytes())
         except (FileNotFoundError, errors.LayerError):
             return None
 
@@ -101,7 +102,7 @@ class Store:
             place = self._table(layer)
             if not place.exists():
                 fresh = place.with_name(f".{place.name}.{os.getpid()}")
-                fresh.write_bytes(contents.encode())
+                fresh.write_bytes(indexfile.encode(contents))
                 fresh.rename(place)
 
     def _table(self, layer: str) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from strata_builder import errors
+from strata_builder.layers import indexfile
 from strata_builder.layers.index import MAX_ENCODED, Index
 from strata_builder.oci.image import Descriptor
 
@@ -41,7 +42,7 @@ class Described:
         if blob is None or blob.size > MAX_ENCODED:
             return None
         try:
-            return Index.decode(self._read(blob))
+            return indexfile.decode(self._read(blob))
         except errors.BuildError as e:
             self._note(f"warning: the kept table of contents of layer {layer} is not used: {e.message}")
             return None

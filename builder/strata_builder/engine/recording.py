@@ -10,7 +10,7 @@ from typing import BinaryIO
 from strata_builder import errors as build_errors
 from strata_builder.engine import artifact, records
 from strata_builder.frozen import replace
-from strata_builder.layers import index
+from strata_builder.layers import index, indexfile
 from strata_builder.oci import digest, mediatypes
 from strata_builder.oci.image import Descriptor, Manifest, describe
 from strata_builder.registry import errors
@@ -76,8 +76,8 @@ def _upload(
 ) -> dict[str, records.Contents]:
     kept: dict[str, records.Contents] = {}
     for layer, table in new.items():
-        data = table.encode()
-        blob = describe(data, index.MEDIA_TYPE)
+        data = indexfile.encode(table)
+        blob = describe(data, indexfile.MEDIA_TYPE)
         try:
             registry.upload_blob(repository, blob, functools.partial(_bytes, data), check=False)
             kept[layer] = records.Contents(blob, today)

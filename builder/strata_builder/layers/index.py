@@ -1,7 +1,7 @@
 """A layer's table of contents: enough to resolve paths, owners and users without the layer's bytes.
 
-In memory an entry is its path and one packed record, some 300 bytes together; an `Entry` is made when asked for.
-Encoded it is deflated records in the order of a walk, the same bytes for the same layer.
+An entry is its path and one packed record, some 200 bytes together; an `Entry` is made when asked for. `indexfile` is how it
+is kept.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
-
-from isal import isal_zlib
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
@@ -23,12 +21,6 @@ TEXTS: Final = (b"passwd", b"group")
 MAX_TEXT: Final = 1 << 20
 MAX_ENTRIES: Final = 2_000_000
 MAX_ENCODED: Final = 512 << 20
-MEDIA_TYPE: Final = "application/vnd.strata.layer.index.v1+deflate"
-
-_AT_ONCE: Final = 1024  # entries that are encoded together: memory does not grow with the layer
-_MAGIC: Final = b"strata index 1\n"
-_MAX_ID: Final = 2**32 - 2
-_INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
 
 
 class Index:
@@ -65,6 +57,10 @@ class Index:
 
     def paths(self) -> Iterator[bytes]:
         return iter(self._paths)
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Paths with their packed entries."""
+        return ((path, self._records[path]) for path in self._paths)
 
     def lookup(self, path: bytes) -> Entry | None:
         """The entry as the layer holds it; None if the layer says nothing of `path`."""
@@ -132,43 +128,6 @@ class Index:
             if path.startswith(above) and paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
                 raise below_no_directory(path, above, Kind(self._records[above][0]))
         return self
-
-    def encode(self) -> bytes:
-        """Bytes that depend on nothing but the layer."""
-        deflate = isal_zlib.compressobj(2)
-        pieces = self._pieces()
-        parts = []
-        while some := b"".join(itertools.islice(pieces, _AT_ONCE)):
-            parts.append(deflate.compress(some))
-        return b"".join((*parts, deflate.flush()))
-
-    def _pieces(self) -> Iterator[bytes]:
-        yield _MAGIC + record.count(len(self._paths))
-        for path in self._paths:
-            yield record.sized(path) + record.sized(self._records[path])
-        for group in (self.whiteouts, self.opaque):
-            yield record.count(len(group)) + b"".join(map(record.sized, group))
-        held = sorted(self.texts, key=paths.order)
-        yield record.count(len(held)) + b"".join(record.sized(path) + record.sized(self.texts[path]) for path in held)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Index:
-        """The index of `encode`'s bytes. Raises LayerError for anything that `encode` cannot have made."""
-        try:
-            return _decoded(_Reader(_inflate(data))).consistent()
-        except record.CutShort:
-            raise _damaged("it is cut short") from None
-
-
-def _decoded(read: _Reader) -> Index:
-    if read.take(len(_MAGIC)) != _MAGIC:
-        raise _damaged("it does not begin as one")
-    records = {path: _checked_record(path, read.sized()) for path in read.paths()}
-    whiteouts, opaque = list(read.paths()), list(read.paths())
-    texts = {path: read.sized() for path in read.paths()}
-    if not all(_is_text(path) for path in texts) or read.left():
-        raise _damaged("something follows its end")
-    return Index(records, whiteouts, opaque, texts)
 
 
 class Folders:
@@ -257,10 +216,11 @@ def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:
 
 def keeps_text(entry: Entry) -> bool:
     """Whether an index holds the content of this file: not of programs of that name."""
-    return entry.path.endswith(TEXTS) and _is_text(entry.path) and entry.size <= MAX_TEXT and not entry.mode & 0o111
+    return entry.path.endswith(TEXTS) and is_text(entry.path) and entry.size <= MAX_TEXT and not entry.mode & 0o111
 
 
-def _is_text(path: bytes) -> bool:
+def is_text(path: bytes) -> bool:
+    """Whether it is called so."""
     return path.rpartition(b"/")[2] in TEXTS
 
 
@@ -271,61 +231,3 @@ def below_no_directory(path: bytes, parent: bytes, kind: Kind) -> errors.LayerEr
         f"{names.get(kind, 'device')}",
         hint="no unpacker can write it; the tool that made this layer or archive has to be asked",
     )
-
-
-class _Reader(record.Reader):
-    def entries(self) -> int:
-        count = self.count()
-        if count > MAX_ENTRIES:
-            raise _damaged(f"it claims {count} entries, more than {MAX_ENTRIES}")
-        return count
-
-    def paths(self) -> Iterator[bytes]:
-        """As many paths as a count says, in the order of a walk; the caller reads what follows each."""
-        last = None
-        for _ in range(self.entries()):
-            path = _checked_path(self.sized())
-            place = paths.order(path)
-            if last is not None and place <= last:
-                raise _damaged(f"{paths.show(path)} is out of order")
-            yield path
-            last = place
-
-
-def _inflate(data: bytes) -> bytes:
-    inflate = isal_zlib.decompressobj()
-    try:
-        plain = inflate.decompress(data, MAX_ENCODED)
-    except _INFLATE_ERROR as error:
-        raise _damaged(str(error)) from error
-    if not inflate.eof or inflate.unused_data or inflate.unconsumed_tail:
-        raise _damaged(f"it is cut short, followed by something, or larger than {MAX_ENCODED >> 20} MiB")
-    return bytes(plain)
-
-
-def _checked_path(path: bytes) -> bytes:
-    if paths.is_usual(path):
-        return path
-    if paths.normalise(path) != path or paths.has_reserved_name(path):
-        raise _damaged(f"{paths.show(path)} is no path of a layer")
-    return path
-
-
-def _checked_record(path: bytes, found: bytes) -> bytes:
-    if len(found) < record.FIXED.size:
-        raise _damaged(f"the record of {paths.show(path)} is cut short")
-    kind, mode, uid, gid, _, size = record.FIXED.unpack_from(found)
-    if kind > Kind.FIFO or mode > 0o7777 or uid > _MAX_ID or gid > _MAX_ID:
-        raise _damaged(f"the record of {paths.show(path)} has an impossible kind, mode or owner")
-    plain = (
-        len(found) == record.PLAIN_FILE
-        if kind == Kind.FILE
-        else kind == Kind.DIR and not size and len(found) == record.FIXED.size
-    )
-    if not plain and record.pack(record.unpack(path, found)) != found:
-        raise _damaged(f"the record of {paths.show(path)} is not as this program writes it")
-    return found
-
-
-def _damaged(why: str) -> errors.LayerError:
-    return errors.LayerError(f"this is not an index of a layer: {why}", hint="it is made again when it is removed")

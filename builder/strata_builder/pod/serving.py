@@ -10,7 +10,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import images
-from strata_builder.layers import index
+from strata_builder.layers import indexfile
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, exchange
 from strata_builder.pod.paths import Paths
@@ -76,7 +76,7 @@ class Server:
         try:
             self.resolver.bring(layer, to)
         except errors.BuildError as e:
-            if layer.descriptor.media_type == index.MEDIA_TYPE:
+            if layer.descriptor.media_type == indexfile.MEDIA_TYPE:
                 exchange.publish(to.with_name(f"{to.name}.refused"), e.message.encode())
                 return
             if not isinstance(e, registry_errors.NotFound) or layer.descriptor.digest in self.bases:

@@ -11,7 +11,7 @@ from isal import isal_zlib
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import index, paths
+from strata_builder.layers import index, indexfile, paths
 from strata_builder.rootfs import users, view
 from support.layertrees import file, folder, hard, link, packed
 
@@ -73,10 +73,10 @@ def some_index(tmp_path: Path) -> index.Index:
 
 def test_an_index_survives_encoding(tmp_path: Path) -> None:
     before = some_index(tmp_path)
-    after = index.Index.decode(before.encode())
+    after = indexfile.decode(indexfile.encode(before))
     assert list(after) == list(before)
     assert (after.whiteouts, after.opaque, after.texts) == (before.whiteouts, before.opaque, before.texts)
-    assert after.encode() == before.encode()
+    assert indexfile.encode(after) == indexfile.encode(before)
 
 
 def test_an_index_holds_the_text_of_files_of_users_wherever_they_lie(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_index_answers_for_single_paths_and_directories(tmp_path: Path) -> No
 
 def test_no_damage_to_an_index_goes_unnoticed_or_crashes(tmp_path: Path) -> None:
     rng = random.Random(1)
-    plain = isal_zlib.decompress(some_index(tmp_path).encode())
+    plain = isal_zlib.decompress(indexfile.encode(some_index(tmp_path)))
     refused = 0
     for _ in range(2000):
         damaged = bytearray(plain)
@@ -117,25 +117,25 @@ def test_no_damage_to_an_index_goes_unnoticed_or_crashes(tmp_path: Path) -> None
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         data = isal_zlib.compress(bytes(damaged[: rng.randint(0, len(damaged))] if rng.random() < 0.2 else damaged), 1)
         try:
-            decoded = index.Index.decode(data)
+            decoded = indexfile.decode(data)
         except errors.LayerError:
             refused += 1
         else:
             # What is accepted has to be consistent: it is what this program writes for some layer.
-            assert isal_zlib.decompress(decoded.encode()) == damaged
+            assert isal_zlib.decompress(indexfile.encode(decoded)) == damaged
     assert refused > 500
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", isal_zlib.compress(b"junk", 1), isal_zlib.compress(bytes(1000), 1)[:9]])
 def test_what_is_no_index_is_refused(data: bytes) -> None:
     with pytest.raises(errors.LayerError, match="not an index"):
-        index.Index.decode(data)
+        indexfile.decode(data)
 
 
 def test_an_index_that_is_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "MAX_ENCODED", 1 << 20)
+    monkeypatch.setattr(indexfile, "MAX_ENCODED", 1 << 20)
     with pytest.raises(errors.LayerError, match="larger than 1 MiB"):
-        index.Index.decode(isal_zlib.compress(bytes(4 << 20), 1))
+        indexfile.decode(isal_zlib.compress(bytes(4 << 20), 1))
 
 
 def test_an_entry_takes_no_more_than_400_bytes() -> None:

@@ -20,7 +20,7 @@ from backports import zstd
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, index, unpack
+from strata_builder.layers import decompress, index, indexfile, unpack
 from strata_builder.layers.source import Limits
 from support import tars
 from support.layertrees import file, folder, hard, packed
@@ -355,7 +355,7 @@ def test_the_scan_of_a_packed_layer_is_the_index_that_packing_made(tmp_path: Pat
     items = [folder("d"), file("d/f", b"x" * 9), hard("d/h", "d/f"), file("etc/passwd", b"root:x:0:0\n")]
     layer = packed(tmp_path / "blob", items, [b"gone"])
     with layer.blob.open("rb") as stream:
-        assert unpack.scan(stream, layer.media_type, layer.diff_id).encode() == layer.index.encode()
+        assert indexfile.encode(unpack.scan(stream, layer.media_type, layer.diff_id)) == indexfile.encode(layer.index)
 
 
 def extract(data: bytes, *wanted: str, where: Path) -> dict[str, bytes]:
