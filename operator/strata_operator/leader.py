@@ -104,9 +104,20 @@ class Lease:
             return
         try:
             async with asyncio.timeout(self._timing.duration - self._timing.deadline):
-                await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
+                await self._give_up()
+        except Lost as e:
+            log.info("%s", e)
         except (kube.KubeError, TimeoutError) as e:
             log.warning("the Lease is not given up, and expires: %s", e)
+
+    async def _give_up(self) -> None:
+        """A renewal may have arrived of which no answer came, most of all the one that the end cut off."""
+        free: dict[str, Any] = {"holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            await self._write(free)
+        except kube.Conflict:
+            await self._look_again()
+            await self._write(free)
 
     async def _try(self) -> bool:
         started = self._clock()

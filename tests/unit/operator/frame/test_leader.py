@@ -137,6 +137,25 @@ async def test_who_finds_another_holder_has_lost(tmp_path, monkeypatch):
         assert here.spec["holderIdentity"] == "second"
 
 
+@pytest.mark.parametrize("change", [{"renewTime": "1999-01-01T00:00:00.000000Z"}, {"strategy": "any"}])
+async def test_it_is_given_up_although_somebody_or_a_renewal_without_answer_wrote_last(tmp_path, monkeypatch, change):
+    async with place(tmp_path, monkeypatch) as here:
+        lease = here.operator("first")
+        await lease.acquire()
+        here.write(**change)
+        await lease.release()
+        assert here.spec["holderIdentity"] == ""
+
+
+async def test_another_holder_is_left_alone_by_who_did_not_know_of_it(tmp_path, monkeypatch):
+    async with place(tmp_path, monkeypatch) as here:
+        lease = here.operator("first")
+        await lease.acquire()
+        here.write(holderIdentity="second")
+        await lease.release()
+        assert here.spec["holderIdentity"] == "second"
+
+
 @pytest.mark.parametrize("status", [503, 403, 500])
 async def test_who_cannot_renew_it_in_time_has_lost(tmp_path, monkeypatch, status):
     async with place(tmp_path, monkeypatch) as here:
