@@ -8,16 +8,25 @@ from pathlib import Path
 
 from support import kubectl
 
-#: From which commit is upgraded; a branch, tag or commit.
-FROM = os.environ.get("STRATA_UPGRADE_FROM", "HEAD~1")
+_PARTS = ("operator", "builder", "crds", "helm")
 
 
-def unpacked(folder: Path, commit: str = FROM) -> Path:
-    """`folder`, with the operator, the builder, the CRDs and the chart of `commit`. Fails where there is no git history."""
-    parts = ("operator", "builder", "crds", "helm")
-    archive = subprocess.run(
-        ["git", "archive", commit, *parts], cwd=kubectl.CHECKOUT, capture_output=True, timeout=60, check=False
-    )
-    assert archive.returncode == 0, f"STRATA_UPGRADE_FROM={commit}: {archive.stderr.decode()}"
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, timeout=60, check=True)
+def earlier() -> str:
+    """From which commit is upgraded: STRATA_UPGRADE_FROM, else the one before the newest that changed what is upgraded."""
+    if chosen := os.environ.get("STRATA_UPGRADE_FROM"):
+        return chosen
+    newest = _git("log", "-1", "--format=%H", "--", *_PARTS).decode().strip()
+    return f"{newest}~1"
+
+
+def unpacked(folder: Path) -> Path:
+    """`folder`, with the operator, the builder, the CRDs and the chart of `earlier`. Fails where there is no git history."""
+    archive = _git("archive", earlier(), *_PARTS)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, timeout=60, check=True)
     return folder
+
+
+def _git(*words: str) -> bytes:
+    done = subprocess.run(["git", *words], cwd=kubectl.CHECKOUT, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, f"git {' '.join(words)} (STRATA_UPGRADE_FROM?): {done.stderr.decode()}"
+    return done.stdout

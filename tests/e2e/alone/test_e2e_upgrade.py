@@ -1,6 +1,6 @@
 """The operator of another commit is replaced by this one while builds run: nothing starts again, nothing is built anew.
 
-STRATA_UPGRADE_FROM says from which commit; HEAD~1 if it is not set.
+STRATA_UPGRADE_FROM says from which commit; if it is not set, the one before the newest change of what is upgraded.
 """
 
 from __future__ import annotations

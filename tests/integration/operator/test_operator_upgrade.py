@@ -1,6 +1,6 @@
 """The operator's process of another commit is replaced by this one's in mid-build: nothing starts again.
 
-STRATA_UPGRADE_FROM says from which commit, HEAD~1 if it is not set. With real pods: tests/e2e/alone/test_e2e_upgrade.py.
+STRATA_UPGRADE_FROM says from which commit (support/commits.py). With real pods: tests/e2e/alone/test_e2e_upgrade.py.
 """
 
 from __future__ import annotations
