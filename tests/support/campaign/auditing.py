@@ -30,7 +30,7 @@ class References:
 
     def compute(self, wanted: Iterable[wishes.Contents]) -> None:
         missing = sorted(set(wanted) - self.known.keys(), key=lambda one: one.label)
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(4) as pool:
             self.known |= dict(zip(missing, pool.map(self._built, missing), strict=True))
 
     def _built(self, contents: wishes.Contents) -> str:
