@@ -97,8 +97,9 @@ class Slot(background.Background):
         self.asked[way] += 1
         self.final[wish.name] = wish
         self.contents.add(wish.contents)
+        now = time.monotonic()
         if not (self.askings and self.askings[-1].name == wish.name and self.askings[-1].ended is None):
-            self.askings.append(recovery.Asking(wish.name, time.monotonic()))
+            self.askings.append(recovery.Asking(wish.name, now, now))
         self._server.apply("imagebuilds", wish.body(self._git))
 
     def _remove(self, name: str) -> None:
@@ -120,14 +121,19 @@ class Slot(background.Background):
 
     def _settle(self, wish: wishes.Wish) -> bool:
         """Wait until it has come about. False if it was lost: then the slot goes on with another ImageBuild."""
-        deadline = time.monotonic() + _PATIENCE
-        while not ((body := self._seen.bodies.get(wish.name)) and wishes.settled(body, wish) and _is_of(body, wish)):
+        deadline, asking = time.monotonic() + _PATIENCE, self.askings[-1]
+        while True:
+            looked = self._seen.looked  # before what was seen: that may be newer, and never older
+            body = self._seen.bodies.get(wish.name)
+            if body and wishes.settled(body, wish) and _is_of(body, wish):
+                break
+            asking.open = max(asking.open, looked)
             assert self._seen.failed is None, f"nobody looks any more: {self._seen.failed!r}"
             if time.monotonic() > deadline:
                 self.lost.append((wish.name, f"{wish} has not come about: {body and body.get('status')}"))
                 return False
             time.sleep(0.2)
-        self.askings[-1].ended = time.monotonic()
+        asking.ended = time.monotonic()
         status = body["status"]
         self.had.append(Had(wish, body["metadata"]["uid"], status["current"]["number"], status["digest"]))
         return True

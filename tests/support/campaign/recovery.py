@@ -28,17 +28,20 @@ class Fault:
 
 @dataclass(slots=True)
 class Asking:
-    """A time during which an ImageBuild had not what was asked of it; `ended` is None where that never came about."""
+    """A time during which an ImageBuild had not what was asked of it. It still had not at `open`, and was seen to have it at
+    `ended`, which is None where that never came about."""
 
     name: str
     began: float
+    open: float
     ended: float | None = None
 
     def meets(self, fault: Fault) -> bool:
         return self.began <= fault.over and (self.ended is None or self.ended >= fault.began)
 
     def outlives(self, fault: Fault) -> bool:
-        return self.began <= fault.over and self.ended is not None and self.ended > fault.over
+        """Whether it surely was under way when the fault was over: what ended just before may be seen just after."""
+        return self.began <= fault.over < self.open and self.ended is not None
 
 
 def table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -18,7 +19,7 @@ class Recorder(background.Background):
         super().__init__("recorder")
         self.bodies: dict[str, api.Body] = {}
         self.pods: list[api.Body] = []
-        self.looks = 0
+        self.looked = 0.0  # when the last look began, in monotonic seconds
         self.names: dict[str, str] = {}  # uid -> name
         self.entries: dict[Build, dict[str, Any]] = {}
         self.contradictions: list[tuple[str, str]] = []  # name, what two looks said
@@ -30,6 +31,7 @@ class Recorder(background.Background):
             self.look()
 
     def look(self) -> None:
+        began = time.monotonic()
         bodies = self._server.list("imagebuilds")
         for body in bodies:
             self._history(body)
@@ -37,7 +39,7 @@ class Recorder(background.Background):
             self._job(job)
         self.pods = self._server.list("pods", "?labelSelector=strata.build/imagebuild-uid")
         self.bodies = {body["metadata"]["name"]: body for body in bodies}
-        self.looks += 1
+        self.looked = began
 
     def _history(self, body: api.Body) -> None:
         uid, name = body["metadata"]["uid"], body["metadata"]["name"]

@@ -8,6 +8,10 @@ KILLED, CUT = "operator killed", "watches cut"
 KINDS = (KILLED, CUT, "clock set")
 
 
+def asking(name: str, began: float, ended: float | None = None) -> recovery.Asking:
+    return recovery.Asking(name, began, ended - 0.4 if ended else began, ended)
+
+
 def rows(
     made: list[recovery.Fault], asked: list[recovery.Asking], found: list[problems.Problem] | None = None
 ) -> dict[str, list[str]]:
@@ -24,8 +28,8 @@ def test_every_kind_has_a_row_and_all_have_one() -> None:
 def test_a_build_counts_for_the_faults_that_were_made_while_it_was_under_way() -> None:
     made = [recovery.Fault(KILLED, 10, 10), recovery.Fault(CUT, 20, 28), recovery.Fault(CUT, 30, 31)]
     asked = [
-        recovery.Asking("before", 1, 9), recovery.Asking("one", 5, 15), recovery.Asking("both", 9, 22),
-        recovery.Asking("within", 21, 27), recovery.Asking("lost", 29),
+        asking("before", 1, 9), asking("one", 5, 15), asking("both", 9, 22),
+        asking("within", 21, 27), asking("lost", 29),
     ]  # fmt: skip
     found = rows(made, asked)
     assert [found[kind][:2] for kind in KINDS] == [["1", "2"], ["2", "3"], ["0", "0"]]
@@ -34,7 +38,7 @@ def test_a_build_counts_for_the_faults_that_were_made_while_it_was_under_way() -
 
 def test_what_is_wrong_counts_for_the_faults_that_met_its_imagebuild_and_once_in_all() -> None:
     made = [recovery.Fault(KILLED, 10, 10), recovery.Fault(KILLED, 11, 11), recovery.Fault(CUT, 12, 12)]
-    asked = [recovery.Asking("a", 9, 14), recovery.Asking("b", 11.5, 13)]
+    asked = [asking("a", 9, 14), asking("b", 11.5, 13)]
     found = rows(
         made,
         asked,
@@ -52,8 +56,8 @@ def test_what_is_wrong_counts_for_the_faults_that_met_its_imagebuild_and_once_in
 def test_recovery_is_told_from_the_end_of_the_fault_to_the_next_and_to_the_last_that_was_under_way() -> None:
     made = [recovery.Fault(KILLED, 10, 10), recovery.Fault(CUT, 20, 28), recovery.Fault(KILLED, 50, 50)]
     asked = [
-        recovery.Asking("first", 5, 15), recovery.Asking("last", 9, 40), recovery.Asking("later", 11, 12),
-        recovery.Asking("in time", 21, 27), recovery.Asking("after", 49, 52), recovery.Asking("lost", 9),
+        asking("first", 5, 15), asking("last", 9, 40), asking("later", 11, 12),
+        asking("in time", 21, 27), asking("seen late", 9, 28.3), asking("after", 49, 52), asking("lost", 9),
     ]  # fmt: skip
     found = rows(made, asked)
     assert found[KILLED][6:] == ["5 s", "30 s"]

@@ -18,6 +18,7 @@ class World:
         self.bodies: dict[str, api.Body] = {}
         self.applied: collections.Counter[str] = collections.Counter()
         self.failed: BaseException | None = None
+        self.looked = 0.0
         self._never = never
         self._uids = itertools.count()
 
