@@ -19,11 +19,16 @@ PROXIES = "strata-node-proxy"
 def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
     """The release upgraded to `values` beside its own; afterwards it is as it was."""
     revision = _revision(k)
-    _helm(k, "upgrade", "strata", str(helm_chart.CHART), "--reuse-values", "--values", "-", given=values)
+    change(k, values)
     try:
         yield
     finally:
         _bring_back(k, revision)
+
+
+def change(k: kubectl.Kubectl, values: Mapping[str, Any]) -> None:
+    """Upgrade the release to `values` beside its own; for who brings it back otherwise."""
+    _helm(k, "upgrade", "strata", str(helm_chart.CHART), "--reuse-values", "--values", "-", given=values)
 
 
 def upgraded(k: kubectl.Kubectl, chart: Path) -> None:

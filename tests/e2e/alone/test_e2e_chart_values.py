@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,25 +22,19 @@ STEPS = "FROM busybox:1.36\nRUN echo made > /made && rm -rf /usr && cat /proc/se
 
 
 @pytest.fixture(scope="module")
-def home(strata, namespaces: Callable[..., e2e.Namespace], ports) -> Iterator[e2e.Namespace]:
+def changed(strata) -> Iterator[contextlib.ExitStack]:
+    """The release has these values until this is closed."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(release.changed(strata, VALUES))
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def home(changed, namespaces: Callable[..., e2e.Namespace], ports) -> e2e.Namespace:
     made = namespaces("baseline", "values")
-    port = next(ports)
-    with release.changed(strata, VALUES):
-        made.apply(e2e.registry(port))
-        made.wait(e2e.REGISTRY, kind="registry")
-        yield made
-    made.wait(e2e.REGISTRY, kind="registry", reason="Serving")
-
-
-def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(strata, namespaces, ports):
-    """The first here, for `home` changes the release until the end."""
-    made = namespaces("restricted", "proxies")
-    with release.changed(strata, {"nodeProxy": {"enabled": False}}):
-        made.apply(e2e.registry(next(ports)))
-        made.wait(e2e.REGISTRY, kind="registry")
-        made.build(e2e.image_build("named", "FROM scratch\nLABEL a=1\n"))
-    kubectl.until(lambda: made.status("named")["image"].startswith("localhost:"), seconds=90, what="a name of nodes")
-    assert [b["number"] for b in made.status("named")["builds"]] == [1]
+    made.apply(e2e.registry(next(ports)))
+    made.wait(e2e.REGISTRY, kind="registry")
+    return made
 
 
 def test_without_node_proxies_the_registry_says_so_and_images_have_the_name_that_pods_know(home):
@@ -67,3 +62,12 @@ def test_where_images_are_no_volumes_the_builder_is_copied_and_steps_run_in_plac
 def test_a_step_cannot_write_to_the_copy_of_the_builder(home):
     broken = "FROM busybox:1.36\nRUN ! echo x > /.strata/bin/x && ! chmod 777 /.strata/bin && ! mount -o remount,rw /.strata\n"
     home.build(e2e.image_build("hostile", broken, isolation="InPlace"))
+
+
+def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(changed, home):
+    """The last here, for it brings the release back."""
+    home.build(e2e.image_build("named", "FROM scratch\nLABEL a=1\n"))
+    changed.close()
+    kubectl.until(lambda: home.status("named")["image"].startswith("localhost:"), seconds=90, what="a name of nodes")
+    assert [b["number"] for b in home.status("named")["builds"]] == [1]
+    home.wait(e2e.REGISTRY, kind="registry", reason="Serving")

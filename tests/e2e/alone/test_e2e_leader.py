@@ -14,14 +14,20 @@ DEPLOYMENT = "deployment/strata-operator"
 SELECTOR = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=strata"
 
 
-@pytest.fixture
-def two(strata) -> Iterator[e2e.Namespace]:
-    """The operator's namespace with two of them."""
+@pytest.fixture(scope="module")
+def scaled(strata) -> Iterator[e2e.Namespace]:
+    """The operator's namespace, where there are to be two of them."""
     strata(*SYSTEM, "scale", DEPLOYMENT, "--replicas=2")
-    strata(*SYSTEM, "rollout", "status", DEPLOYMENT, "--timeout=90s")
     yield e2e.Namespace(strata, "strata-system")
     strata(*SYSTEM, "scale", DEPLOYMENT, "--replicas=1")
     kubectl.until(lambda: len(pods(strata)) == 1, what="one operator")
+
+
+@pytest.fixture
+def two(scaled) -> e2e.Namespace:
+    """The same, once there are."""
+    scaled.k(*SYSTEM, "rollout", "status", DEPLOYMENT, "--timeout=90s")
+    return scaled
 
 
 def pods(k: kubectl.Kubectl) -> list[str]:

@@ -32,8 +32,11 @@ def three(strata, namespaces: Callable[..., e2e.Namespace]) -> Iterator[list[e2e
 def home(three: list[e2e.Namespace]) -> Iterator[e2e.Namespace]:
     """The first of the three; nothing of a test is left in any."""
     yield three[0]
-    for namespace in three:
-        namespace("delete", "imagebuilds", "--all", "--wait=true")
+    used = [namespace for namespace in three if namespace.all("imagebuilds")]
+    for namespace in used:
+        namespace("delete", "imagebuilds", "--all", "--wait=false")
+    for namespace in used:
+        namespace.until("the end of its ImageBuilds", lambda here=namespace: not here.all("imagebuilds"), seconds=90)
         namespace.until("the end of its pods", lambda here=namespace: not builder_pods(here), seconds=90)
 
 
@@ -198,6 +201,7 @@ def test_what_a_namespace_refuses_is_told_as_what_it_is(three, home, kind, spec,
 
 
 def test_a_builder_image_that_cannot_be_pulled_is_told_with_the_nodes_words(strata, home):
-    with release.changed(strata, {"builder": {"image": {"repository": "registry.invalid/no-such", "tag": "1"}}}):
-        home.apply(build(home, "imageless"))
-        told(home, "imageless", "BuilderImagePullFailed", "registry.invalid/no-such:1")
+    """The last here: `three` brings the release back."""
+    release.change(strata, {"builder": {"image": {"repository": "registry.invalid/no-such", "tag": "1"}}})
+    home.apply(build(home, "imageless"))
+    told(home, "imageless", "BuilderImagePullFailed", "registry.invalid/no-such:1")
