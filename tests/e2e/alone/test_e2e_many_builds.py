@@ -10,7 +10,7 @@ import pytest
 
 from support import costs, e2e, faults
 
-MANY = int(os.environ.get("STRATA_E2E_MANY", "50"))
+MANY = int(os.environ.get("STRATA_E2E_MANY", "30"))
 _ACTIVE = ("Pending", "Running")
 
 
