@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from strata_builder import contract, errors
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import archives, copying, images, keys, records, running, seconds, steps, times
+from strata_builder.engine import archives, copying, images, keys, packing, records, running, seconds, steps, times
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.engine.state import State
 from strata_builder.entries import Item
 from strata_builder.frozen import field, frozen
-from strata_builder.layers import pack
+from strata_builder.layers.items import Items
 from strata_builder.oci.image import Image, LayerRef
 from strata_builder.rootfs import stage_tree, view
 
@@ -211,9 +211,9 @@ class Worker:
         self.root.commit(layer)
         return Done(layer, False, self._why(), (key, content))
 
-    def _pack(self, items: Iterable[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
+    def _pack(self, items: Items | Sequence[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
         blob = self.edges.scratch / f"layer-{next(_names)}"
-        packed = pack.pack(items, whiteouts, blob=blob, compression=self.options.compression)
+        packed = packing.packed(items, whiteouts, blob=blob, compression=self.options.compression)
         return None if packed is None else self.edges.blobs.add(packed)
 
     def _why(self) -> str:
