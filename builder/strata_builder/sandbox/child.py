@@ -5,6 +5,7 @@ Forked by `server`, which is outside: it sees the end of this process, and its d
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -24,6 +25,16 @@ _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _REPORT = 3
 _HIGHEST = 2**31 - 1  # that a descriptor could be
+
+
+def prepare() -> None:
+    """What would be the same in each step's process, done once in the one from which they are forked."""
+    with contextlib.suppress(errors.NotSupported):  # which each step will say
+        seccomp.prepared(seccomp.program(seccomp.machine()))
+    privileges.unwanted()
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+        signal.signal(number, signal.SIG_DFL)  # what is ignored here stays so in programs
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def main(server: int, control: int, output: int, report: int) -> NoReturn:
@@ -149,9 +160,7 @@ def _become(wanted: request.Request) -> NoReturn:
     command = wanted.command
     privileges.drop(command.uid, command.gid, command.groups)
     _end_with_parent()
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # what is ignored here stays so there
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         os.execvpe(command.argv[0], command.argv, dict(command.env))  # noqa: S606 -- there is no shell to want
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Final
 
 from strata_builder.rootfs import kernel
@@ -33,5 +34,5 @@ def fill(place: bytes) -> None:
 
 def _bind(source: bytes, target: bytes) -> None:
     """The machine's own node: making one is refused in user namespaces, and opening it where mounts forbid devices."""
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    os.mknod(target, stat.S_IFREG | 0o666)
     kernel.mount(source, target, None, kernel.MS_BIND)

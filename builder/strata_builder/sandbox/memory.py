@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ def kills(groups: Path = Path("/proc/self/cgroup"), root: Path = _ROOT) -> int |
     return None
 
 
+@functools.cache
 def _counters(groups: Path, root: Path) -> list[Path]:
     """Where the counter may be: in a container the own group looks like the root."""
     try:

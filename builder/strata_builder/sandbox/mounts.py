@@ -6,12 +6,11 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
 from strata_builder.rootfs import kernel, stack
-from strata_builder.sandbox import command, devices
+from strata_builder.sandbox import command, devices, handles
 from strata_builder.sandbox.request import Request
 from strata_builder.sandbox.targets import Targets
 
@@ -63,23 +62,23 @@ class _Mounts:
         kernel.mount(b"proc", self._targets.folder(b"proc"), b"proc", _QUIET)
         kernel.mount(b"tmpfs", self._targets.folder(b"dev"), b"tmpfs", _QUIET, b"mode=755,size=64k")
         devices.fill(self._targets.inside(b"dev"))
-        target = self._targets.folder(b"sys")
-        self._sys(target)
-        self._targets.restrict(b"sys", kernel.ATTR_RDONLY)
+        self._sys()
 
-    def _sys(self, target: bytes) -> None:
+    def _sys(self) -> None:
         """Of a network namespace of the step's own, with its interfaces only, or the one that is there."""
         if self._request.command.network == "none":
             with suppress(PermissionError):  # where something is mounted below the outer /sys, that is all one may see
-                kernel.mount(b"sysfs", target, b"sysfs", _QUIET)
+                kernel.mount(b"sysfs", self._targets.folder(b"sys"), b"sysfs", _QUIET)
+                kernel.set_mount(self._targets.top(b"sys"), kernel.ATTR_RDONLY)
                 return
+        point = self._targets.point(b"sys", directory=True)
         try:
-            kernel.mount(b"/sys", target, None, kernel.MS_BIND)
+            _bind(b"/sys", point, kernel.ATTR_RDONLY, recursive=False)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             # Another user namespace's mounts below /sys may not be left off.
-            kernel.mount(b"/sys", target, None, kernel.MS_BIND | kernel.MS_REC)
+            _bind(b"/sys", point, kernel.ATTR_RDONLY)
 
     def _keep_shelf(self) -> None:
         """A file system in memory, in no directory in the end: secrets never touch a disk."""
@@ -98,7 +97,9 @@ class _Mounts:
         elif spec.content is not None:
             self._file(spec.target, spec.content, spec.mode, spec.uid, spec.gid)
         elif spec.source is not None:
-            self._bind(spec.source, spec.target, readonly=spec.readonly)
+            point = self._targets.point(spec.target, directory=spec.source.is_dir())
+            attributes = kernel.ATTR_NODEV | (kernel.ATTR_RDONLY if spec.readonly else 0)
+            _bind(os.fsencode(spec.source), point, attributes)
         else:
             raise errors.InfrastructureFailed(f"the {spec.kind} mount at {os.fsdecode(spec.target)} has no source")
 
@@ -110,13 +111,16 @@ class _Mounts:
             file.write(content)
             os.fchown(fd, uid, gid)
             os.fchmod(fd, mode)
-        self._bind(Path(f"/proc/self/fd/{self._shelf}/{name.decode()}"), target, readonly=False)
+        _bind(name, self._targets.point(target, directory=False), kernel.ATTR_NODEV, folder=self._shelf)
 
-    def _bind(self, source: Path, target: bytes, *, readonly: bool) -> None:
-        point = self._targets.folder(target) if source.is_dir() else self._targets.file(target)
-        kernel.mount(os.fsencode(source), point, None, kernel.MS_BIND | kernel.MS_REC)
-        attributes = kernel.ATTR_NODEV | (kernel.ATTR_RDONLY if readonly else 0)
-        self._targets.restrict(target, attributes)
+
+def _bind(
+    source: bytes, point: int, attributes: int, *, folder: int = handles.AT_FDCWD, recursive: bool = True
+) -> None:
+    """Shows `source` at `point` with ATTR_ flags, which it has before anybody can see it."""
+    with handles.copied(source, folder=folder, recursive=recursive) as mounted:
+        kernel.set_mount(mounted, attributes)
+        handles.attach(mounted, point)
 
 
 def _change_root(root: bytes, handle: int) -> None:
@@ -138,10 +142,9 @@ def _hide() -> None:
     """What of /proc and /sys tells of the machine or changes it, as Docker does."""
     for path in _READ_ONLY:
         if os.path.lexists(path):
-            kernel.mount(path, path, None, kernel.MS_BIND | kernel.MS_REC)
-            mounted = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            kernel.set_mount(mounted, kernel.ATTR_RDONLY)
-            os.close(mounted)
+            with handles.copied(path) as mounted:
+                kernel.set_mount(mounted, kernel.ATTR_RDONLY)
+                kernel.attach(mounted, path)
     for path in _HIDDEN_FILES:
         if os.path.lexists(path):
             kernel.mount(b"/dev/null", path, None, kernel.MS_BIND)

@@ -4,6 +4,8 @@ is to it: a process that it cannot look into."""
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -19,6 +21,7 @@ _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_CAP_AMBIENT: Final = 47
 _AMBIENT_CLEAR_ALL: Final = 4
+_Header, _Sets = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6  # structs of <linux/capability.h>
 
 
 def hide_memory() -> None:
@@ -29,27 +32,27 @@ def hide_memory() -> None:
 
 def drop(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Keeps at most the capabilities KEPT (none as another user than root) and becomes `uid`. Raises OSError."""
-    _drop_bounding_set()
+    prctl = kernel.libc().prctl
+    for number in unwanted():
+        kernel.checked(prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
     _limit_own()
-    kernel.checked(kernel.libc().prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0), "clear ambient capabilities")
+    kernel.checked(prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0), "clear ambient capabilities")
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
 
 
-def _drop_bounding_set() -> None:
+@functools.cache
+def unwanted() -> tuple[int, ...]:
+    """The capabilities that this kernel knows, without KEPT."""
     prctl = kernel.libc().prctl
-    number = 0
-    while prctl(_PR_CAPBSET_READ, number, 0, 0, 0) != -1:
-        if number not in KEPT:
-            kernel.checked(prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
-        number += 1
+    known = itertools.takewhile(lambda number: prctl(_PR_CAPBSET_READ, number, 0, 0, 0) != -1, itertools.count())
+    return tuple(number for number in known if number not in KEPT)
 
 
 def _limit_own() -> None:
     """Effective and permitted become what of KEPT there is, inheritable nothing: capset(2)."""
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
-    sets = (ctypes.c_uint32 * 6)()
+    header, sets = _Header(_VERSION_3, 0), _Sets()
     libc = kernel.libc()
     kernel.checked(libc.capget(ctypes.byref(header), ctypes.byref(sets)), "read capabilities")
     wanted = sum(1 << number for number in KEPT)

@@ -1,9 +1,12 @@
-"""What the builder asks of the process that becomes a step, as JSON, and by which pipes. Pure."""
+"""What the builder asks of the process that becomes a step, and by which pipes. Pure.
+
+As `marshal` writes it: both ends are one interpreter, and reading it is a tenth of the work that JSON is. That counts in
+a process which runs everything for the first time, and only once.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
+import marshal
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,70 +41,29 @@ class Request:
     files: Mapping[str, bytes]
 
     def encode(self) -> bytes:
-        c = self.command
-        return json.dumps(
-            {
-                "lowers": [str(path) for path in self.stack.lowers],
-                "upper": str(self.stack.upper),
-                "work": str(self.stack.work),
-                "root": str(self.root),
-                "argv": c.argv,
-                "env": dict(c.env),
-                "cwd": os.fsdecode(c.cwd),
-                "ids": [c.uid, c.gid, *c.groups],
-                "network": c.network,
-                "hostname": c.hostname,
-                "stdin": _text(c.stdin),
-                "mounts": [_mount(mount) for mount in c.mounts],
-                "files": {name: _text(content) for name, content in self.files.items()},
-            }
-        ).encode()
+        c, s = self.command, self.stack
+        mounts = tuple(
+            (m.kind, m.target, _text(m.source), m.content, m.readonly, m.uid, m.gid, m.mode, m.size) for m in c.mounts
+        )
+        command = (c.argv, dict(c.env), c.cwd, c.uid, c.gid, c.groups, c.network, mounts, c.hostname, c.stdin)
+        stack = (tuple(map(os.fspath, s.lowers)), os.fspath(s.upper), os.fspath(s.work))
+        return marshal.dumps((stack, os.fspath(self.root), command, dict(self.files)))
 
 
 def decode(data: bytes) -> Request:
     """The request of `Request.encode`'s bytes."""
-    d = json.loads(data)
-    uid, gid, *groups = d["ids"]
-    command = Command(
-        argv=tuple(d["argv"]),
-        env=d["env"],
-        cwd=os.fsencode(d["cwd"]),
-        uid=uid,
-        gid=gid,
-        groups=tuple(groups),
-        network=d["network"],
-        mounts=tuple(_unmount(mount) for mount in d["mounts"]),
-        hostname=d["hostname"],
-        stdin=_content(d["stdin"]),
-    )
-    files = {name: base64.b64decode(content) for name, content in d["files"].items()}
-    stack = Stack(tuple(map(Path, d["lowers"])), Path(d["upper"]), Path(d["work"]))
-    return Request(stack, Path(d["root"]), command, files)
+    stack, root, command, files = marshal.loads(data)  # noqa: S302  written by `encode`, in this very version
+    lowers, upper, work = stack
+    argv, env, cwd, uid, gid, groups, network, mounts, hostname, stdin = command
+    shown = tuple(map(_mount, mounts))
+    wanted = Command(argv, env, cwd, uid, gid, groups, network, shown, hostname, stdin)
+    return Request(Stack(tuple(map(Path, lowers)), Path(upper), Path(work)), Path(root), wanted, files)
 
 
-def _text(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()
+def _text(path: Path | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
-def _content(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
-
-
-def _mount(m: MountSpec) -> dict[str, Any]:
-    source = None if m.source is None else str(m.source)
-    what = {"kind": m.kind, "target": os.fsdecode(m.target), "source": source, "content": _text(m.content)}
-    return what | {"readonly": m.readonly, "uid": m.uid, "gid": m.gid, "mode": m.mode, "size": m.size}
-
-
-def _unmount(d: Mapping[str, Any]) -> MountSpec:
-    return MountSpec(
-        d["kind"],
-        os.fsencode(d["target"]),
-        None if d["source"] is None else Path(d["source"]),
-        _content(d["content"]),
-        d["readonly"],
-        d["uid"],
-        d["gid"],
-        d["mode"],
-        d["size"],
-    )
+def _mount(fields: tuple[Any, ...]) -> MountSpec:
+    kind, target, source, *rest = fields
+    return MountSpec(kind, target, None if source is None else Path(source), *rest)

@@ -64,6 +64,7 @@ _X32: Final = 0x40000000
 _LOAD, _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; the low half of the first argument
 _ALLOW: Final = 0x7FFF0000
+_LEAF: Final = 4  # numbers that are compared one after another
 _ERROR: Final = 0x00050000
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
@@ -86,10 +87,15 @@ def program(machine: str) -> bytes:
 
 def install(code: bytes) -> None:
     """Puts the calling thread under the filter, for good; needs CAP_SYS_ADMIN in its user namespace."""
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer)))
-    result = kernel.libc().prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(header), 0, 0)
+    result = kernel.libc().prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(prepared(code)[0]), 0, 0)
     kernel.checked(result, "install the system call filter")
+
+
+@functools.cache
+def prepared(code: bytes) -> tuple[ctypes.Array[ctypes.c_char], ...]:
+    """A struct sock_fprog, and the instructions to which it points."""
+    buffer = ctypes.create_string_buffer(code, len(code))
+    return ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))), buffer
 
 
 def machine() -> str:
@@ -102,12 +108,22 @@ def _body(table: str) -> list[bytes]:
     if table == "x86_64":
         code += [_op(_GREATER_OR_EQUAL, _X32, 0, 1), _refuse(errno.ENOSYS)]
     code += [_op(_EQUAL, _CLONE3, 0, 1), _refuse(errno.ENOSYS)]  # its flags are in memory; libraries fall back to clone
-    for number in (*_DENIED[table], *_DENIED_EVERYWHERE):
-        code += [_op(_EQUAL, number, 0, 1), _refuse(errno.EPERM)]
     code += [_op(_EQUAL, _CLONE[table], 0, 4), _op(_LOAD, _ARGUMENT), _op(_ANY_BIT, _NAMESPACES, 0, 1)]
     code += [_refuse(errno.EPERM), _op(_RETURN, _ALLOW)]
-    code += [_op(_EQUAL, _SOCKET[table], 0, 3), _op(_LOAD, _ARGUMENT), _op(_EQUAL, _AF_VSOCK, 0, 1)]
-    return [*code, _refuse(errno.EPERM), _op(_RETURN, _ALLOW)]
+    code += [_op(_EQUAL, _SOCKET[table], 0, 4), _op(_LOAD, _ARGUMENT), _op(_EQUAL, _AF_VSOCK, 0, 1)]
+    code += [_refuse(errno.EPERM), _op(_RETURN, _ALLOW)]
+    return code + _all_but(sorted((*_DENIED[table], *_DENIED_EVERYWHERE)))
+
+
+def _all_but(denied: Sequence[int]) -> list[bytes]:
+    """Allows every number that is not among `denied`, which are sorted. By halves: the kernel tries all numbers when the
+    filter is installed."""
+    if len(denied) > _LEAF:
+        middle = len(denied) // 2
+        low, high = _all_but(denied[:middle]), _all_but(denied[middle:])
+        return [_op(_GREATER_OR_EQUAL, denied[middle], len(low), 0), *low, *high]
+    tests = [_op(_EQUAL, number, len(denied) - at, 0) for at, number in enumerate(denied)]
+    return [*tests, _op(_RETURN, _ALLOW), _refuse(errno.EPERM)]
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -17,18 +17,16 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from strata_builder import errors
 from strata_builder.frozen import frozen
 from strata_builder.rootfs import kernel
-from strata_builder.sandbox import child, seccomp
+from strata_builder.sandbox import child
 from strata_builder.sandbox.request import Pipes
 
 
 def main() -> None:
     asked = socket.socket(fileno=int(sys.argv[1]))
     asked.set_inheritable(False)
-    with contextlib.suppress(errors.NotSupported):  # which each step will say
-        seccomp.program(seccomp.machine())
+    child.prepare()
     gc.freeze()  # a collection would write to pages that are shared with every step's process
     gc.disable()
     server = _Server(asked)

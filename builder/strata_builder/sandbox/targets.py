@@ -11,6 +11,7 @@ from typing import Final
 from strata_builder import errors
 from strata_builder.layers import paths
 from strata_builder.rootfs import kernel
+from strata_builder.sandbox import handles
 
 _MAX_LINKS: Final = 40
 
@@ -36,40 +37,48 @@ class Targets:
 
     def folder(self, target: bytes) -> bytes:
         """A name of the directory at `target`, its links followed inside the root, for mount(2)."""
-        return self._point(target, directory=True)
+        return _name(self.point(target, directory=True))
 
     def file(self, target: bytes) -> bytes:
         """The same for a file."""
-        return self._point(target, directory=False)
-
-    def restrict(self, target: bytes, attributes: int) -> None:
-        """Sets kernel.ATTR_ flags on what was mounted at `target`, and on all below it."""
-        kernel.set_mount(self._top(target), attributes)
+        return _name(self.point(target, directory=False))
 
     def inside(self, target: bytes) -> bytes:
         """A name of what was mounted at `target`; those of `folder` and `file` lead to what lies under it."""
-        return b"/proc/self/fd/%d" % self._top(target)
+        return _name(self.top(target))
 
-    def _top(self, target: bytes) -> int:
-        return self._named(kernel.open_in_root(self._root, self._resolved(target), os.O_PATH))
+    def top(self, target: bytes) -> int:
+        """What was mounted at `target`, as a descriptor."""
+        fd = self._straight(target)
+        return self._keep(kernel.open_in_root(self._root, self._resolved(target), os.O_PATH)) if fd is None else fd
 
-    def _named(self, fd: int) -> int:
-        self._opened.append(fd)
-        return fd
-
-    def _point(self, target: bytes, *, directory: bool) -> bytes:
-        real = self._resolved(target)
-        for path in (*paths.parents(real), real):
-            if not self._exists(path):
-                self._make(path, directory=directory or path != real)
-        fd = self._named(kernel.open_in_root(self._root, real, os.O_PATH | os.O_NOFOLLOW))
+    def point(self, target: bytes, *, directory: bool) -> int:
+        """The directory or file at `target`, made if it is missing, as a descriptor."""
+        fd = self._straight(target)
+        if fd is None:
+            fd = self._made_or_found(self._resolved(target), directory=directory)
         if stat.S_ISDIR(os.fstat(fd).st_mode) != directory:
             raise errors.DockerfileError(
                 f"a {'directory' if directory else 'file'} cannot be mounted at {paths.show(target)}: there is "
                 f"a {'file' if directory else 'directory'} in the image",
                 hint="choose another target for the mount",
             )
-        return b"/proc/self/fd/%d" % fd
+        return fd
+
+    def _straight(self, target: bytes) -> int | None:
+        """The usual case, in one call."""
+        fd = handles.straight(self._root, target)
+        return None if fd is None else self._keep(fd)
+
+    def _keep(self, fd: int) -> int:
+        self._opened.append(fd)
+        return fd
+
+    def _made_or_found(self, real: bytes, *, directory: bool) -> int:
+        for path in (*paths.parents(real), real):
+            if not self._exists(path):
+                self._make(path, directory=directory or path != real)
+        return self._keep(kernel.open_in_root(self._root, real, os.O_PATH | os.O_NOFOLLOW))
 
     def _exists(self, path: bytes) -> bool:
         try:
@@ -128,3 +137,7 @@ class Targets:
             return os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
         finally:
             os.close(fd)
+
+
+def _name(fd: int) -> bytes:
+    return b"/proc/self/fd/%d" % fd

@@ -20,11 +20,16 @@ X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 
 
 def verdict(program: bytes, architecture: int, number: int, argument: int = 0) -> str | int:
-    """What a filter says of one system call: the instructions of classic BPF that it uses, and no other."""
+    """What a filter says of one system call."""
+    return judged(program, architecture, number, argument)[0]
+
+
+def judged(program: bytes, architecture: int, number: int, argument: int = 0) -> tuple[str | int, int]:
+    """And after how many instructions: those of classic BPF that it uses, and no other."""
     data = struct.pack("=IIQQ", number, architecture, 0, argument)
     code = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
     at = accumulator = 0
-    while True:
+    for count in range(1, len(code) + 1):
         operation, if_true, if_false, value = code[at]
         at += 1
         if operation == 0x20:
@@ -32,10 +37,11 @@ def verdict(program: bytes, architecture: int, number: int, argument: int = 0) -
         elif operation == 0x05:
             at += value
         elif operation == 0x06:
-            return ALLOW if value == 0x7FFF0000 else value & 0xFFFF
+            return ALLOW if value == 0x7FFF0000 else value & 0xFFFF, count
         else:
             test = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[operation]
             at += if_true if test else if_false
+    raise AssertionError("the filter has no end")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,24 @@ def test_other_machines_have_their_own_numbers(machine: str):
     assert {number: verdict(program, architecture, number) for number in wanted} == wanted
     assert verdict(program, architecture, 220, 0x10000011) == EPERM
     assert verdict(program, architecture, 220, 0x11) == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture", "table"),
+    [
+        (machine, architecture, table)
+        for machine, tables in seccomp._ARCHITECTURES.items()
+        for architecture, table in tables
+    ],
+)
+def test_of_all_numbers_those_of_the_tables_are_denied_and_soon(machine: str, architecture: int, table: str):
+    """The kernel goes through the filter with every number, each time that it is installed."""
+    program = seccomp.program(machine)
+    found = {number: judged(program, architecture, number) for number in range(1024)}
+    denied = {number for number, (said, _) in found.items() if said != ALLOW}
+    assert denied == {*seccomp._DENIED[table], *seccomp._DENIED_EVERYWHERE, seccomp._CLONE3}
+    assert {found[number][0] for number in denied} == {EPERM, ENOSYS}
+    assert max(count for _, count in found.values()) <= 20
 
 
 def test_a_machine_without_a_table_runs_nothing():
