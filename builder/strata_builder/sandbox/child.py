@@ -9,17 +9,18 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import json
+import marshal
 import os
 import select
 import signal
 import socket
 import struct
+import types
 from typing import Any, NoReturn
 
-from strata_builder import errors
-from strata_builder.rootfs import kernel
-from strata_builder.sandbox import mounts, privileges, request, seccomp
+from strata_builder import errors, frozen
+from strata_builder.rootfs import kernel, stack
+from strata_builder.sandbox import command, mounts, privileges, request, seccomp
 
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
@@ -32,9 +33,19 @@ def prepare() -> None:
     with contextlib.suppress(errors.NotSupported):  # which each step will say
         seccomp.prepared(seccomp.program(seccomp.machine()))
     privileges.unwanted()
+    for module in (command, request, stack):
+        _compile_classes(module)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
         signal.signal(number, signal.SIG_DFL)  # what is ignored here stays so in programs
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _compile_classes(module: types.ModuleType) -> None:
+    """Frozen classes compile their methods for the first instance."""
+    for each in vars(module).values():
+        if isinstance(each, type) and frozen.is_frozen(each):
+            with contextlib.suppress(TypeError):  # most want arguments
+                each()
 
 
 def main(server: int, control: int, output: int, report: int) -> NoReturn:
@@ -54,7 +65,8 @@ def main(server: int, control: int, output: int, report: int) -> NoReturn:
 
 
 def tell(report: int, **what: Any) -> None:
-    os.write(report, json.dumps(what).encode() + b"\n")
+    data = marshal.dumps(what)
+    os.write(report, len(data).to_bytes(request.LENGTH, "big") + data)
 
 
 def reason(error: Exception) -> dict[str, str]:
@@ -99,15 +111,15 @@ def _exactly(size: int) -> bytes:
 
 
 def _run(wanted: request.Request) -> NoReturn:
-    command = wanted.command
+    asked = wanted.command
     code = seccomp.program(seccomp.machine())
-    kernel.unshare(_namespaces(command.network))
-    _name(command.hostname)
-    if command.network == "none":
+    kernel.unshare(_namespaces(asked.network))
+    _name(asked.hostname)
+    if asked.network == "none":
         _raise_loopback()
-    tell(_REPORT, made=[os.fsdecode(path) for path in mounts.enter(wanted)])
-    _input(command.stdin)
-    _directory(command.cwd)
+    tell(_REPORT, made=mounts.enter(wanted))
+    _input(asked.stdin)
+    _directory(asked.cwd)
     seccomp.install(code)
     _become(wanted)
 
@@ -146,6 +158,9 @@ def _input(content: bytes | None) -> None:
 
 
 def _directory(path: bytes) -> None:
+    with contextlib.suppress(OSError):  # it is there, as a rule
+        os.chdir(path)
+        return
     try:
         os.makedirs(path, 0o755, exist_ok=True)
         os.chdir(path)
@@ -157,12 +172,12 @@ def _directory(path: bytes) -> None:
 
 
 def _become(wanted: request.Request) -> NoReturn:
-    command = wanted.command
-    privileges.drop(command.uid, command.gid, command.groups)
+    asked = wanted.command
+    privileges.drop(asked.uid, asked.gid, asked.groups)
     _end_with_parent()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvpe(command.argv[0], command.argv, dict(command.env))  # noqa: S606 -- there is no shell to want
+        os.execvpe(asked.argv[0], asked.argv, dict(asked.env))  # noqa: S606 -- there is no shell to want
     except OSError as error:
-        os.write(2, f"exec {command.argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, f"exec {asked.argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
         os._exit(127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126)

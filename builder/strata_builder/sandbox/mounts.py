@@ -107,10 +107,11 @@ class _Mounts:
         name = b"%d" % self._count
         self._count += 1
         fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._shelf)
-        with open(fd, "wb", buffering=0) as file:
-            file.write(content)
-            os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
+        while content:
+            content = content[os.write(fd, content) :]
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, mode)
+        os.close(fd)
         _bind(name, self._targets.point(target, directory=False), kernel.ATTR_NODEV, folder=self._shelf)
 
 

@@ -10,19 +10,21 @@ import marshal
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from strata_builder.frozen import frozen
 from strata_builder.rootfs.stack import Stack
 from strata_builder.sandbox.command import Command, MountSpec
+
+LENGTH: Final = 4
 
 
 class Pipes(NamedTuple):
     """The server's ends of one step's pipes.
 
     `control` carries the length of the request, the request, and nothing more: when it ends, the step ends. `output`
-    is the step's standard output and error. `report` gets a JSON object a line: `made` (mount points), `failed` (before
-    the program started), `status`.
+    is the step's standard output and error. `report` gets dicts as `marshal` writes them, each with its length before it
+    (LENGTH bytes): `made` (mount points), `failed` (before the program started), `status`.
     """
 
     control: int
@@ -48,6 +50,15 @@ class Request:
         command = (c.argv, dict(c.env), c.cwd, c.uid, c.gid, c.groups, c.network, mounts, c.hostname, c.stdin)
         stack = (tuple(map(os.fspath, s.lowers)), os.fspath(s.upper), os.fspath(s.work))
         return marshal.dumps((stack, os.fspath(self.root), command, dict(self.files)))
+
+
+def reports(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """The whole ones at the beginning of what `report` has brought, and the rest."""
+    found = []
+    while len(data) >= LENGTH and len(data) >= (end := LENGTH + int.from_bytes(data[:LENGTH], "big")):
+        found.append(marshal.loads(data[LENGTH:end]))  # noqa: S302  as in `decode`
+        data = data[end:]
+    return found, data
 
 
 def decode(data: bytes) -> Request:

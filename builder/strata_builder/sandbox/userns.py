@@ -6,7 +6,6 @@ The builder needs CAP_SYS_ADMIN in its user namespace: that of a pod with `hostU
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import struct
@@ -20,7 +19,7 @@ from strata_builder import errors
 from strata_builder.frozen import frozen
 from strata_builder.sandbox import command, memory
 from strata_builder.sandbox.launcher import Launcher
-from strata_builder.sandbox.request import Pipes, Request
+from strata_builder.sandbox.request import Pipes, Request, reports
 
 _PIECE: Final = 65536
 _TICK: Final = 0.25
@@ -59,7 +58,7 @@ def run(
             step.pump(output, deadline, cancel)
         status = step.status()
         killed = kills is not None and (memory.kills() or 0) > kills
-    return Ran(command.outcome(status, killed=killed), tuple(map(os.fsencode, step.heard.get("made", ()))))
+    return Ran(command.outcome(status, killed=killed), tuple(step.heard.get("made", ())))
 
 
 class _Step:
@@ -69,7 +68,7 @@ class _Step:
         self.launcher = launcher
         self.request = request
         self.heard: dict[str, Any] = {}
-        self._reports = bytearray()
+        self._reports = b""
 
     def __enter__(self) -> Self:
         control, self._control = os.pipe2(os.O_CLOEXEC)
@@ -143,11 +142,9 @@ class _Step:
     def _read_report(self) -> bool:
         """False at the end: the step is no more."""
         piece = os.read(self._report, _PIECE)
-        self._reports += piece
-        *lines, rest = bytes(self._reports).split(b"\n")
-        for line in lines:
-            self.heard.update(json.loads(line))
-        self._reports = bytearray(rest)
+        heard, self._reports = reports(self._reports + piece)
+        for each in heard:
+            self.heard.update(each)
         return bool(piece)
 
     def status(self) -> int:

@@ -8,12 +8,13 @@ import struct
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strata_builder import errors
 from strata_builder.rootfs.stack import Stack
-from strata_builder.sandbox import caches, command, host, interpreter, memory, request, seccomp, targets, trees
+from strata_builder.sandbox import caches, child, command, host, interpreter, memory, request, seccomp, targets, trees
 
 ALLOW, EPERM, ENOSYS = "allow", errno.EPERM, errno.ENOSYS
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
@@ -122,6 +123,22 @@ def test_a_request_comes_through_whole():
         Stack((Path("/l1"), Path("/l2")), Path("/u"), Path("/w")), Path("/r"), wanted, {"etc/hosts": b"h"}
     )
     assert request.decode(sent.encode()) == sent
+
+
+def test_reports_come_through_in_whatever_pieces():
+    whats: list[dict[str, Any]] = [{"made": [b"proc", b"a\nb"]}, {"failed": {"message": "\udcff"}}, {"status": -9}]
+    read, write = os.pipe()
+    for what in whats:
+        child.tell(write, **what)
+    data = os.read(read, 65536)
+    os.close(read)
+    os.close(write)
+    for size in (1, 2, 5, len(data)):
+        heard, rest = [], b""
+        for at in range(0, len(data), size):
+            found, rest = request.reports(rest + data[at : at + size])
+            heard += found
+        assert (heard, rest) == (whats, b"")
 
 
 @pytest.mark.parametrize(
