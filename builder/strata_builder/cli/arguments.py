@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -80,6 +79,8 @@ def _unknown(given: argparse.Namespace, words: Sequence[str]) -> values.UsageErr
         what = "ImageBuild" if given.command == "logs" else "context"
         hint = f"`strata {given.command}` takes one {what}; flags come before or after it"
         return values.UsageError(f"unexpected argument {words[0]!r}", hint=hint)
+    import difflib
+
     known = [f"--{name.replace('_', '-')}" for name in vars(given)]
     near = difflib.get_close_matches(flag[:64], [*known, *_ALIASES, *refused.FLAGS], n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else f"see `strata {given.command} --help`"

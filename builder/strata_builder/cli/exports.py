@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -37,17 +36,6 @@ class Made:
     platform: Platform
     built: execute.Built
     blobs: blobs.Blobs
-
-
-def wanted(given: argparse.Namespace) -> list[values.Output]:
-    """The outputs that flags ask for, checked before any work. Raises UsageError."""
-    outputs = [values.output(text) for text in given.output]
-    if given.push and not any(output.push for output in outputs):
-        outputs.append(values.Output("image", push=True))
-    given.tag += [name for output in outputs for name in output.names if name not in given.tag]
-    if any(output.push for output in outputs) and not given.tag:
-        raise values.UsageError("--push needs a name", hint="add -t HOST/REPOSITORY:TAG")
-    return outputs
 
 
 def digest_of(made: list[Made]) -> str:

@@ -6,7 +6,6 @@ import argparse
 import errno
 import os
 import sys
-import traceback
 from typing import Final
 
 from strata_builder import contract, errors
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return _command(given)(given)
     except errors.BuildError as e:
         if getattr(given, "debug", False):
-            traceback.print_exc()
+            _print_where()
         print(f"error: {e}", file=sys.stderr)
         return _exit_code(e)
     except KeyboardInterrupt:
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         if e.errno not in _SURROUNDINGS or not e.filename:
             return _fault()
         if getattr(given, "debug", False):
-            traceback.print_exc()
+            _print_where()
         print(f"error: {os.fsdecode(e.filename)}: {e.strerror}", file=sys.stderr)
         return contract.ExitCode.FAILED
     except Exception:  # noqa: BLE001  the last resort
@@ -50,9 +49,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fault() -> int:
     """A fault of this program, told as one."""
-    traceback.print_exc()
+    _print_where()
     print("error: this is a fault of strata; please report it with the lines above", file=sys.stderr)
     return contract.ExitCode.FAILED
+
+
+def _print_where() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _command(given: argparse.Namespace) -> arguments.Command:

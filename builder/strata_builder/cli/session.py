@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strata_builder.cli import layouts, sources, store, values
 from strata_builder.context.validators import Stored
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import artifact, buildargs, epochs, indexes, keys, live, planner, records, report, steps
+from strata_builder.engine import artifact, buildargs, epochs, indexes, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.frozen import frozen
 from strata_builder.oci import platform as platforms
@@ -23,6 +24,9 @@ from strata_builder.oci.reference import Reference
 from strata_builder.pod import remotes
 from strata_builder.registry import config, mirrors, proxies, registries
 from strata_builder.registry import errors as registry_errors
+
+if TYPE_CHECKING:
+    from strata_builder.engine import keys
 
 CONTEXT_LIMIT = 64 << 30  # a person's own machine: only against accidents
 
@@ -122,6 +126,8 @@ class Session:
         self._found = records.Records() if self.given.no_cache else found
         options = self.options(platform)
         plan = planner.make(self.source.dockerfile, options, self.images)
+        from strata_builder.engine import keys  # takes a moment, and the first registry has been asked
+
         known = keys.of_plan(plan, options, self.remotes)
         return Keyed(options, plan, known, found, indexes.Several(*contents))
 
@@ -170,6 +176,8 @@ def _reporting(given: argparse.Namespace) -> Iterator[report.Reporter]:
     progress = "quiet" if getattr(given, "quiet", False) else given.progress
     terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     if progress == "tty" or (progress == "auto" and terminal):
+        from strata_builder.engine import live
+
         with live.Live(sys.stderr) as reporter:
             yield reporter
     elif progress == "quiet":

@@ -6,7 +6,6 @@ looking that text up in the lines of the instruction.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -57,6 +56,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that a misspelt one most likely means; empty if none is near."""
     folded = {name.lower(): name for name in known}
     # A bounded word: the comparison is quadratic.
+    import difflib
+
     close = difflib.get_close_matches(word[:64].lower(), folded, n=1, cutoff=0.6)
     return folded[close[0]] if close else ""
 

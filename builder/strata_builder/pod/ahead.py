@@ -10,7 +10,9 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """`work` in a thread of its own, which ends with the context. That of the standard library loads its logging."""
+    """`work` in a thread of its own. The context ends after it; at once where it fails, for then nobody wants the result.
+
+    The standard library's threads with results load its logging, too."""
 
     def __init__(self, work: Callable[[], T], name: str) -> None:
         self._work = work
@@ -22,8 +24,9 @@ class Ahead(Generic[T]):
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._thread.join()
 
     def result(self) -> T:
         """What came of it, however often it is asked for. Raises what `work` raised."""

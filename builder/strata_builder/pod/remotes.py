@@ -18,7 +18,6 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.dockerfile import sources
 from strata_builder.engine import selecting, steps
 from strata_builder.entries import Kind
-from strata_builder.layers import unpack
 from strata_builder.oci import platform
 from strata_builder.oci.image import ImageConfig
 from strata_builder.pod import storedfiles
@@ -113,6 +112,8 @@ class Remotes:
 
 def _newest(found: selecting.Source) -> int | None:
     """The time of the newest file of a tar archive; None for anything else, and for one that is damaged."""
+    from strata_builder.layers import unpack
+
     try:
         with contextlib.closing(found.tree.open(found.path)) as stream:
             return max((e.mtime for e, _ in unpack.read_layer(stream) if e.kind == Kind.FILE), default=None)
