@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
-from strata_builder.context import download, folder, gitprogram
+from strata_builder.context import folder
+from strata_builder.context.validators import Stored
+from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import steps
 from strata_builder.engine.options import Options
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import exchange, inputs, planfile, remotefetch, settings
+from strata_builder.pod import exchange, inputs, planfile, remotes, settings
 from strata_builder.pod.paths import Paths
 
 
@@ -53,11 +56,16 @@ def options(
     )
 
 
-def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotefetch.Fetcher:
-    """How a pod fetches what ADD names."""
-    ca = settings.ca_bundle(paths)
-    git = gitprogram.Settings(ca=ca, scratch=paths.scratch)
-    return remotefetch.Fetcher(request.context_limit_bytes, download.Client(ca), git, secrets)
+def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, bytes]) -> remotes.Fetch:
+    """How a pod fetches what ADD names. What knows git and archives is loaded for the first one: most builds have none."""
+
+    def fetch(url: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
+        from strata_builder.pod import remotefetch
+
+        made = remotefetch.in_pod(request.context_limit_bytes, settings.ca_bundle(paths), paths.scratch, secrets)
+        made(url, add, place, stored)
+
+    return fetch
 
 
 class PlannedImages:

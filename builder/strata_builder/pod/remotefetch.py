@@ -96,3 +96,8 @@ def _agreed(name: str, flag: _Said, query: _Said) -> _Said:
             f"--{name} says {str(flag).lower()}, and the URL {str(query).lower()}", hint="leave one of them out"
         )
     return flag
+
+
+def in_pod(limit: int, ca: bytes, scratch: Path, secrets: Mapping[str, bytes]) -> Fetcher:
+    """That of a pod, which has no agent and no files of its own to give."""
+    return Fetcher(limit, download.Client(ca), gitprogram.Settings(ca=ca, scratch=scratch), secrets)
