@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder.engine import artifact, records
-from strata_builder.layers.index import MEDIA_TYPE
+from strata_builder.layers.indexfile import MEDIA_TYPE
 from strata_builder.oci.image import Descriptor, History, Image, LayerRef
 from strata_builder.oci.manifest import Manifest, parse_manifest
 from strata_builder.oci.platform import host
