@@ -81,7 +81,7 @@ class Namespace:
             if isinstance(text, str):
                 self.k("apply", "-f", "-", text=text)
             else:
-                self("apply", "-f", "-", body=text)
+                self.k.apply(text, namespace=self.name)
 
     def get(self, kind: str, name: str) -> Body:
         """The object. Fails if there is none."""

@@ -33,7 +33,7 @@ class Kubectl:
         program = str(where.bin_dir / "kubectl") if where.bin_dir else "kubectl"
         self.where = where
         self._argv = [program, "--kubeconfig", str(where.kubeconfig)]
-        self._reader = functools.cache(lambda: kubeapi.Reader(self._argv))
+        self._api = functools.cache(lambda: kubeapi.Client(self._argv))
 
     def command(self, *words: str) -> list[str]:
         """The command line, for who runs it otherwise than `ask` does."""
@@ -54,8 +54,13 @@ class Kubectl:
         return answer.out
 
     def get(self, kind: str, name: str = "", *, namespace: str = "", **query: str) -> dict[str, Any] | None:
-        """An object, None if there is none; a list without `name`: kubeapi.Reader.get."""
-        return self._reader().get(kind, name, namespace=namespace, **query)
+        """An object, None if there is none; a list without `name`: kubeapi.Client.get."""
+        return self._api().get(kind, name, namespace=namespace, **query)
+
+    def apply(self, body: dict[str, Any], *, namespace: str) -> None:
+        """An object, or each of a List: kubeapi.Client.apply."""
+        for one in body["items"] if body["kind"] == "List" else (body,):
+            self._api().apply(one, namespace=namespace)
 
     def apply_crd(self, plural: str) -> None:
         """Bring a CRD of this checkout up to date and wait until it is served."""
