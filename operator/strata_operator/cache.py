@@ -56,8 +56,9 @@ class Cache:
         store = self.stores[resource]
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         if kind == "DELETED":
-            store.remove(body)
-            self._notice(resource, body)
+            told = store.forgot(body)
+            if store.remove(body) is not None or not told:
+                self._notice(resource, body)
             return
         self._take(store, body)
 
@@ -66,6 +67,12 @@ class Cache:
         store = self.stores.get(resource)
         if store is not None and _selected(store.selector, body):
             self._take(store, body)
+
+    def deleted(self, resource: names.Resource, key: names.Key, known: str) -> None:
+        """A deletion of our own was accepted, of the object with the uid `known`. Notice is given now, as of a write."""
+        store = self.stores.get(resource)
+        if store is not None and (body := store.forget(key, known)) is not None:
+            self._notice(resource, body)
 
     def _take(self, store: Store, body: kube.Object) -> None:
         old = store.put(body)

@@ -71,7 +71,7 @@ class Frame:
         self._turn = 0
         self._starts: list[tuple[str, names.Key]] = []
         self._closes: list[Callable[[], None]] = []
-        client.written = self.cache.wrote
+        client.written, client.deleted = self.cache.wrote, self.cache.deleted
 
     def add(self, controller: Controller) -> None:
         """Make the queue and the stores of `controller`. Raises ValueError for two selectors of one resource."""

@@ -42,16 +42,19 @@ class AlreadyExists:
 
 
 class Kube:
-    """A client for any resource. `written` is told of every object that a write brought back."""
+    """A client for any resource. `written` is told of every object that a write brought back, `deleted` of every one (by
+    its uid) that a deletion left nothing of."""
 
     def __init__(
         self,
         session: kubesession.Session,
         *,
         written: Callable[[names.Resource, Object], None] = lambda _resource, _body: None,
+        deleted: Callable[[names.Resource, names.Key, str], None] = lambda _resource, _key, _uid: None,
     ) -> None:
         self._session = session
         self.written = written
+        self.deleted = deleted
         self._seen_events: dict[str, int] = {}
 
     async def close(self) -> None:
@@ -152,14 +155,23 @@ class Kube:
         """Delete the object (only the one with `uid`, if given); False if it was gone. Raises KubeError."""
         body: Object = {"propagationPolicy": propagation} | ({"preconditions": {"uid": uid}} if uid else {})
         try:
-            await self._session.request("delete", "DELETE", resource.path(namespace, name), body=body)
+            answer = await self._session.request("delete", "DELETE", resource.path(namespace, name), body=body)
         except NotFound:
+            self._gone(resource, names.Key(namespace, name), uid)
             return False
         except Conflict:
             if uid:  # another object has taken the name: ours is gone
                 return False
             raise
+        if answer.get("kind") == "Status":
+            self._gone(resource, names.Key(namespace, name), uid or str((answer.get("details") or {}).get("uid") or ""))
+        else:
+            self._wrote(resource, answer)  # finalizers hold it; it says since when
         return True
+
+    def _gone(self, resource: names.Resource, key: names.Key, uid: str) -> None:
+        if uid:
+            self.deleted(resource, key, uid)
 
     async def event(
         self, regarding: Object, *, reason: str, note: str, action: str = "Reconcile", warning: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strata_operator import kube, names
+from strata_operator import graves, kube, names
 
 Trim = Callable[[kube.Object], kube.Object]
 
@@ -93,7 +93,7 @@ class Store:
         self.packed = packed
         self._indexes = {_OWNER: Index(_owners), _NAMESPACE: Index(_namespace), **(indexes or {})}
         self._entries: dict[names.Key, _Entry] = {}
-        self._buried: dict[str, int] = {}  # uid -> version of objects deleted since the running list began
+        self._graves = graves.Graves()
         self._listing = 0
 
     def add_indexes(self, indexes: Mapping[str, Index]) -> None:
@@ -152,7 +152,7 @@ class Store:
         old = self._entries.get(key)
         if old is not None and (old.version >= news if old.uid == known else old.version > news):
             return body  # the same or an older one, or news of a predecessor with the same name
-        if self._buried.get(known, -1) >= news:
+        if self._graves.holds(known, news):
             return body
         kept = self.trim(body)
         values = tuple(tuple(index.of(kept)) for index in self._indexes.values())
@@ -161,33 +161,43 @@ class Store:
         return None if old is None else _body(old)
 
     def remove(self, body: kube.Object) -> kube.Object | None:
-        """Take in a deletion; returns what was removed."""
-        if self._listing:
-            self._buried[uid(body)] = version(body)
-        key = kube.place(body)
-        old = self._entries.get(key)
-        if old is None or old.uid != uid(body):
-            return None
-        return self._drop(key)
+        """Take in a deletion that a watch tells of; returns what was removed."""
+        self._graves.bury(uid(body), version(body))
+        return self._lose(kube.place(body), uid(body))
+
+    def forget(self, key: names.Key, known: str) -> kube.Object | None:
+        """The API server has taken the object with the uid `known` away, whatever is still told of it; returns it."""
+        self._graves.bury(known, graves.FOREVER)
+        return self._lose(key, known)
+
+    def forgot(self, body: kube.Object) -> bool:
+        """Whether `forget` was told of this object."""
+        return self._graves.holds(uid(body), graves.FOREVER)
 
     def begin_list(self) -> None:
-        """From here to `end_list`, deletions are remembered: the list may still hold what is gone."""
+        """From here to `end_list` no deletion is forgotten: the list may still hold what is gone."""
         self._listing += 1
 
     def end_list(self) -> None:
         self._listing -= 1
-        if not self._listing:  # another list may still be read
-            self._buried.clear()
 
     def retain(self, present: set[names.Key], list_version: int) -> list[kube.Object]:
         """Drop what a complete list as of `list_version` did not hold; returns it."""
+        if self._listing <= 1:  # no other list is still being read
+            self._graves.age()
         gone = {
             key: entry
             for key, entry in self._entries.items()
             if key not in present and entry.version <= list_version  # newer: created while the list was read
         }
-        self._buried.update({entry.uid: entry.version for entry in gone.values()})
+        for entry in gone.values():
+            self._graves.bury(entry.uid, entry.version)
         return [self._drop(key) for key in gone]
+
+    def _lose(self, key: names.Key, known: str) -> kube.Object | None:
+        """Drop an object unless another one has taken its name."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry.uid != known else self._drop(key)
 
     def _drop(self, key: names.Key) -> kube.Object:
         entry = self._entries.pop(key)

@@ -327,8 +327,13 @@ class FakeKube:
         wanted = (options.get("preconditions") or {}).get("uid")
         if wanted and wanted != body["metadata"]["uid"]:
             return 409, _status(409, "Conflict", "the UID in the precondition does not match")
+        if body["metadata"].get("finalizers"):
+            marked = copy.deepcopy(body)
+            marked["metadata"].setdefault("deletionTimestamp", _now())
+            return 200, self._change(resource, key, body, marked)
         self.remove(resource, *key)
-        return 200, _status(200, "", "deleted")
+        details = {"name": key.name, "kind": resource.plural, "uid": body["metadata"]["uid"]}
+        return 200, _status(200, "", "deleted") | {"details": details}
 
     def _change(self, resource: names.Resource, key: names.Key, old: Body, new: Body) -> Body:
         if new != old:

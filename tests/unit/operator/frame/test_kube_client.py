@@ -127,6 +127,31 @@ async def test_deleting_is_bound_to_the_object_that_was_seen(tmp_path, monkeypat
         assert await client.delete(names.CONFIGMAPS, "team", "a") is False
 
 
+async def test_a_deletion_tells_what_is_gone_and_what_only_goes(tmp_path, monkeypatch):
+    async with connected(tmp_path, monkeypatch) as (fake, client, _):
+        gone, wrote = [], []
+        client.deleted = lambda resource, key, uid: gone.append((resource.plural, key.name, uid))
+        client.written = lambda _resource, body: wrote.append(body["metadata"])
+        bodies = [fake.put(names.CONFIGMAPS, config_map(name)) for name in "ab"]
+        uids = [body["metadata"]["uid"] for body in bodies]
+        await client.delete(names.CONFIGMAPS, "team", "a", uid=uids[0])
+        await client.delete(names.CONFIGMAPS, "team", "b")
+        assert gone == [("configmaps", "a", uids[0]), ("configmaps", "b", uids[1])]
+        await client.delete(names.CONFIGMAPS, "team", "a", uid=uids[0])  # somebody was quicker
+        assert gone[2:] == [("configmaps", "a", uids[0])]
+        await client.delete(names.CONFIGMAPS, "team", "c")
+        other = fake.put(names.CONFIGMAPS, config_map("d"))
+        await client.delete(names.CONFIGMAPS, "team", "d", uid="another")
+        assert len(gone) == 3
+        held = config_map("held")
+        held["metadata"]["finalizers"] = ["example/hold"]
+        fake.put(names.CONFIGMAPS, held)
+        assert await client.delete(names.CONFIGMAPS, "team", "held") is True
+        assert len(gone) == 3
+        assert [(meta["name"], bool(meta["deletionTimestamp"])) for meta in wrote] == [("held", True)]
+        assert fake.get(names.CONFIGMAPS, "team", "d") == other
+
+
 async def test_writes_tell_what_came_back(tmp_path, monkeypatch):
     async with connected(tmp_path, monkeypatch) as (_, client, _):
         told = []

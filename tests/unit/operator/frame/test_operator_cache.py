@@ -122,6 +122,66 @@ def test_a_write_of_our_own_is_in_the_store_at_once_if_the_selector_admits_it():
     assert told == ["ours"]
 
 
+def test_what_was_deleted_by_us_stays_gone_whatever_is_told_of_it_later(store):
+    store.put(body("a", 1))
+    assert store.forget(names.Key("team", "a"), "u1")["metadata"]["name"] == "a"
+    for late in (1, 2, 99):  # an event, an answer to a write, a page of a list: sent before, arrived after
+        store.put(body("a", late))
+    assert seen(store) == {}
+    store.put(body("a", 100, uid="next"))
+    store.put(body("a", 101))
+    assert seen(store) == {"a": "100"}
+    assert store.forget(names.Key("team", "a"), "u1") is None
+    assert seen(store) == {"a": "100"}
+
+
+def test_a_grave_is_kept_until_two_lists_have_come_after_it(store):
+    for number, kept in enumerate([{}, {}, {"a": "5"}]):
+        if number == 0:
+            store.forget(names.Key("team", "a"), "u1")
+        else:
+            store.begin_list()
+            listed(store, 7)
+        store.put(body("a", 5))
+        assert seen(store) == kept
+
+
+def test_a_list_that_is_still_read_keeps_the_graves_that_others_would_let_go(store):
+    store.begin_list()
+    store.forget(names.Key("team", "a"), "u1")
+    for _ in range(3):
+        store.begin_list()
+        listed(store, 7)
+    store.put(body("a", 5))  # the page of the first list
+    assert seen(store) == {}
+
+
+def test_an_object_that_has_its_labels_again_is_known_again(store):
+    """A watch by labels tells of a deletion when they go."""
+    store.put(body("a", 1))
+    store.remove(body("a", 2))
+    store.put(body("a", 1))
+    assert seen(store) == {}
+    store.put(body("a", 3))
+    assert seen(store) == {"a": "3"}
+
+
+def test_a_deletion_of_our_own_is_told_of_once():
+    told: list[str] = []
+    known = cache.Cache(lambda _resource, b: told.append(b["metadata"]["name"]))
+    known.add(cache.Store(names.JOBS))
+    known.seen(names.JOBS, "ADDED", body("a", 1))
+    known.deleted(names.JOBS, names.Key("team", "a"), "u1")
+    known.deleted(names.PODS, names.Key("team", "a"), "unwatched")
+    assert told == ["a", "a"]
+    assert seen(known[names.JOBS]) == {}
+    known.seen(names.JOBS, "MODIFIED", body("a", 2))
+    known.seen(names.JOBS, "DELETED", body("a", 3))
+    assert told == ["a", "a"]
+    known.seen(names.JOBS, "DELETED", body("b", 9, uid="never seen"))
+    assert told == ["a", "a", "b"]
+
+
 def test_an_index_finds_objects_by_what_they_say_now(store):
     store.add_indexes({"colour": cache.Index(lambda b: b.get("colours", ()))})
     store.put(body("a", 1, uid="1") | {"colours": ["red", "blue"]})
