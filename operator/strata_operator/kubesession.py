@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -135,6 +136,8 @@ async def connect(counters: metrics.Metrics) -> Session:
         file = os.environ.get("KUBECONFIG") or None  # else the library's own default
         await kube_config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 100
+    # Where no proxy is named there is none to look up, in a thread at every request.
+    configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies_environment())}
     api = kube_client.ApiClient(configuration)
     api.user_agent = names.OPERATOR
     return Session(api, counters)

@@ -19,6 +19,7 @@ import kopf
 
 from strata_operator import (
     controller,
+    gone,
     imagebuild,
     kube,
     kubesession,
@@ -29,6 +30,7 @@ from strata_operator import (
     registry,
     relists,
     settings,
+    stateless,
     web,
 )
 from strata_operator.notifications import hub
@@ -58,6 +60,8 @@ def watch_settings(frame: controller.Frame) -> kopf.OperatorSettings:
     options = kopf.OperatorSettings()
     options.posting.enabled = False
     options.posting.loggers = False
+    options.persistence.diffbase_storage = stateless.NoEssence()
+    options.persistence.progress_storage = stateless.NoProgress()
     options.peering.standalone = True
     options.networking.connect_timeout = 10
     options.networking.request_timeout = 60
@@ -96,11 +100,13 @@ def _seen(frame: controller.Frame, resource: names.Resource, gaps: relists.Relis
     return seen
 
 
-async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+async def login(**arguments: Any) -> kopf.AiohttpSession | None:
     """As `kubesession.connect`: in a pod its service account, else KUBECONFIG."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
-        return kopf.login_with_service_account(**arguments)
-    return kopf.login_with_kubeconfig(**arguments)
+        info = kopf.login_with_service_account(**arguments)
+    else:
+        info = kopf.login_with_kubeconfig(**arguments)
+    return gone.session(info) if info else None
 
 
 async def refresh_all(frame: controller.Frame) -> None:

@@ -3,7 +3,9 @@
 
 import asyncio
 import contextlib
+import copy
 import socket
+import sys
 
 import aiohttp
 import pytest
@@ -178,6 +180,65 @@ async def test_what_happens_to_watches_delays_and_loses_nothing(tmp_path, monkey
         assert await asyncio.to_thread(proxy.cut, middle=fault == "cut in a line") >= 2
         fake.put(names.REGISTRIES, registry("later"))
         await until(lambda: ("later", True) in recorder.seen, 30)
+
+
+@pytest.mark.parametrize("in_stream", [True, False], ids=["told in the stream", "told instead of one"])
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_watch_that_is_told_that_it_is_too_old_lists_anew(tmp_path, monkeypatch, in_stream, times):
+    fake = FakeKube(*RESOURCES)
+    for name in ("lost", "kept"):
+        fake.put(names.REGISTRIES, registry(name))
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        await until(lambda: ("lost", True) in recorder.seen)
+        lists = len(fake.asked("GET", "/registries$"))
+        proxy.rules = [api_proxy.Rule(api_proxy.Gone(in_stream), path="/registries$", times=times)]
+        gap = proxy.gap(in_stream=in_stream)
+        await asyncio.to_thread(gap.__enter__)
+        fake.remove(names.REGISTRIES, "team", "lost")
+        fake.put(names.REGISTRIES, registry("later"))
+        await asyncio.to_thread(gap.__exit__, None, None, None)
+        await until(lambda: ("later", True) in recorder.seen and ("lost", False) in recorder.seen, 30)
+        assert proxy.injected["watch answered 410"] >= times
+        assert len(fake.asked("GET", "/registries$")) < lists + 20 * (times + 1)  # it does not ask without a pause
+
+
+async def test_a_list_that_expired_while_kopf_read_it_is_begun_anew(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    for number in range(120):  # more than kopf asks for at once
+        fake.put(names.REGISTRIES, registry(f"r{number:03}"))
+    expired = []
+    answer = fake._list
+
+    def once(resource, namespace, query):
+        if query.get("continue") and query.get("limit") == "100" and resource is names.REGISTRIES and not expired:
+            expired.append(fake._continues.pop(query["continue"]))
+        return answer(resource, namespace, query)
+
+    monkeypatch.setattr(fake, "_list", once)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, _):
+        assert expired
+        fake.put(names.REGISTRIES, registry("later"))
+        await until(lambda: ("later", True) in recorder.seen, 30)
+
+
+async def test_kopf_makes_no_copies_of_what_it_tells_of(tmp_path, monkeypatch):
+    """It would compare each object with an earlier version of it, for handlers that we do not have."""
+    copied: list[str] = []
+    real = copy.deepcopy
+
+    def noted(value, *more):
+        who = sys._getframe(1).f_globals["__name__"]
+        if who.startswith("kopf.") and "large" in str(value):
+            copied.append(who)
+        return real(value, *more)
+
+    monkeypatch.setattr(copy, "deepcopy", noted)
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, _):
+        fake.put(names.REGISTRIES, registry("large"))
+        await until(lambda: ("large", True) in recorder.seen)
+        await asyncio.sleep(0.3)  # it is told before kopf has done with it
+    assert copied == []
 
 
 @pytest.mark.parametrize("others", [0, 3])
