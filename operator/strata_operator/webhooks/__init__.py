@@ -5,8 +5,8 @@
     forge ------> listener.py: few connections, short ones
     registry --->   receiver.py: limits.py, then
                       not the operator that acts? -> forward.py: to the one that does
-                      body.py: hashed as it comes, at most some MiB; never parsed, never kept
-                      signatures.py (pure) with the token of tokens.py: who signed it?
+                      body.py: a forge's is hashed as it comes, at most some MiB; never parsed, never kept
+                      signatures.py (pure) with the token of tokens.py: who signed it? a registry's head tells
                       deliveries.py (pure): does it tell of a push?
                       envelopes.py (pure): what was pushed to a registry
                     -> controller.Hints: look at this source, at this base image

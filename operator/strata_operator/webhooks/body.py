@@ -14,17 +14,25 @@ SECONDS: Final = 30.0
 
 
 class TooLarge(Exception):
-    pass
+    """`limit` is the most in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes")
+        self.limit = limit
 
 
 class TooSlow(Exception):
     pass
 
 
+class NoRoom(Exception):
+    """Too many bodies are being read."""
+
+
 async def pieces(request: web.Request, *, limit: int = LIMIT, seconds: float = SECONDS) -> AsyncIterator[bytes]:
     """The body as it comes. Raises TooLarge after `limit` bytes, TooSlow after `seconds`."""
     if (request.content_length or 0) > limit:
-        raise TooLarge
+        raise TooLarge(limit)
     end = asyncio.get_running_loop().time() + seconds
     size = 0
     while True:
@@ -37,10 +45,26 @@ async def pieces(request: web.Request, *, limit: int = LIMIT, seconds: float = S
             return
         size += len(piece)
         if size > limit:
-            raise TooLarge
+            raise TooLarge(limit)
         yield piece
 
 
-async def whole(request: web.Request, *, limit: int) -> bytes:
-    """A body that has to be read as one. Raises TooLarge, TooSlow."""
-    return b"".join([piece async for piece in pieces(request, limit=limit)])
+class Room:
+    """For bodies that have to be read as one: at most `most` bytes of all of them at a time, `limit` of each."""
+
+    def __init__(self, *, most: int, limit: int) -> None:
+        self._left = most
+        self.limit = limit
+
+    async def whole(self, request: web.Request) -> bytes:
+        """A body. Raises NoRoom before anything of it is read, TooLarge, TooSlow."""
+        size = self.limit if request.content_length is None else request.content_length
+        if size > self.limit:
+            raise TooLarge(self.limit)
+        if size > self._left:
+            raise NoRoom
+        self._left -= size
+        try:
+            return b"".join([piece async for piece in pieces(request, limit=self.limit)])
+        finally:
+            self._left += size

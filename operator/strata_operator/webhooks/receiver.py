@@ -1,7 +1,8 @@
 """Taking a delivery: the order of what is checked, and what is answered, in words that forges show to people.
 
 Who does not know the token learns nothing: whether such an ImageBuild exists, has a webhook or a readable Secret is
-answered alike, after the whole body was hashed and at a moment that does not depend on it.
+answered alike, after the whole body was hashed and at a moment that does not depend on it. What a registry tells is
+kept to be parsed, so there the token stands in the head, and nothing of the body is read before it is right.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from strata_operator.webhooks import body, deliveries, envelopes, forward, limit
 log = logging.getLogger(__name__)
 
 REFUSAL_SECONDS: Final = 1.0  # a refusal is told at a whole number of these after the request began
-_ENVELOPE: Final = 1 << 20
+_ENVELOPE: Final = 1 << 20  # bytes of what a registry tells at once; a thousand pushes are less
+_ENVELOPES: Final = 16 << 20  # bytes of all of them that are being read
 _Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -44,6 +46,7 @@ class Receiver:
         self._tokens = tokens.Tokens(frame.kube)
         self._nobodys = secrets.token_hex(32)  # hashed with where there is no token
         self._peers = peers.Peers(frame.settings.webhook_trusted_proxies)
+        self._envelopes = body.Room(most=_ENVELOPES, limit=_ENVELOPE)
         self._by_peer = limits.Buckets(rate=10.0, burst=200.0)
         self._by_path = limits.Buckets(rate=1.0, burst=60.0)  # of deliveries that are right: others could use it up
 
@@ -60,8 +63,10 @@ class Receiver:
             started = asyncio.get_running_loop().time()
             try:
                 response = await self._admitted(request, answer)
-            except body.TooLarge:
-                response = words.too_large(body.LIMIT)
+            except body.TooLarge as e:
+                response = words.too_large(e.limit)
+            except body.NoRoom:
+                response = words.no_room()
             except body.TooSlow:
                 response = words.too_slow()
             if response.status == words.REFUSED:
@@ -110,13 +115,11 @@ class Receiver:
         found = self._frame.cache[names.REGISTRIES].get(*key)
         data_key = material.notify_key(key.name)
         token = await self._tokens.get(key.namespace, names.SECRET_REGISTRY, data_key) if found else ""
-        check = signatures.Check(token or self._nobodys, request.headers)
-        sent = await body.whole(request, limit=_ENVELOPE)
-        check.feed(sent)
-        if not check.proven() or not token or found is None:
-            return words.refused()
+        proven = signatures.knows(token or self._nobodys, request.headers)
+        if not proven or not token or found is None:
+            return words.refused()  # of a stranger's body nothing is read: this one has to be kept
         try:
-            pushed = envelopes.pushed(sent)
+            pushed = envelopes.pushed(await self._envelopes.whole(request))
         except ValueError as e:
             return words.malformed(str(e))
         return words.answer(200, result="accepted", message=f"{self._bases(found, pushed)} ImageBuilds look at a base")

@@ -34,6 +34,12 @@ _BARE: Final = ("X-Gitea-Signature", "X-Forgejo-Signature", "X-Gogs-Signature")
 _SIGNATURES: Final = 8  # that one webhook-signature may list: keys that are being changed
 
 
+def knows(token: str, headers: Mapping[str, str]) -> bool:
+    """Whether `Authorization` has the token itself: told by the head of a request alone. An empty token proves nothing."""
+    expected, given = token.encode(), _bearer(headers)
+    return hmac.compare_digest(given, expected) and bool(token)
+
+
 class Check:
     """Takes a body piece by piece. `headers` must find names in any case. An empty token proves nothing."""
 
@@ -64,15 +70,23 @@ class Check:
         for name in _BARE:
             yield self._header(name), digest
         yield self._header("X-Gitlab-Token"), self._token
-        scheme, _, given = self._header("Authorization").partition(b" ")
-        yield given.strip() if scheme.lower() == b"bearer" else b"", self._token
+        yield _bearer(self._headers), self._token
         if self._standard is not None:
             standard = b"v1," + base64.b64encode(self._standard.digest())
             for given in self._header("webhook-signature").split()[:_SIGNATURES]:
                 yield given, standard
 
     def _header(self, name: str) -> bytes:
-        return self._headers.get(name, "").encode("utf-8", "surrogateescape")
+        return _header(self._headers, name)
+
+
+def _header(headers: Mapping[str, str], name: str) -> bytes:
+    return headers.get(name, "").encode("utf-8", "surrogateescape")
+
+
+def _bearer(headers: Mapping[str, str]) -> bytes:
+    scheme, _, given = _header(headers, "Authorization").partition(b" ")
+    return given.strip() if scheme.lower() == b"bearer" else b""
 
 
 def _standard_key(token: str) -> bytes:

@@ -89,5 +89,10 @@ def nobody_acts() -> web.Response:
     return answer(503, {"Retry-After": "15"}, result="unavailable", message=text)
 
 
+def no_room() -> web.Response:
+    text = "Too many deliveries are being read at this moment. Deliver again soon."
+    return answer(503, {"Retry-After": "5"}, result="unavailable", message=text)
+
+
 def malformed(why: str) -> web.Response:
     return answer(400, result="malformed", message=f"This is no envelope of registry notifications: {why[:100]}")

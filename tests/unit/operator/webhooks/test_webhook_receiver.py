@@ -260,7 +260,65 @@ async def test_a_registry_tells_of_a_tag_under_each_of_its_names(tmp_path, monke
         ):
             assert (await here.deliver(path, ENVELOPE, headers))[0] == 401
         assert len(here.bases) == 2
-        assert (await here.deliver("/registries/team/main", b"x" * (2 << 20), login))[0] == 413
+        status, said, _ = await here.deliver("/registries/team/main", b"x" * (2 << 20), login)
+        assert (status, "1 MiB" in said["message"]) == (413, True)
+
+
+async def open_request(here, token: str, size: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The head of a registry's delivery, whose body never comes to its end."""
+    host, _, port = here.listener.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = ["POST /registries/team/main HTTP/1.1", "Host: x", f"Authorization: Bearer {token}"]
+    writer.write("\r\n".join([*lines, f"Content-Length: {size}", "", ""]).encode())
+    await writer.drain()
+    return reader, writer
+
+
+async def test_nothing_is_kept_of_what_a_stranger_sends_in_a_registrys_name(tmp_path, monkeypatch):
+    """He is refused by the head of his request: before the body has come, and whatever there is of it."""
+    async with receiving(tmp_path, monkeypatch) as here:
+        monkeypatch.setattr(receiver, "REFUSAL_SECONDS", 0.2)
+        kept: list[int] = []
+        monkeypatch.setattr(here.receiver._envelopes, "whole", lambda request: kept.append(1))
+        opened = [await open_request(here, token, 1 << 20) for token in ("guess", "", TOKEN) for _ in range(9)]
+        for reader, writer in opened:
+            writer.write(b"x" * 100_000)
+            async with asyncio.timeout(10):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+            writer.close()
+        assert kept == []
+        assert here.counted("registry") == {"refused": len(opened)}
+
+
+async def test_registries_together_hold_no_more_than_there_is_room_for(tmp_path, monkeypatch):
+    async with receiving(tmp_path, monkeypatch) as here:
+        here.receiver._envelopes = bodies.Room(most=1 << 20, limit=400_000)
+        login = {"Authorization": f"Bearer {hooking.REGISTRY_TOKEN}"}
+        opened = [await open_request(here, hooking.REGISTRY_TOKEN, 400_000) for _ in range(2)]
+        while here.receiver._envelopes._left > 300_000:  # noqa: ASYNC110  until both are being read
+            await asyncio.sleep(0.01)
+        third, writer = await open_request(here, hooking.REGISTRY_TOKEN, 300_000)
+        async with asyncio.timeout(10):
+            assert b" 503 " in await third.readline()
+        writer.close()
+        assert (await here.deliver("/registries/team/main", ENVELOPE, login))[0] == 200  # a small one finds its place
+        for _, slow in opened:
+            slow.close()
+        while here.receiver._envelopes._left < 1 << 20:  # noqa: ASYNC110  who has gone has left his room
+            await asyncio.sleep(0.01)
+        assert here.counted("registry")["unavailable"] == 1
+
+
+async def test_a_body_of_unknown_length_counts_as_the_largest(tmp_path, monkeypatch):
+    async with receiving(tmp_path, monkeypatch) as here:
+        login = {"Authorization": f"Bearer {hooking.REGISTRY_TOKEN}"}
+
+        async def pieces():
+            yield ENVELOPE
+
+        for most, status in ((900, 503), (1000, 200)):
+            here.receiver._envelopes = bodies.Room(most=most, limit=1000)
+            assert (await here.deliver("/registries/team/main", pieces(), login))[0] == status
 
 
 async def test_a_delivery_to_an_operator_that_stands_by_is_taken_by_the_one_that_acts(tmp_path, monkeypatch):
