@@ -135,6 +135,7 @@ class World:
     now: float = NOW
     paused: str = ""
     handed_over: bool = False
+    restarted: bool = False  # the operator is another one since the last Job was made
     answers: dict[type, Any] = field(default_factory=dict)
     asked: list[questions.Question] = field(default_factory=list)
     started: list[questions.Job] = field(default_factory=list)
@@ -151,6 +152,7 @@ class World:
             pods=tuple(self.pods.values()),
             config_maps=tuple(self.config_maps),
             paused=self.paused,
+            made=self.started[-1].name if self.started and not self.restarted else "",
             handed_over=self.handed_over,
         )
         steps = decide.decide(seen, self.now)
@@ -187,6 +189,7 @@ class World:
             self.jobs[name]["spec"]["ttlSecondsAfterFinished"] = 3600
         if decision.start:
             self.started.append(decision.start)
+            self.restarted = False
             self.jobs[decision.start.name] = job(decision.start, now=self.now)
         return decision
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from strata_operator.imagebuild import (
     remote,
     seats,
     target,
+    wholes,
 )
 from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.triggers import basewatch, poller, webhook
@@ -53,6 +53,7 @@ class Answers:
         self._seats = places
         self._known = known
         self._poller = polling
+        self._wholes = wholes.Wholes(frame.kube)
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
             questions.ConfigMaps: self._config_maps,
@@ -82,7 +83,7 @@ class Answers:
 
     async def made(self, seen: Observed, job: questions.Job) -> objects.Made:
         """The objects of an attempt. Raises kube.Conflict if the spec has changed meanwhile."""
-        whole = await self._whole(seen)
+        whole = await self._wholes.of(seen)
         registry = view.view(seen.registry or {})
         return objects.make(
             whole,
@@ -92,14 +93,6 @@ class Answers:
             resolv_conf=pod.resolv_conf(self._resolv_conf, self._frame.settings.namespace, seen.key.namespace),
             ca_bundle=self._trusted(registry),
         )
-
-    async def _whole(self, seen: Observed) -> Observed:
-        """`seen` with the object as it is stored, contents and all; the cache holds digests of them only."""
-        body = await self._frame.kube.get(names.IMAGEBUILDS, *seen.key)
-        meta = (body or {}).get("metadata") or {}
-        if body is None or (meta.get("uid"), meta.get("generation")) != (seen.uid, seen.generation):
-            raise kube.Conflict(409, "Conflict", f"ImageBuild {seen.key} has changed while it was looked at")
-        return dataclasses.replace(seen, body=body)
 
     async def _config_maps(self, seen: Observed, asked: questions.ConfigMaps) -> dict[str, kube.Object | None]:
         found = await asyncio.gather(
@@ -147,7 +140,7 @@ class Answers:
         return observe.rivals(self._frame, seen, asked.repository)
 
     async def _runs(self, seen: Observed, asked: questions.Runs) -> bool | contract.Failure:
-        whole = await self._whole(seen)
+        whole = await self._wholes.of(seen)
         text = ((whole.body["spec"].get("dockerfile") or {}).get("inline") or "").encode("utf-8", "surrogatepass")
         return isolation.runs(text, asked.target)
 
@@ -176,13 +169,9 @@ class Answers:
         self._known.learn(told, True)
 
     async def _admission(self, seen: Observed, asked: questions.Admission) -> Any:
-        there = await self._frame.kube.get(names.JOBS, seen.key.namespace, asked.job.name)
-        if there is not None and not objects.is_ours(there, seen):
-            return questions.NameTaken(f"Job {asked.job.name} was not made for this ImageBuild and is left alone")
         made = await self.made(seen, asked.job)
         try:
-            for resource, body in objects.for_admission(made):
-                await self._frame.kube.create(resource, body, dry_run=True)
+            there = await self._dry_run(made)
         except kube.Forbidden as e:
             return refusals.creation(e.message)
         except kube.Invalid as e:
@@ -191,7 +180,24 @@ class Answers:
             return refusals.policy(e.message) or contract.Failure(
                 "InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod"
             )
-        return None
+        return await self._taken(seen, asked.job) if there else None
+
+    async def _dry_run(self, made: objects.Made) -> bool:
+        """Whether a Job of that name is there. Raises what is refused, of several the first in the order of creation."""
+        asked = [
+            self._frame.kube.create(resource, body, dry_run=True) for resource, body in objects.for_admission(made)
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return any(isinstance(a, kube.AlreadyExists) and a.name == made.job["metadata"]["name"] for a in answers)
+
+    async def _taken(self, seen: Observed, job: questions.Job) -> questions.NameTaken | None:
+        there = await self._frame.kube.get(names.JOBS, seen.key.namespace, job.name)
+        if there is None or objects.is_ours(there, seen):
+            return None
+        return questions.NameTaken(f"Job {job.name} was not made for this ImageBuild and is left alone")
 
     def _may_be_copied(self, job: questions.Job) -> bool:
         in_place = job.isolation == isolation.IN_PLACE and not job.copied

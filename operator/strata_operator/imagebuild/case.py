@@ -27,6 +27,7 @@ class Observed:
     pods: tuple[kube.Object, ...] = ()
     config_maps: tuple[kube.Object, ...] = ()
     paused: str = ""  # why nothing may be started, in words for people
+    made: str = ""  # the Job that this very process has made for it last
     handed_over: bool = False  # Kueue says when a Job of this object may run, not a place of ours
 
     @property

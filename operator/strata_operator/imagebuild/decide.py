@@ -79,7 +79,7 @@ def _may_end(case: Case, current: state.Current) -> bool:
 
 def _active(case: Case, current: state.Current) -> Steps[Decision]:
     """A build has a Job, or was about to have one when the operator ended."""
-    if current.phase == state.STARTING and case.seen.job(current.job) is None:
+    if current.phase == state.STARTING and case.seen.job(current.job) is None and case.seen.made != current.job:
         return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
     decision = yield from following.follow(case, contents.aim(case))
     if decision.start is None or not case.outdated:

@@ -11,6 +11,8 @@ from strata_operator import conditions, names
 from strata_operator.imagebuild import state, status
 
 _LONGEST: Final = 1000  # bytes of a note
+#: Why a build starts of which somebody knows, for he has just asked for it: that it has started says the status.
+_ASKED: Final = frozenset({"SpecChanged", "Rebuild", "NoCache", "Resumed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +23,28 @@ class Event:
 
 
 def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.Key) -> Event | None:
-    """The event for the step of `key` from one status to the next, if it is one that people care for. Of an attempt that
-    failed it ends with the command that prints its log."""
+    """The event for the step of `key` from one status to the next, if it is one that people care for: ends, what keeps a
+    build from going on, and what has begun by itself. Of an attempt that failed it ends with the command that prints
+    its log."""
     said = spoken(after)
-    if said is None or _mark(before) == _mark(after):
+    if said is None or _mark(before) == _mark(after) or _goes_on(before, after, said):
         return None
     bad = conditions.is_true([said], conditions.STALLED) or said.get("status") == conditions.FALSE
     bad = bad and said.get("reason") not in contract.ENDED  # somebody wanted it so
     end = _where_to_read(after, key)
     note = _cut(str(said.get("message") or ""), _LONGEST - len(end))
     return Event(str(said["reason"]), note + end, warning=bad)
+
+
+def _goes_on(before: Mapping[str, Any], after: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+    """Whether all is well and nobody is surprised: an attempt runs that was asked for, or follows one whose end was told."""
+    was, current = before.get("current") or {}, after.get("current") or {}
+    if current.get("phase") not in state.ACTIVE or said.get("reason") != "Building":
+        return False
+    same = [was.get(name) == current.get(name) for name in ("number", "attempt")]
+    if all(same) and was.get("isolation") not in (None, "", current.get("isolation")):
+        return False  # another pod has taken its place, and the note says why
+    return current.get("reason") in _ASKED or current.get("attempt", 0) > 1
 
 
 def _cut(note: str, room: int) -> str:

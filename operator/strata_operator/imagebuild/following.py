@@ -24,6 +24,7 @@ from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
 
 _WATCHED = 5.0  # seconds between looks at a pod that has not started: some of its troubles give no event of ours
+_MOMENT = 5.0  # seconds in which a Job gets its pod and that runs: what the status said at the start is true meanwhile
 _GLANCE = 60.0
 _REGISTRY_AWAY = 10.0
 
@@ -88,6 +89,9 @@ def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
 
 def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     """Nothing is decided yet."""
+    if (left := _moment(case, verdict)) > 0:
+        before = conditions.find(case.was.conditions, status.BUILDING) or {}
+        return conclude(case, starting.progress(case, "Building", str(before.get("message"))), look_again=left)
     changed = case.change(phase=state.RUNNING)
     if case.current and (job := case.seen.job(case.current.job)):
         changed = changed.change(start_time=max(case.current.start_time or 0.0, kueue.let_go(job)) or None)
@@ -103,6 +107,15 @@ def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     )
     said = starting.progress(changed, "Building", text, started=verdict.started)
     return conclude(changed, said, look_again=_GLANCE if verdict.started else _WATCHED)
+
+
+def _moment(case: Case, verdict: verdicts.Verdict) -> float:
+    """Seconds for which a build that has just been started needs no word of its own, though its pod does not run yet."""
+    current, before = case.current, conditions.find(case.was.conditions, status.BUILDING) or {}
+    goes_well = isinstance(verdict, verdicts.Running) and not verdict.started and before.get("reason") == "Building"
+    if current is None or current.phase != state.STARTING or case.outdated or not goes_well:
+        return 0.0
+    return (current.start_time or 0.0) + _MOMENT - case.now
 
 
 def _publish(case: Case, aim: contents.Aim, result: contract.BuildResult) -> Steps[Decision]:

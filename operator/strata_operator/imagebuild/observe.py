@@ -26,8 +26,8 @@ _ASKED: Final = {
 _DONE: Final = (state.SUCCEEDED, state.FAILED, state.SUSPENDED, state.CANCELLED)
 
 
-def observe(frame: controller.Frame, body: kube.Object) -> Observed:
-    """What the cache holds about the ImageBuild `body`."""
+def observe(frame: controller.Frame, body: kube.Object, *, made: str = "") -> Observed:
+    """What the cache holds about the ImageBuild `body`, for which this process has made the Job `made` last."""
     uid, (namespace, _) = cache.uid(body), kube.place(body)
     surrounding = frame.cache[names.NAMESPACES].get("", namespace)
     return Observed(
@@ -35,6 +35,7 @@ def observe(frame: controller.Frame, body: kube.Object) -> Observed:
         registry=registry_of(frame, body),
         namespace=surrounding,
         paused=limits.paused(frame.settings.paused, surrounding),
+        made=made,
         handed_over=bool(kueue.labels(body, frame.settings.build_pod)),
         jobs=tuple(frame.cache[names.JOBS].owned_by(uid)),
         pods=tuple(frame.cache[names.PODS].having(OF_BUILD, uid)),

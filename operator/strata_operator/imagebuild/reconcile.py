@@ -52,6 +52,7 @@ class Reconciler:
         self._restored = False
         self._restoring = asyncio.Lock()
         self._met: dict[names.Key, str] = {}  # uids of what this process has looked at
+        self._made: dict[names.Key, str] = {}  # names of the newest Jobs that this process has made
 
     async def reconcile(self, key: names.Key) -> float | None:
         """Bring one ImageBuild nearer to its spec; returns seconds until the next look."""
@@ -59,13 +60,14 @@ class Reconciler:
         body = self._frame.cache[names.IMAGEBUILDS].get(*key)
         if body is None:
             self._met.pop(key, None)
+            self._made.pop(key, None)
             self._seats.leave(key)
             self.watch.drop(key)
             self.poller.watch(key, None)
             return None
         self.watch.note(body)
         self._meet(key, body)
-        seen = observe.observe(self._frame, body)
+        seen = observe.observe(self._frame, body, made=self._made.get(key, ""))
         if seen.namespace is None:
             return cache.UNSEEN_SECONDS
         try:
@@ -159,6 +161,7 @@ class Reconciler:
                 await self._confirm(seen, config_map)
         if isinstance(await self._frame.kube.create(names.JOBS, made.job), kube.AlreadyExists):
             await self._adopt(seen, job.name)
+        self._made[seen.key] = job.name
 
     async def _adopt(self, seen: Observed, name: str) -> None:
         """A Job of that name is there: ours from before a restart, or somebody else's, which the next look steps over."""

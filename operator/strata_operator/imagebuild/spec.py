@@ -146,6 +146,16 @@ def trim(body: kube.Object) -> kube.Object:
     return {**body, "spec": {**spec, **changes}, _TRIMMED: True} if changes else body
 
 
+def is_whole(body: kube.Object) -> bool:
+    """Whether `body` has all contents itself."""
+    return _TRIMMED not in body
+
+
+def whole(body: kube.Object, spec: Mapping[str, Any]) -> kube.Object:
+    """A trimmed `body` with its contents, which are in `spec`."""
+    return {**{name: value for name, value in body.items() if name != _TRIMMED}, "spec": spec}
+
+
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from strata_operator import conditions
 
 PENDING: Final = "Pending"  # wanted, and waiting for something
-STARTING: Final = "Starting"  # its Job is about to be there
-RUNNING: Final = "Running"  # its Job was seen
+STARTING: Final = "Starting"  # its Job is about to be there, or has been for a moment
+RUNNING: Final = "Running"  # its pod runs, or takes its time to
 RETRYING: Final = "Retrying"  # the infrastructure failed; the next attempt has a time
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"

@@ -1,11 +1,12 @@
 """Every row of the conditions table, every gate before a Job, every class of failure: as decisions in a small world."""
 
+import copy
 from typing import Any
 
 import pytest
 
 from strata_builder import contract
-from strata_operator import names
+from strata_operator import conditions, names
 from strata_operator.imagebuild import questions, queueing, settling, tags
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, result, running, waiting
@@ -43,7 +44,64 @@ def test_a_new_object_becomes_reconciling_and_gets_one_job():
     assert world.current["phase"] == "Starting"
     world.settle()
     assert len(world.started) == 1
+    assert world.current["phase"] == "Starting"
+
+
+def test_a_pod_that_runs_within_a_moment_is_told_of_in_one_write():
+    """What was said at the start is true until it runs; only where that takes its time is the way there told."""
+    world = World()
+    world.step()
+    said = copy.deepcopy(world.status)
+    for statuses in (None, [], [waiting()]):
+        if statuses is not None:
+            world.pod(*statuses)
+        world.now += 1
+        left = conditions.unix(world.current["startTime"]) + 5 - world.now
+        assert world.step().look_again == pytest.approx(left, abs=0.002)
+        assert world.status == said
+    world.pod(running())
+    world.step()
+    assert (world.current["phase"], world.message("Building")[:4]) == ("Running", "pod ")
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no pod", "a pod that starts"])
+def test_what_keeps_a_pod_from_running_is_told_when_the_moment_is_over(there):
+    world = World()
+    world.step()
+    if there:
+        world.pod(waiting())
+    world.now += 5
+    world.settle()
+    words = "is starting" if there else "the Job's pod is being made"
+    assert (world.current["phase"], words in world.message("Building")) == ("Running", True)
+
+
+def test_trouble_of_a_pod_is_told_at_once():
+    world = World()
+    world.step()
+    world.pod(waiting(reason="ErrImagePull", message="no such image"))
+    world.step()
+    assert world.condition("Building") == ("True", "BuilderImagePullFailed")
     assert world.current["phase"] == "Running"
+
+
+def test_a_new_spec_is_told_of_at_once_while_the_old_one_is_let_to_end():
+    world = World(ib.build(concurrency="Queue"))
+    world.step()
+    world.pod(waiting())
+    world.edit(target="other")
+    world.step()
+    assert "the present one is built next" in world.message("Building")
+
+
+def test_a_job_that_is_not_there_after_a_restart_is_made_again_without_losing_an_attempt():
+    world = World()
+    world.step()
+    world.jobs.clear()
+    world.restarted = True
+    world.settle()
+    assert [one.attempt for one in world.started] == [1, 1]
+    assert world.started[0].name == world.started[1].name
 
 
 def test_a_build_that_ended_well_is_ready_and_tagged_and_counted_once():

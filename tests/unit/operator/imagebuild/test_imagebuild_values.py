@@ -303,13 +303,42 @@ KEY = names.Key("team", "web")
 
 
 def test_one_event_a_transition():
-    building = status_with("Building", "True", "Building", number=1, attempt=1)
-    assert events.transition({}, building, KEY) == events.Event("Building", "m")
-    assert events.transition(building, building, KEY) is None
-    retry_ = status_with("Building", "True", "Building", number=1, attempt=2)
-    assert events.transition(building, retry_, KEY) is not None
+    waits = status_with("Building", "True", "RegistryNotReady", number=1, attempt=0, phase="Pending")
+    assert events.transition({}, waits, KEY) == events.Event("RegistryNotReady", "m")
+    assert events.transition(waits, waits, KEY) is None
+    retry_ = status_with("Building", "True", "InfrastructureFailed", number=1, attempt=1, phase="Retrying")
+    assert events.transition(waits, retry_, KEY) is not None
     failed = status_with("Stalled", "True", "RunFailed", number=1, attempt=2)
     assert events.transition(retry_, failed, KEY) == events.Event("RunFailed", "m", warning=True)
+
+
+@pytest.mark.parametrize("phase", ["Starting", "Running"])
+@pytest.mark.parametrize(
+    ("reason", "attempt", "told"),
+    [
+        *((reason, 1, False) for reason in ("SpecChanged", "Rebuild", "NoCache", "Resumed")),
+        *(
+            (reason, 1, True)
+            for reason in ("CommitChanged", "BaseImageChanged", "Scheduled", "InputsChanged", "ImageLost")
+        ),
+        ("BaseImageChanged", 2, False),
+    ],
+)
+def test_a_start_is_told_of_if_nobody_has_asked_for_it(reason, attempt, told, phase):
+    before = status_with("Ready", "True", "Succeeded", number=1, attempt=1)
+    after = status_with("Building", "True", "Building", number=2, attempt=attempt, phase=phase)
+    after["current"]["reason"] = reason
+    assert bool(events.transition(before, after, KEY)) is told
+
+
+def test_a_pod_that_takes_the_place_of_another_is_told_of():
+    before, after = (
+        status_with("Building", "True", "Building", number=1, attempt=1, phase="Running", isolation=rung)
+        for rung in ("UserNS", "InPlace")
+    )
+    before["current"]["reason"] = after["current"]["reason"] = "SpecChanged"
+    assert events.transition(before, after, KEY) == events.Event("Building", "m")
+    assert events.transition(after, after, KEY) is None
 
 
 @pytest.mark.parametrize("phase", [state.FAILED, state.RETRYING])
