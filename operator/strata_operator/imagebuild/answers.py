@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from strata_builder import contract
-from strata_builder.registry import config
-from strata_operator import certificates, controller, kube, names
+from strata_builder.registry import config, connect
+from strata_operator import addresses, certificates, controller, kube, names
 from strata_operator.imagebuild import (
     isolation,
     memory,
@@ -53,6 +54,7 @@ class Answers:
         self._seats = places
         self._known = known
         self._poller = polling
+        self._admits = addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ).hook
         self._wholes = wholes.Wholes(frame.kube)
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
@@ -256,14 +258,16 @@ class Answers:
         if seen.registry is None:
             return contract.Failure("RegistryUnavailable", "the Registry is gone", retryable=True)
         found = view.view(seen.registry)
+        admits: connect.ConnectFilter | None = None
         if found.registry.managed:
             login: config.Credential | None = await self._own_login(found)
         else:
+            admits = self._admits
             references = await external.read(self._frame.kube, found.registry, self._frame.settings)
             if references.problem:
                 return contract.Failure("RegistryUnavailable", references.problem.message, retryable=True)
             login = references.credential
-        return remote.Access(found.push, found.insecure, self._trusted(found), login)
+        return remote.Access(found.push, found.insecure, self._trusted(found), login, admits)
 
     def _trusted(self, registry: view.View) -> str:
         """Whom builder pods and the operator itself trust: the Registry's authorities and the chart's."""

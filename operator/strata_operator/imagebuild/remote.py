@@ -25,12 +25,14 @@ _CACHE_LIMIT: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a registry. `ca` is PEM, trusted beside the system's."""
+    """How to reach a registry. `ca` is PEM, trusted beside the system's; `connect_filter` is given for a host that a user
+    named, and for wherever that one sends its clients."""
 
     host: str
     insecure: bool = False
     ca: str = ""
     credential: config.Credential | None = field(default=None, repr=False)
+    connect_filter: connect.ConnectFilter | None = None
 
     def open(self) -> client.Registry:
         return client.Registry(
@@ -38,6 +40,7 @@ class Access:
             credentials=self.credential,
             ca=self.ca.encode() or None,
             insecure=self.insecure,
+            connect_filter=self.connect_filter,
             timeouts=_TIMEOUTS,
             policy=_FEW,
         )
