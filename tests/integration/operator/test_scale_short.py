@@ -46,7 +46,7 @@ def test_a_start_looks_at_every_imagebuild_and_writes_to_none_that_is_finished(f
 def test_every_build_is_tagged_and_costs_few_requests(found):
     flow = found["flow"]
     assert (flow["untagged"], flow["errors"]) == (0, 0)
-    assert flow["writes_per_build"] <= 10
+    assert flow["writes_per_build"] <= 8  # each has its reason in docs/scale.md
     assert flow["requests"]["create jobs"] == 1
     assert flow["requests_per_build"] <= 25
     assert flow["reconciles_per_build"] <= 30

@@ -218,6 +218,20 @@ async def test_a_build_goes_from_apply_to_ready(tmp_path, monkeypatch):
         assert 'strata_builds_total{reason="Succeeded",result="succeeded"} 1.0' in text
 
 
+async def test_an_external_registry_at_an_address_of_the_cluster_is_not_asked(tmp_path, monkeypatch):
+    """Its Registry would not be Ready; a name that has another address since then must not lead there either."""
+    async with clustered(tmp_path, monkeypatch) as cluster:
+        async with alive(cluster, poll_allowed_cidrs=()) as operator:
+            await operator.run(most=6)
+        said = cluster.condition("Building")
+        assert (said["reason"], "the operator does not ask it" in said["message"]) == ("RegistryUnavailable", True)
+        assert cluster.tag() is None
+        async with alive(cluster) as operator:  # an administrator has allowed it
+            await operator.run(lambda: settled(cluster))
+        assert settled(cluster)
+        assert len(cluster.made) == 1
+
+
 async def test_writes_whose_answers_are_lost_are_counted_and_told_once(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         for _ in range(40):
