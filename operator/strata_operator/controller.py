@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from strata_operator import cache, certificates, kube, metrics, names, queue, settings
+from strata_operator.lanes import Lane
 from strata_operator.notifications import hub
 
 #: (kind of queue, key) pairs to look at because of an object.
@@ -35,7 +36,7 @@ class Controller:
     workers: int | None = None  # None = as the settings say
     start: tuple[names.Key, ...] = ()  # keys to look at when the operator starts
     close: Callable[[], None] | None = None  # when it ends
-    settled: Callable[[names.Key], bool] = lambda _key: False  # nothing is to be expected of it: others go first
+    lane: Callable[[names.Key], Lane] = lambda _key: Lane.OPEN  # of its queue: who goes first
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Frame:
         """Make the queue and the stores of `controller`. Raises ValueError for two selectors of one resource."""
         workers = controller.workers or self.settings.workers
         self.queues[controller.kind] = queue.Queue(
-            controller.kind, controller.reconcile, self.metrics, workers=workers, settled=controller.settled
+            controller.kind, controller.reconcile, self.metrics, workers=workers, lane=controller.lane
         )
         self._starts += [(controller.kind, key) for key in controller.start]
         self._closes += [controller.close] if controller.close else []

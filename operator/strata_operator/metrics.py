@@ -15,8 +15,8 @@ strata_reconcile_total              reconciles, by kind and result: success, con
 strata_reconcile_seconds            duration of a reconcile, by kind
 strata_queue_depth                  keys that wait for a worker, by kind
 strata_queue_busy                   keys that a worker is on, by kind
-strata_queue_wait_seconds           from the event that wakes a key to the reconcile that sees it, by kind and lane: open
-                                    (something is to be done, or may be) or settled (these let the others go first)
+strata_queue_wait_seconds           from the event that wakes a key to the reconcile that sees it, by kind and lane:
+                                    running (it has a Job), open (something is to be done, or may be) or settled (last)
 strata_resyncs_total                complete lists of all kinds, the first at the start
 strata_kube_requests_total          requests to the API server, by verb and code ("error": no answer)
 strata_webhooks_total               deliveries, by kind (imagebuild, registry) and result (accepted, ignored, refused, ...)

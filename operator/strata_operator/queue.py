@@ -1,7 +1,8 @@
 """A deduplicating work queue: a key waits at most once, at most one worker is on it, and failures back off.
 
-It has two lanes: keys of which nothing is to be expected (`settled`) wait until no other waits. So after a start, and
-when a Registry of ten thousand builds changes, those that have something to do come first.
+It has lanes (lanes.py): keys of which nothing is to be expected wait until no other waits. So after a start, and when a
+Registry of ten thousand builds changes, those that have something to do come first; and what runs is not kept waiting
+by thousands that are to start.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from strata_operator import kube, logs, metrics, names
+from strata_operator.lanes import Lane, Lanes
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,6 @@ Reconcile = Callable[[names.Key], Awaitable[float | None]]
 _FIRST_BACKOFF: Final = 1.0
 _LONGEST_BACKOFF: Final = 300.0
 _CONFLICT_DELAY: Final = 0.05
-_SETTLED_TURNS: Final = 16
 
 
 class Queue:
@@ -37,22 +38,20 @@ class Queue:
         workers: int,
         first_backoff: float = _FIRST_BACKOFF,
         longest_backoff: float = _LONGEST_BACKOFF,
-        settled: Callable[[names.Key], bool] = lambda _key: False,
+        lane: Callable[[names.Key], Lane] = lambda _key: Lane.OPEN,
     ) -> None:
         self.kind = kind
         self._reconcile = reconcile
         self._counters = counters
         self._workers = workers
         self._backoff = (first_backoff, longest_backoff)
-        self._settled = settled
-        self._ready: dict[names.Key, float] = {}  # in order of arrival, since when
-        self._quiet: dict[names.Key, float] = {}  # the other lane
+        self._lane = lane
+        self._waiting = Lanes()
         self._later: dict[names.Key, asyncio.TimerHandle] = {}
         self._busy: dict[names.Key, float] = {}  # since when
         self._again: dict[names.Key, float] = {}  # came while busy, since when
         self._failures: dict[names.Key, int] = {}
         self._wake = asyncio.Event()
-        self._taken = 0
         self._began = 0.0  # nobody can have waited for a worker before there was one
 
     def add(self, key: names.Key) -> None:
@@ -65,10 +64,7 @@ class Queue:
         if key in self._busy:
             self._again.setdefault(key, since)
             return
-        if self._settled(key) and key not in self._ready:
-            self._quiet.setdefault(key, since)
-        else:
-            self._ready.setdefault(key, self._quiet.pop(key, since))
+        self._waiting.put(key, self._lane(key), since)
         self._wake.set()
         self._measure()
 
@@ -79,8 +75,7 @@ class Queue:
             return
         loop = asyncio.get_running_loop()
         earlier = self._later.get(key)
-        waits = key in self._ready or key in self._quiet or key in self._again
-        if waits or (earlier and earlier.when() <= loop.time() + delay):
+        if key in self._waiting or key in self._again or (earlier and earlier.when() <= loop.time() + delay):
             return
         if earlier:
             earlier.cancel()
@@ -107,7 +102,7 @@ class Queue:
 
     @property
     def depth(self) -> int:
-        return len(self._ready) + len(self._quiet)
+        return len(self._waiting)
 
     @property
     def idle(self) -> bool:
@@ -123,17 +118,10 @@ class Queue:
             await asyncio.sleep(0)  # a look that asks nobody gives way to nobody, and there may be thousands
 
     def _next(self) -> names.Key:
-        """Of the settled ones one in _SETTLED_TURNS all the same, so that they are not forgotten under steady load."""
-        self._taken += 1
-        quiet = self._quiet and (not self._ready or self._taken % _SETTLED_TURNS == 0)
-        lane = self._quiet if quiet else self._ready
-        key = next(iter(lane))
-        self._waited(lane.pop(key), settled=bool(quiet))
-        return key
-
-    def _waited(self, since: float, *, settled: bool) -> None:
+        key, lane, since = self._waiting.take()
         seconds = asyncio.get_running_loop().time() - max(since, self._began)
-        self._counters.queue_wait.labels(self.kind, "settled" if settled else "open").observe(seconds)
+        self._counters.queue_wait.labels(self.kind, lane.name.lower()).observe(seconds)
+        return key
 
     async def _work_on(self, key: names.Key) -> None:
         started = self._busy[key] = asyncio.get_running_loop().time()

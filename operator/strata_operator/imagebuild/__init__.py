@@ -41,7 +41,7 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
         controller.Controller(
             kind=reconcile.KIND,
             reconcile=work.reconcile,
-            settled=observe.settled(frame),
+            lane=observe.lane(frame),
             watches=(
                 controller.Watch(
                     names.IMAGEBUILDS,

@@ -8,6 +8,7 @@ from typing import Final, cast
 from strata_operator import cache, controller, kube, names
 from strata_operator.imagebuild import destinations, kueue, limits, podstatus, state, tags
 from strata_operator.imagebuild.case import Observed
+from strata_operator.lanes import Lane
 from strata_operator.registry import view
 
 #: Names of indexes.
@@ -54,9 +55,16 @@ def lingers(frame: controller.Frame, key: names.Key) -> bool:
     return bool(frame.cache[names.PODS].keys(RUNS, key))
 
 
-def settled(frame: controller.Frame) -> Callable[[names.Key], bool]:
-    """Tells of which ImageBuilds nothing is to be expected: built or failed, and not touched since."""
-    return lambda key: frame.cache[names.IMAGEBUILDS].has(SETTLED, True, key)
+def lane(frame: controller.Frame) -> Callable[[names.Key], Lane]:
+    """Who goes first in the queue: what has a Job, and last what was built or has failed and was not touched since."""
+
+    def found(key: names.Key) -> Lane:
+        builds = frame.cache[names.IMAGEBUILDS]
+        if builds.has(SETTLED, True, key):
+            return Lane.SETTLED
+        return Lane.RUNNING if builds.has(ACTIVE, True, key) else Lane.OPEN
+
+    return found
 
 
 def _is_settled(body: kube.Object) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from strata_operator import kube, metrics, names, queue
+from strata_operator.lanes import Lane, Lanes
 
 pytestmark = pytest.mark.asyncio
 A, B = names.Key("team", "a"), names.Key("team", "b")
@@ -167,7 +168,7 @@ async def test_settled_keys_let_the_others_go_first_and_are_not_forgotten():
     async def reconcile(key):
         seen.append(key.name)
 
-    work, counters = make(reconcile, workers=1, settled=lambda key: key.name.startswith("settled"))
+    work, counters = make(reconcile, workers=1, lane=lambda key: Lane[key.name.rstrip("0123456789").upper()])
     for number in range(3):
         work.add(names.Key("team", f"settled{number}"))
     for number in range(40):
@@ -182,6 +183,37 @@ async def test_settled_keys_let_the_others_go_first_and_are_not_forgotten():
     assert waited("strata_queue_wait_seconds_count", {"kind": "thing", "lane": "open"}) == 40
 
 
+async def test_what_runs_goes_before_what_is_to_start_and_keeps_it_not_for_ever():
+    seen = []
+
+    async def reconcile(key):
+        seen.append(key.name.rstrip("0123456789"))
+
+    work, counters = make(reconcile, workers=1, lane=lambda key: Lane[key.name.rstrip("0123456789").upper()])
+    for lane in ("settled", "open", "running"):
+        for number in range(40):
+            work.add(names.Key("team", f"{lane}{number}"))
+    async with working(work):
+        await until(lambda: work.idle)
+    assert seen[:16] == [*["running"] * 3, "open"] * 3 + ["running"] * 3 + ["settled"]
+    assert "running" not in seen[56:]
+    assert seen[-30:] == ["settled"] * 30
+    waited = counters.registry.get_sample_value
+    assert waited("strata_queue_wait_seconds_count", {"kind": "thing", "lane": "running"}) == 40
+
+
+async def test_a_key_moves_to_the_better_lane_alone_and_waits_since_it_came():
+    lanes = Lanes()
+    for since, lane in enumerate((Lane.OPEN, Lane.SETTLED, Lane.RUNNING, Lane.OPEN)):
+        lanes.put(A, lane, float(since))
+    lanes.put(B, Lane.RUNNING, 9.0)
+    assert (len(lanes), A in lanes) == (2, True)
+    assert [lanes.take(), lanes.take()] == [(A, Lane.RUNNING, 0.0), (B, Lane.RUNNING, 9.0)]
+    assert (len(lanes), A in lanes) == (0, False)
+    with pytest.raises(ValueError, match="nobody waits"):
+        lanes.take()
+
+
 async def test_a_settled_key_that_waits_and_is_touched_goes_first_after_all():
     seen = []
     touched = set()
@@ -189,7 +221,7 @@ async def test_a_settled_key_that_waits_and_is_touched_goes_first_after_all():
     async def reconcile(key):
         seen.append(key.name)
 
-    work, _ = make(reconcile, workers=1, settled=lambda key: key.name not in touched)
+    work, _ = make(reconcile, workers=1, lane=lambda key: Lane.OPEN if key.name in touched else Lane.SETTLED)
     for name in "abc":
         work.add(names.Key("team", name))
     touched.add("c")
