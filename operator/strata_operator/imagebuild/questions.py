@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from strata_builder import contract
-from strata_operator.imagebuild import queueing
+from strata_operator.imagebuild import lines
 
 T = TypeVar("T")
 Steps = Generator["Question", Any, T]
@@ -120,7 +120,7 @@ class Secrets:
 class Slot:
     """A place among the builds that may run at once -> queueing.Standing; None = it is taken."""
 
-    rank: queueing.Rank
+    rank: lines.Rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,13 @@ After a restart the statuses tell who runs, who waits and whose turn it was.
 
 from __future__ import annotations
 
-import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final
 
 from strata_operator import names
-
-T = TypeVar("T", bound=tuple[Any, ...])
-#: (-priority, Unix time since when it waits, uid): the lower, the sooner.
-Rank = tuple[float, float, str]
+from strata_operator.imagebuild.lines import Line, Rank, Registry, Sorted, Wish
 
 CLUSTER: Final = "Cluster"
 NAMESPACE: Final = "Namespace"
@@ -35,15 +31,6 @@ REGISTRY: Final = "Registry"
 AUTOMATIC: Final = frozenset({"BaseImageChanged", "Scheduled"})
 AUTOMATIC_SECONDS: Final = 600.0
 _REMEMBERED: Final = 20_000  # namespaces whose turns are known
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A build that wants a place."""
-
-    key: names.Key
-    registry: names.Key
-    rank: Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,64 +63,6 @@ def rank(priority: int, since: float, uid: str, reason: str) -> Rank:
     return (-priority, since + (AUTOMATIC_SECONDS if reason in AUTOMATIC else 0.0), uid)
 
 
-class _Sorted(Generic[T]):
-    """Distinct items in order. Finding is a bisection; what an insertion moves is memory: microseconds at 10,000."""
-
-    __slots__ = ("items",)
-
-    def __init__(self) -> None:
-        self.items: list[T] = []
-
-    def add(self, item: T) -> None:
-        bisect.insort(self.items, item)
-
-    def remove(self, item: T) -> None:
-        del self.items[self.index(item)]
-
-    def index(self, item: T) -> int:
-        return bisect.bisect_left(self.items, item)
-
-
-class _Line:
-    """The builds of one namespace that wait: all of them, and apart for each Registry."""
-
-    __slots__ = ("every", "of", "turn")
-
-    def __init__(self) -> None:
-        self.every: _Sorted[tuple[Rank, names.Key]] = _Sorted()
-        self.of: dict[names.Key, _Sorted[tuple[Rank, names.Key]]] = {}
-        self.turn: tuple[int, int, str] | None = (
-            None  # as it stands in the registries' lines; None = it is at its limit
-        )
-
-    def add(self, wish: Wish) -> None:
-        self.every.add((wish.rank, wish.key))
-        self.of.setdefault(wish.registry, _Sorted()).add((wish.rank, wish.key))
-
-    def remove(self, wish: Wish) -> None:
-        self.every.remove((wish.rank, wish.key))
-        self.of[wish.registry].remove((wish.rank, wish.key))
-        if not self.of[wish.registry].items:
-            del self.of[wish.registry]
-
-
-class _Registry:
-    """The namespaces that wait for one Registry and may have a place, in the order of their turns."""
-
-    __slots__ = ("most", "running", "top", "turns", "waiting")
-
-    def __init__(self) -> None:
-        self.most = 0
-        self.running = 0
-        self.waiting = 0  # also of namespaces at their limit
-        self.turns: _Sorted[tuple[int, int, str]] = _Sorted()
-        self.top: tuple[int, int, str, names.Key] | None = None  # as it stands among the tops
-
-    @property
-    def full(self) -> bool:
-        return bool(self.most) and self.running >= self.most
-
-
 class Places:
     """`most` builds at once in the cluster; 0 means no limit, here and everywhere.
 
@@ -146,9 +75,9 @@ class Places:
         self._wake = wake
         self._held: dict[names.Key, names.Key] = {}  # -> its Registry
         self._wishes: dict[names.Key, Wish] = {}
-        self._lines: dict[str, _Line] = {}
-        self._registries: dict[names.Key, _Registry] = {}
-        self._tops: _Sorted[tuple[int, int, str, names.Key]] = _Sorted()  # the first turn of each Registry with a place
+        self._lines: dict[str, Line] = {}
+        self._registries: dict[names.Key, Registry] = {}
+        self._tops: Sorted[tuple[int, int, str, names.Key]] = Sorted()  # the first turn of each Registry with a place
         self._in_namespace: Counter[str] = Counter()
         self._most_in: dict[str, int] = {}
         self._served: dict[str, int] = {}
@@ -279,7 +208,7 @@ class Places:
         self._withdraw(wish.key.namespace)
         self._registry(wish.registry).waiting += 1
         self._wishes[wish.key] = wish
-        self._lines.setdefault(wish.key.namespace, _Line()).add(wish)
+        self._lines.setdefault(wish.key.namespace, Line()).add(wish)
         self._enter(wish.key.namespace)
         if before:
             self._tidy(wish.key.namespace, before.registry)
@@ -327,8 +256,8 @@ class Places:
             self._tops.add(top)
         registry.top = top
 
-    def _registry(self, key: names.Key) -> _Registry:
-        return self._registries.setdefault(key, _Registry())
+    def _registry(self, key: names.Key) -> Registry:
+        return self._registries.setdefault(key, Registry())
 
     def _is_full(self, namespace: str) -> bool:
         most = self._most_in.get(namespace, 0)

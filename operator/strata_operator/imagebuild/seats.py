@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strata_operator import controller, kube, names
-from strata_operator.imagebuild import destinations, limits, observe, queueing, state
+from strata_operator.imagebuild import destinations, limits, lines, observe, queueing, state
 from strata_operator.imagebuild.case import Decision, Observed
 
 
@@ -27,11 +27,11 @@ class Seats:
         held |= {kube.place(body): destinations.registry_of(body) for body in running}
         self._places.restore(held.items(), _wishes(waiting), observe.turns(self._frame))
 
-    async def claim(self, seen: Observed, rank: queueing.Rank) -> queueing.Standing | None:
+    async def claim(self, seen: Observed, rank: lines.Rank) -> queueing.Standing | None:
         """A place for the current build of `seen`: None = it has one."""
         registry = destinations.registry_of(seen.body)
         self._limit(seen.key.namespace, registry)
-        return self._places.claim(queueing.Wish(seen.key, registry, rank))
+        return self._places.claim(lines.Wish(seen.key, registry, rank))
 
     def settle(self, seen: Observed, decision: Decision) -> None:
         """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none."""
@@ -57,13 +57,13 @@ class Seats:
         self._places.limit_registry(registry, limits.of_registry(self._frame.cache[names.REGISTRIES].get(*registry)))
 
 
-def _wishes(waiting: list[kube.Object]) -> Iterator[queueing.Wish]:
+def _wishes(waiting: list[kube.Object]) -> Iterator[lines.Wish]:
     for body in waiting:
         if current := state.read(body["status"]).current:
-            yield queueing.Wish(kube.place(body), destinations.registry_of(body), _rank(body, current))
+            yield lines.Wish(kube.place(body), destinations.registry_of(body), _rank(body, current))
 
 
-def _rank(body: kube.Object, current: state.Current) -> queueing.Rank:
+def _rank(body: kube.Object, current: state.Current) -> lines.Rank:
     """The rank of an ImageBuild's current build that waits."""
     meta, priority = body["metadata"], int((body.get("spec") or {}).get("priority") or 0)
     return queueing.rank(priority, current.queued_time or 0.0, str(meta.get("uid") or ""), current.reason)

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from strata_operator import names
 from strata_operator.imagebuild import limits, queueing
-from strata_operator.imagebuild.queueing import Places, Wish
+from strata_operator.imagebuild.lines import Wish
+from strata_operator.imagebuild.queueing import Places
 from support import linecount
 
 MAIN = names.Key("apps", "main")
