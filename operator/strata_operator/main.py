@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import random
@@ -233,8 +234,21 @@ def _raise_cause(work: asyncio.Task[None]) -> None:
         raise cause
 
 
+#: Of Python's collector: new containers between two collections of the youngest, and of these between those of the older.
+#: Its own (700, 10, 10) are for programs that make less; here a list of ten thousand objects is parsed and dropped.
+_COLLECTIONS: Final = (10_000, 20, 20)
+
+
+def _collect_seldom() -> None:
+    """What was imported stays for good and is looked at no more; rubbish in circles, of which there is little, waits longer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
+
+
 async def _main(options: settings.Settings) -> None:
     async with assembled(options) as frame:
+        _collect_seldom()
         try:
             await run(frame)
         except leader.Lost as lost:

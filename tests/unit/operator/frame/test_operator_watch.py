@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import copy
+import gc
 import socket
 import sys
 
@@ -239,6 +240,20 @@ async def test_kopf_makes_no_copies_of_what_it_tells_of(tmp_path, monkeypatch):
         await until(lambda: ("large", True) in recorder.seen)
         await asyncio.sleep(0.3)  # it is told before kopf has done with it
     assert copied == []
+
+
+async def test_pythons_collector_lets_alone_what_stays_and_runs_seldom():
+    before = gc.get_threshold()
+    try:
+        main._collect_seldom()
+        assert gc.get_freeze_count() > 10_000  # all that was imported
+        runs = gc.get_stats()[0]["collections"]
+        parsed = [[number] for number in range(5000)]
+        assert gc.get_stats()[0]["collections"] - runs <= 1
+        assert len(parsed) == 5000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("others", [0, 3])
