@@ -26,7 +26,7 @@ Changes = tuple[list[Item], list[bytes]]
 OPAQUE_XATTRS: Final = ("user.overlay.opaque", "trusted.overlay.opaque")
 #: Left by overlay mounts with redirect_dir or metacopy on: the upper directory alone does not tell the content then.
 _UNREADABLE: Final = frozenset(
-    f"{prefix}.overlay.{name}" for prefix in ("user", "trusted") for name in ("redirect", "metacopy")
+    f"{prefix}.overlay.{name}".encode() for prefix in ("user", "trusted") for name in ("redirect", "metacopy")
 )
 _CHUNK: Final = 1 << 20
 
@@ -58,7 +58,9 @@ def diff_upper(
     files below `upper`, which has to stay as it is until they are packed. The mount must have been made with
     redirect_dir=off and metacopy=off. Raises LayerError.
     """
-    differ = _Differ(upper, lower, skip, clamp_mtime, {}, frozenset(opaque_xattrs), recorded.by_path(unset))
+    differ = _Differ(
+        upper, lower, skip, clamp_mtime, {}, frozenset(map(os.fsencode, opaque_xattrs)), recorded.by_path(unset)
+    )
     return differ.run(complete=False)
 
 
@@ -103,7 +105,7 @@ class _Differ:
         skip: Callable[[bytes], bool],
         clamp: int | None,
         known: Mapping[tuple[int, int], str],
-        opaque: frozenset[str],
+        opaque: frozenset[bytes],
         unset: Mapping[bytes, Collection[str]],
         on_linked: Callable[[bytes], None] = lambda _: None,
     ) -> None:
@@ -123,7 +125,7 @@ class _Differ:
 
     def run(self, *, complete: bool) -> Changes:
         """Depth first without recursion: a step may nest directories deeper than any stack."""
-        above = [self._enter(b"", self._tree.stat(b""), complete=complete)]
+        above = [self._enter(b"", self._tree.stat(b""), None, complete=complete)]
         while above:
             folder = above[-1]
             if not folder.todo:
@@ -136,28 +138,34 @@ class _Differ:
         self._whiteouts.sort(key=paths.order)
         return self._items, self._whiteouts
 
-    def _enter(self, path: bytes, found: os.stat_result, *, complete: bool) -> _Folder:
-        lower = self._lower.lookup(path)
-        entry = self._entry(path, found, lower)
-        complete = complete or self._is_opaque(path)
+    def _enter(self, path: bytes, found: os.stat_result, above: _Folder | None, *, complete: bool) -> _Folder:
+        lower = self._below(path, above)
+        held = self._tree.attributes(path)
+        entry = self._entry(path, found, lower, held)
+        complete = complete or self._is_opaque(path, held)
         changed = entry is not None and (path != b"" or lower is not None) and not self._same(entry, lower, found)
         folder = _Folder(path, entry, lower, complete=complete, changed=changed)
         self._look_inside(folder)
         return folder
 
-    def _entry(self, path: bytes, found: os.stat_result, lower: Entry | None) -> Entry | None:
-        entry = walk.entry_of(self._tree, path, found)
+    def _below(self, path: bytes, above: _Folder | None) -> Entry | None:
+        """What the view has there: nothing in what is no directory there."""
+        if above is not None and above.path and (above.lower is None or above.lower.kind is not Kind.DIR):
+            return None
+        return self._lower.lookup(path)
+
+    def _entry(self, path: bytes, found: os.stat_result, lower: Entry | None, held: Collection[bytes]) -> Entry | None:
+        entry = walk.entry_of(self._tree, path, found, held)
         if entry is None or lower is None or path not in self._unset:
             return entry
         return recorded.completed(entry, lower, self._unset[path])
 
-    def _is_opaque(self, path: bytes) -> bool:
+    def _is_opaque(self, path: bytes, held: Collection[bytes]) -> bool:
         if not self._overlay:
             return False
-        handle = self._tree.handle(path)
-        held = set(os.listxattr(handle, follow_symlinks=False))
         _refuse_partial(path, held)
-        return any(os.getxattr(handle, name, follow_symlinks=False) == b"y" for name in held & self._opaque)
+        handle = self._tree.handle(path)
+        return any(os.getxattr(handle, name, follow_symlinks=False) == b"y" for name in held if name in self._opaque)
 
     def _look_inside(self, folder: _Folder) -> None:
         """Fills `todo`, and notes what is missing."""
@@ -187,17 +195,18 @@ class _Differ:
         """Notes `path` if it changed; a directory is returned to be looked into."""
         found = self._tree.stat(path)
         if stat.S_ISDIR(found.st_mode):
-            return self._enter(path, found, complete=folder.complete)
+            return self._enter(path, found, folder, complete=folder.complete)
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
             self._on_linked(path)
         is_whiteout = self._overlay and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
-        lower = self._lower.lookup(path)
-        entry = None if is_whiteout else self._entry(path, found, lower)
+        lower = self._below(path, folder)
+        held = () if is_whiteout else self._tree.attributes(path)
+        entry = None if is_whiteout else self._entry(path, found, lower, held)
         if entry is None:
             self._missing(path, folder)
             return None
-        if self._overlay and stat.S_ISREG(found.st_mode):
-            _refuse_partial(path, set(os.listxattr(self._tree.handle(path), follow_symlinks=False)))
+        if held and self._overlay and stat.S_ISREG(found.st_mode):
+            _refuse_partial(path, held)
         if not self._same(entry, lower, found):
             self._items.append(self._item(entry, found))
             folder.changed = folder.changed or bool(folder.path)
@@ -213,7 +222,9 @@ class _Differ:
                 return Item(entry._replace(kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=()))
         if entry.kind is not Kind.FILE:
             return Item(entry)
-        return Item(entry._replace(digest=self._digests.get(inode, "")), functools.partial(self._tree.open, entry.path))
+        if inode in self._digests:
+            entry = entry._replace(digest=self._digests[inode])
+        return Item(entry, functools.partial(self._tree.open, entry.path))
 
     def _same(self, entry: Entry, lower: Entry | None, found: os.stat_result) -> bool:
         if lower is None or _shape(entry) != _shape(lower):
@@ -262,9 +273,9 @@ def _shape(entry: Entry) -> tuple[object, ...]:
     )
 
 
-def _refuse_partial(path: bytes, xattrs: set[str]) -> None:
-    for name in xattrs & _UNREADABLE:
+def _refuse_partial(path: bytes, held: Collection[bytes]) -> None:
+    for name in _UNREADABLE.intersection(held):
         raise errors.LayerError(
-            f"{paths.show(path)} in the upper directory carries {name}: its content is elsewhere",
+            f"{paths.show(path)} in the upper directory carries {name.decode()}: its content is elsewhere",
             hint="mount the overlay with redirect_dir=off,metacopy=off",
         )

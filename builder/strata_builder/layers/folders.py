@@ -32,6 +32,7 @@ class Folders:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._chain: list[tuple[bytes, int]] = []
         self._deep: tuple[bytes, int] | None = None
+        self._last: tuple[bytes, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -56,10 +57,13 @@ class Folders:
 
         Raises FileNotFoundError, or NotADirectoryError for whatever else stands there or on the way (a link too).
         """
+        if self._last is not None and self._last[0] == folder:
+            return self._last[1]
         at, path, rest = self._nearest(folder)
         for part in rest:
             path = paths.join(path, part)
             at = self._enter(path, part, at)
+        self._last = folder, at
         return at
 
     def _nearest(self, folder: bytes) -> tuple[int, bytes, list[bytes]]:
@@ -89,11 +93,13 @@ class Folders:
         return fd
 
     def _cut(self, length: int) -> None:
+        self._last = None
         self._close_deep()
         while len(getattr(self, "_chain", ())) > length:
             os.close(self._chain.pop()[1])
 
     def _close_deep(self) -> None:
+        self._last = None
         deep, self._deep = getattr(self, "_deep", None), None
         if deep is not None:
             os.close(deep[1])
@@ -137,6 +143,15 @@ class Folders:
         """A name under /proc of `path` itself, for calls that take no directory descriptor (extended attributes)."""
         parent, name = paths.split(path)
         return b"/proc/self/fd/%d/%b" % (self.fd(parent), name or b".")
+
+    def attributes(self, path: bytes) -> list[bytes]:
+        """The names of all extended attributes of `path`; none where its file system has none. Raises OSError."""
+        try:
+            return [os.fsencode(name) for name in os.listxattr(self.handle(path), follow_symlinks=False)]
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            return []
 
     def remove(self, path: bytes, keep: Callable[[bytes], bool] = lambda _: False) -> None:
         """Removes `path` and all below it but what `keep` names (and the directories on the way there).

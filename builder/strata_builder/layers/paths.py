@@ -26,7 +26,7 @@ def normalise(path: bytes) -> bytes:
 
     Raises LayerError for a NUL byte and for names that no Linux file system takes.
     """
-    if _is_plain(path):
+    if is_plain(path):
         return path
     if b"\0" in path:
         raise errors.LayerError(f"the name {show(path)} holds a NUL byte")
@@ -44,10 +44,10 @@ def normalise(path: bytes) -> bytes:
 
 def is_normal(path: bytes) -> bool:
     """Whether `normalise` would give `path` back. Raises as it does."""
-    return _is_plain(path) or normalise(path) == path
+    return is_plain(path) or normalise(path) == path
 
 
-def _is_plain(path: bytes) -> bool:
+def is_plain(path: bytes) -> bool:
     """Whether a look is enough to see that `path` is in its normal form, as nearly all are."""
     if len(path) > MAX_NAME or path[:1] in (b"/", b".") or path[-1:] == b"/":
         return False

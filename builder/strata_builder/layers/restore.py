@@ -69,22 +69,24 @@ class Restorer:
         self._implied: dict[bytes, Entry | None] = {}
         self._budget = index.Folders()
         self._times: dict[bytes, int] = {}
+        self._told: set[bytes] = set()
+        self._born = _Born()
 
     def close(self) -> None:
         self._folders.close()
 
     def entry(self, entry: Entry, content: Content) -> tuple[str, bytes | None]:
         """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it."""
-        if entry.kind is Kind.FILE and self._options.skip(entry.path):
-            return digest_of(entry, content.pieces())
-        if not self._options.skip(entry.path):
-            if entry.kind is Kind.FILE:
-                return self._file(entry, content.pieces())
+        skipped = self._options.skip(entry.path)
+        if entry.kind is Kind.FILE:
+            return digest_of(entry, content.pieces()) if skipped else self._file(entry, content)
+        if not skipped:
             self._special(entry)
         return "", None
 
     def _special(self, entry: Entry) -> None:
         if entry.kind is Kind.DIR:
+            self._told.add(entry.path)
             self._directory(entry.path)
         elif entry.kind is Kind.SYMLINK:
             self._make(entry.path, lambda name, fd: os.symlink(entry.link, name, dir_fd=fd))
@@ -98,7 +100,7 @@ class Restorer:
 
     def _parent(self, path: bytes) -> int:
         """A descriptor of the directory that holds `path`, made if need be."""
-        parent, _ = paths.split(path)
+        parent = path.rpartition(b"/")[0]
         try:
             fd = self._folders.fd(parent)
         except OSError as error:
@@ -145,29 +147,60 @@ class Restorer:
 
     # -- each kind
 
-    def _file(self, entry: Entry, content: Iterable[memoryview]) -> tuple[str, bytes | None]:
-        created: list[int] = []
-        self._make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, 0o600, dir_fd=fd)))
-        fd = created[0]
+    def _file(self, entry: Entry, content: Content | _Copied) -> tuple[str, bytes | None]:
+        fd = self._create(entry)
         try:
             written = self._content(entry, content, fd)
-            self._metadata(entry, fd)
+            if not self._is_born_so(entry, fd):
+                self._owner_and_mode(entry, fd)
+            self._attributes(entry, fd)
             os.utime(fd, ns=_times(entry))
-            self._tell(entry._replace(digest=written[0]), os.fstat(fd))
+            if self._options.on_entry is not None:
+                self._options.on_entry(entry._replace(digest=written[0]), os.fstat(fd))
         finally:
             os.close(fd)
         return written
 
-    def _content(self, entry: Entry, content: Iterable[memoryview], fd: int) -> tuple[str, bytes | None]:
+    def _create(self, entry: Entry) -> int:
+        created: list[int] = []
+        mode = entry.mode & 0o777
+        self._make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, mode, dir_fd=fd)))
+        return created[0]
+
+    def _is_born_so(self, entry: Entry, fd: int) -> bool:
+        """Whether the kernel has made the new file with the owner and mode that it is to have.
+
+        That depends on the directory (its set-group-id bit, its default ACL), the process (its umask), and the mode: it
+        is looked at once for each of them.
+        """
+        wanted = entry.mode, entry.uid, entry.gid
+        known = self._born.of(entry.path.rpartition(b"/")[0])
+        if wanted not in known:
+            found = os.fstat(fd)
+            owned = self._options.owner is OwnerPolicy.IGNORE or (found.st_uid, found.st_gid) == wanted[1:]
+            known[wanted] = owned and stat.S_IMODE(found.st_mode) == entry.mode
+        return known[wanted]
+
+    def _content(self, entry: Entry, content: Content | _Copied, fd: int) -> tuple[str, bytes | None]:
+        whole = content.whole()
+        if whole is not None and len(whole) < _HOLE:
+            write_all(fd, whole)
+            return hashlib.sha256(whole).hexdigest(), bytes(whole) if index.keeps_text(entry) else None
+        return self._pieces(entry, content.pieces() if whole is None else (whole,), fd)
+
+    def _pieces(self, entry: Entry, pieces: Iterable[memoryview], fd: int) -> tuple[str, bytes | None]:
+        hole = False
+
         def write(piece: memoryview) -> None:
-            if len(piece) >= _HOLE and piece[0] == 0 and piece.tobytes() == _ZEROS[: len(piece)]:
+            nonlocal hole
+            hole = len(piece) >= _HOLE and piece[0] == 0 and piece.tobytes() == _ZEROS[: len(piece)]
+            if hole:
                 os.lseek(fd, len(piece), os.SEEK_CUR)
             else:
-                while piece:
-                    piece = piece[os.write(fd, piece) :]
+                write_all(fd, piece)
 
-        found = digest_of(entry, content, write)
-        if entry.size >= _HOLE:
+        found = digest_of(entry, pieces, write)
+        if hole:
             os.ftruncate(fd, entry.size)
         return found
 
@@ -177,7 +210,7 @@ class Restorer:
             raise LookupError(f"{entry.link!r} was not checked by Builder.add")
         if self._options.copy_links and target.kind in (Kind.FILE, Kind.HARDLINK):
             with self._folders.open(entry.link) as content:
-                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), _pieces(content))
+                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), _Copied(content))
             return
         parent, name = paths.split(entry.link)
         source = os.dup(self._folders.fd(parent))
@@ -201,9 +234,11 @@ class Restorer:
 
     # -- metadata: owner first, since changing it clears setuid bits and capabilities
 
-    def _metadata(self, entry: Entry, fd: int) -> None:
+    def _owner_and_mode(self, entry: Entry, fd: int) -> None:
         owned = self._owner(entry, functools.partial(os.fchown, fd))
         os.fchmod(fd, _mode(entry, owned))
+
+    def _attributes(self, entry: Entry, fd: int) -> None:
         for name, value in entry.xattrs:
             self._attribute(entry.path, name, functools.partial(os.setxattr, fd, name, value))
 
@@ -268,9 +303,10 @@ class Restorer:
             self._hide(path, contents)
         for folder in contents.opaque:
             self._hide_below(folder, contents)
-        for path in sorted({*self._implied, *self._times} - set(contents.paths()), key=paths.order, reverse=True):
+        unspoken = (path for path in {*self._implied, *self._times} if path not in contents)
+        for path in sorted(unspoken, key=paths.order, reverse=True):
             self._settle_unspoken(path, hidden=contents.hides(path))
-        for path in reversed(list(contents.paths())):
+        for path in sorted(self._told, key=paths.order, reverse=True):
             entry = contents.lookup(path)
             if entry is not None and entry.kind is Kind.DIR and not self._options.skip(path):
                 self._settle(entry)
@@ -330,7 +366,8 @@ class Restorer:
     def _settle(self, entry: Entry) -> None:
         fd = self._folders.fd(entry.path)
         self._drop_attributes(entry, fd)
-        self._metadata(entry, fd)
+        self._owner_and_mode(entry, fd)
+        self._attributes(entry, fd)
         os.utime(fd, ns=_times(entry))
         self._tell(entry, os.fstat(fd))
 
@@ -341,6 +378,34 @@ class Restorer:
         for name in set(map(os.fsencode, _attributes_of(fd))) - {key for key, _ in entry.xattrs}:
             if not paths.is_foreign_xattr(name):
                 self._attribute(entry.path, name, functools.partial(os.removexattr, fd, name))
+
+
+class _Born:
+    """Of the directory in which files are being made: whether those with this mode and owner come out so by themselves."""
+
+    def __init__(self) -> None:
+        self._folder: bytes | None = None
+        self._known: dict[tuple[int, int, int], bool] = {}
+
+    def of(self, folder: bytes) -> dict[tuple[int, int, int], bool]:
+        if folder != self._folder:
+            self._folder, self._known = folder, {}
+        return self._known
+
+
+class _Copied:
+    """The content of a file that is here already, as that of an entry."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+
+    def whole(self) -> None:
+        return None
+
+    def pieces(self) -> Iterator[memoryview]:
+        view = memoryview(bytearray(_BUFFER))
+        while count := self._file.readinto(view):
+            yield view[:count]
 
 
 def _attributes_of(fd: int) -> list[str]:
@@ -367,10 +432,9 @@ def digest_of(
     return digest.hexdigest(), bytes(text) if text is not None else None
 
 
-def _pieces(file: Readable) -> Iterator[memoryview]:
-    view = memoryview(bytearray(_BUFFER))
-    while count := file.readinto(view):
-        yield view[:count]
+def write_all(fd: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(fd, piece) :]
 
 
 def _mode(entry: Entry, owned: bool) -> int:

@@ -21,7 +21,7 @@ def text(field: bytes) -> bytes:
 
 
 @functools.lru_cache(1024)
-def _octal(field: bytes) -> int | None:
+def octal(field: bytes) -> int | None:
     """What nearly all fields are, and the same in nearly all headers of one archive."""
     digits = field.rstrip(b"\0 ")
     return int(digits, 8) if digits.isdigit() and b"8" not in digits and b"9" not in digits else None
@@ -29,7 +29,7 @@ def _octal(field: bytes) -> int | None:
 
 def number(field: bytes, what: str, where: object) -> int:
     """Octal text, or GNU's base-256 where the first bit is set. `where`, here as below, is told by its str()."""
-    plain = _octal(field)
+    plain = octal(field)
     if plain is not None:
         return plain
     if field[0] in (0x80, 0xFF):

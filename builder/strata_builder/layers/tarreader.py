@@ -11,7 +11,7 @@ from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import paths, tarfields, tarheader
+from strata_builder.layers import paths, tarfields, tarheader, tarplain
 from strata_builder.layers.source import Limits, Source
 
 _KINDS: Final = {
@@ -49,15 +49,23 @@ class Where:
 class Content:
     """What a FILE holds: read once, front to back, before the next entry is asked for. Holes come as zeros."""
 
-    __slots__ = ("_at", "_segments", "_size", "_source", "_where", "stored_left")
+    __slots__ = ("_at", "_name", "_segments", "_size", "_source", "stored_left")
 
-    def __init__(self, source: Source, size: int, where: Where, segments: tarfields.Segments | None = None) -> None:
+    def __init__(self, source: Source, size: int, name: bytes, segments: tarfields.Segments | None = None) -> None:
         self._source = source
-        self._where = where
-        self._segments = [(0, size)] if segments is None else segments[::-1]
+        self._name = name
+        self._segments = None if segments is None else segments[::-1]
         self._at = 0
         self._size = size
         self.stored_left = size if segments is None else sum(length for _, length in segments)
+
+    def whole(self) -> memoryview | None:
+        """All of it, as small files lie in memory, until the next entry is asked for; None where it has to be read in
+        pieces. To be asked before anything is read."""
+        found = self._source.whole(self._size) if self._segments is None else None
+        if found is not None:
+            self._at, self.stored_left = self._size, 0
+        return found
 
     def pieces(self) -> Iterator[memoryview]:
         """All that is left, as it lies in memory; each piece is gone when the next one is asked for."""
@@ -78,21 +86,31 @@ class Content:
 
     def _piece(self, most: int) -> memoryview:
         most = min(most, self._size - self._at)
-        while self._segments and self._at >= self._segments[-1][0] + self._segments[-1][1]:
-            self._segments.pop()
-        start, length = self._segments[-1] if self._segments else (self._size, 0)
+        start, length = self._segment()
         if self._at < start:
             piece = _ZEROS[: min(most, start - self._at)]
         elif piece := self._source.piece(min(most, start + length - self._at)):
             self.stored_left -= len(piece)
         elif most:
-            raise cut_short(self._where)
+            raise cut_short(Where("entry", self._name))
         self._at += len(piece)
         return piece
+
+    def _segment(self) -> tuple[int, int]:
+        """Offset and length of the stored bytes that come next, or are being read."""
+        if self._segments is None:
+            return 0, self._size
+        while self._segments and self._at >= self._segments[-1][0] + self._segments[-1][1]:
+            self._segments.pop()
+        return self._segments[-1] if self._segments else (self._size, 0)
 
 
 def cut_short(where: Where) -> errors.LayerError:
     return errors.LayerError(f"{where}: the archive is cut short", hint="fetch or make the file again")
+
+
+_Found = tuple[Entry, Content, int]
+"""An entry, its content, and how many bytes of padding follow that."""
 
 
 class TarReader:
@@ -108,17 +126,43 @@ class TarReader:
         self._trailer = trailer
         self._global: dict[bytes, bytes] = {}
         self._count = 0
-        self._where = Where("the beginning of the archive")
-        self._after = self._where
+        self._name: bytes | None = None
 
     def __iter__(self) -> Iterator[tuple[Entry, Content]]:
-        while (header := self._header()) is not None:
-            entry, content = self._entry(header)
+        while (found := self._plain() or self._extended()) is not None:
+            entry, content, padding = found
             yield entry, content
-            stored = content.stored_left
-            if self._source.skip(stored) != stored:
+            left = content.stored_left + padding
+            if self._source.skip(left) != left:
                 raise cut_short(self._where)
-            self._skip_padding(header)
+
+    @property
+    def _where(self) -> Where:
+        """The last entry."""
+        return Where("entry", self._name) if self._name is not None else Where("the beginning of the archive")
+
+    @property
+    def _after(self) -> Where:
+        return Where("after entry", self._name) if self._name is not None else self._where
+
+    def _plain(self) -> _Found | None:
+        """The next entry if its header is as nearly all are; else nothing has been read."""
+        block = self._source.peek(tarheader.BLOCK)
+        plain = tarplain.read(block) if block and not self._global else None
+        if plain is None:
+            return None
+        self._source.skip(tarheader.BLOCK)
+        self._counted()
+        entry, self._name = plain
+        return entry, Content(self._source, entry.size, plain.name), tarheader.padding(entry.size)
+
+    def _extended(self) -> _Found | None:
+        """The next entry, whatever its header; None at the end."""
+        header = self._header()
+        if header is None:
+            return None
+        entry, content = self._entry(header)
+        return entry, content, tarheader.padding(header.stored)
 
     def _header(self) -> _Header | None:
         """The next entry's header with all that extends it; None at the end."""
@@ -127,15 +171,15 @@ class TarReader:
             kind = block[156:157]
             size = _size(block, self._where)
             if kind in (b"x", b"X"):
-                header.records = tarfields.records(self._extended(size), self._where)
+                header.records = tarfields.records(self._body(size), self._where)
             elif kind == b"g":
-                self._keep_global(tarfields.records(self._extended(size), self._where))
+                self._keep_global(tarfields.records(self._body(size), self._where))
             elif kind == b"L":
-                header.name = tarfields.text(self._extended(size))
+                header.name = tarfields.text(self._body(size))
             elif kind == b"K":
-                header.link = tarfields.text(self._extended(size))
+                header.link = tarfields.text(self._body(size))
             elif kind == b"V":
-                self._extended(size)
+                self._body(size)
             else:
                 header.complete(block, self._global)
                 return header
@@ -152,13 +196,16 @@ class TarReader:
             return None
         if len(block) != tarheader.BLOCK:
             raise cut_short(self._after)
-        self._count += 1
-        if self._count > 3 * self._limits.entries:
-            raise errors.LayerError(f"the archive has more than {self._limits.entries} entries")
+        self._counted()
         tarfields.check(block, self._after if self._count > 1 else self._where)
         return block
 
-    def _extended(self, size: int) -> bytes:
+    def _counted(self) -> None:
+        self._count += 1
+        if self._count > 3 * self._limits.entries:
+            raise errors.LayerError(f"the archive has more than {self._limits.entries} entries")
+
+    def _body(self, size: int) -> bytes:
         if size > self._limits.extended:
             raise errors.LayerError(f"after {self._where}: an extended header of {size} bytes is too large")
         body = self._source.read(size)
@@ -174,31 +221,26 @@ class TarReader:
 
     def _entry(self, header: _Header) -> tuple[Entry, Content]:
         raw = header.raw_name()
-        self._where, self._after = Where("entry", raw), Where("after entry", raw)
-        header.where = self._where
+        self._name = raw
+        header.where = where = self._where
         path = paths.normalise(raw[:-1] if raw[-1:] == b"/" else raw)
         kind = header.kind(raw)
         if not path and kind is not Kind.DIR:
-            raise errors.LayerError(f"{self._where} is the root of the image, but no directory")
-        content = self._content(header, kind)
+            raise errors.LayerError(f"{where} is the root of the image, but no directory")
+        content = self._content(header, kind, raw)
         size = header.size if kind is Kind.FILE else 0
         return header.entry(path, kind, size), content
 
-    def _content(self, header: _Header, kind: Kind) -> Content:
+    def _content(self, header: _Header, kind: Kind, name: bytes) -> Content:
         header.read_sizes(kind)
         if kind is not Kind.FILE:
-            return Content(self._source, header.stored, self._where)
+            return Content(self._source, header.stored, name)
         segments = header.segments(self._source)
         if segments is None:
-            return Content(self._source, header.size, self._where)
-        segments = tarfields.checked_segments(segments, header.stored - header.map_size, header.size, self._where)
+            return Content(self._source, header.size, name)
+        segments = tarfields.checked_segments(segments, header.stored - header.map_size, header.size, header.where)
         self._source.expand(header.size)
-        return Content(self._source, header.size, self._where, segments)
-
-    def _skip_padding(self, header: _Header) -> None:
-        pad = tarheader.padding(header.stored)
-        if self._source.skip(pad) != pad:
-            raise cut_short(self._where)
+        return Content(self._source, header.size, name, segments)
 
 
 def _size(block: bytes, where: Where) -> int:

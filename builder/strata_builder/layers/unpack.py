@@ -223,11 +223,6 @@ def _save(entry: Entry, content: Content, place: Path) -> None:
     fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with storage.full_is_a_limit(place.parent):
-            restore.digest_of(entry, content.pieces(), lambda piece: _write_all(fd, piece))
+            restore.digest_of(entry, content.pieces(), lambda piece: restore.write_all(fd, piece))
     finally:
         os.close(fd)
-
-
-def _write_all(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]

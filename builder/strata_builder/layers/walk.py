@@ -5,10 +5,9 @@ Content is not read here: a FILE's `digest` is empty.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -72,8 +71,11 @@ def names(tree: folders.Folders, folder: bytes) -> list[tuple[bytes, bool]]:
     return found
 
 
-def entry_of(tree: folders.Folders, path: bytes, found: os.stat_result) -> Entry | None:
-    """`path` as an entry; None for a socket, which has no place in a layer."""
+def entry_of(
+    tree: folders.Folders, path: bytes, found: os.stat_result, held: Iterable[bytes] | None = None
+) -> Entry | None:
+    """`path` as an entry; None for a socket, which has no place in a layer. `held` are the names of its attributes where
+    the caller has asked for them."""
     kind = _KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is None:
         return None
@@ -89,7 +91,7 @@ def entry_of(tree: folders.Folders, path: bytes, found: os.stat_result) -> Entry
         _link_text(tree, path) if kind is Kind.SYMLINK else b"",
         os.major(device),
         os.minor(device),
-        attributes(tree, path),
+        attributes(tree, path, tree.attributes(path) if held is None else held),
     )
 
 
@@ -98,14 +100,7 @@ def _link_text(tree: folders.Folders, path: bytes) -> bytes:
     return os.readlink(name, dir_fd=tree.fd(parent))
 
 
-def attributes(tree: folders.Folders, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The extended attributes that belong into a layer, sorted by name."""
-    handle = tree.handle(path)
-    try:
-        found = os.listxattr(handle, follow_symlinks=False)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return ()
-        raise
-    wanted = sorted(key for key in map(os.fsencode, found) if not paths.is_foreign_xattr(key))
-    return tuple((key, os.getxattr(handle, key, follow_symlinks=False)) for key in wanted)
+def attributes(tree: folders.Folders, path: bytes, held: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """Those of the extended attributes `held` that belong into a layer, sorted by name."""
+    wanted = sorted(key for key in held if not paths.is_foreign_xattr(key))
+    return tuple([(key, os.getxattr(tree.handle(path), key, follow_symlinks=False)) for key in wanted])

@@ -101,6 +101,27 @@ def test_owners_modes_capabilities_and_devices_are_those_of_the_layer(tmp_path: 
     assert packed(tmp_path / "again", *repacked).diff_id == layer.diff_id
 
 
+@pytest.mark.parametrize("overlay", [True, False])
+def test_neither_the_group_nor_the_acl_of_the_directory_decides_what_a_file_gets(tmp_path: Path, overlay: bool) -> None:
+    """tmpfs and ext4 give a new file the group of a directory with its set-group-id bit, and what its default ACL says."""
+    root = tmp_path / "root"
+    root.mkdir()
+    os.chown(root, 0, 12345)
+    root.chmod(0o2755)
+    # posix_acl_xattr(5): version 2, then tag, rights and id of each entry; here u::rw-, g::r--, o::---.
+    acl = b"\2\0\0\0" + b"".join(bytes([tag, 0, rights, 0]) + b"\xff" * 4 for tag, rights in ((1, 6), (4, 4), (32, 0)))
+    os.setxattr(root, "system.posix_acl_default", acl)
+    items = [file(f"{folder}{n}", b"x", mode, uid=uid) for folder in ("", "d/") for n, (mode, uid) in enumerate(_OWNED)]
+    unpacked(packed(tmp_path / "blob", items), root, owner=unpack.OwnerPolicy.STRICT, overlay=overlay)
+    for item in items:
+        found = (root / os.fsdecode(item.entry.path)).stat()
+        assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (item.entry.mode, item.entry.uid, item.entry.gid)
+
+
+_OWNED = ((0o644, 0), (0o755, 0), (0o644, 1000), (0o4755, 0), (0o640, 0), (0o644, 0))
+"""Modes and owners of files beside one another."""
+
+
 def merge_of(scratch: Path, *layers: pack.PackedLayer) -> tuple[list[Path], Path, Merged]:
     """The layers as overlay directories and applied in place; and their merged view."""
     lowers, view = [], Merged()
