@@ -60,6 +60,9 @@ class LocalBlobs:
         self.opened.append(layer.descriptor.digest)
         return (self.folder / layer.descriptor.digest).open("rb")
 
+    def recall(self, layer: LayerRef) -> index.Index | None:
+        return self.indexes.get(layer.descriptor.digest)
+
     def view(self, layers: Sequence[LayerRef]) -> view.View:
         return view.View([self.indexes[layer.descriptor.digest] for layer in layers])
 

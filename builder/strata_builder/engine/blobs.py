@@ -83,6 +83,14 @@ class Blobs:
                 self._indexes[digest] = self._scanned(layer, keep) if found is None else found
             return self._indexes[digest]
 
+    def recall(self, layer: LayerRef) -> Index | None:
+        """The layer's table of contents if this build knows it, or somebody has kept it; no layer is read for it."""
+        digest = layer.descriptor.digest
+        with self._locks[digest]:
+            if digest not in self._indexes and (found := self._kept.find(digest)) is not None:
+                self._indexes[digest] = found
+            return self._indexes.get(digest)
+
     def _scanned(self, layer: LayerRef, keep: bool) -> Index:
         def scan(blob: BinaryIO) -> Index:
             with blame.layer(layer.descriptor.digest):

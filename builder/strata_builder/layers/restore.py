@@ -11,16 +11,15 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind, Readable
 from strata_builder.frozen import frozen
 from strata_builder.layers import folders, index, paths, recorded
-from strata_builder.layers.tarreader import Content
 
 OnEntry = Callable[[Entry, os.stat_result], None]
 
@@ -56,6 +55,15 @@ class Options:
     lower: Callable[[bytes], Entry | None] | None = None
     skip: Callable[[bytes], bool] = lambda _: False
     on_entry: OnEntry | None = None
+    hashes: bool = True
+    covered: Collection[bytes] = ()
+
+
+class Contents(Protocol):
+    """What a FILE holds, as `tarreader.Content` gives it."""
+
+    def whole(self) -> memoryview | None: ...
+    def pieces(self) -> Iterator[memoryview]: ...
 
 
 class Restorer:
@@ -75,14 +83,25 @@ class Restorer:
     def close(self) -> None:
         self._folders.close()
 
-    def entry(self, entry: Entry, content: Content) -> tuple[str, bytes | None]:
-        """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it."""
+    def entry(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
+        """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it. Both are empty
+        where it is not to be hashed."""
+        if entry.path in self._options.covered:
+            return self._covered(entry, content)
         skipped = self._options.skip(entry.path)
         if entry.kind is Kind.FILE:
             return digest_of(entry, content.pieces()) if skipped else self._file(entry, content)
         if not skipped:
             self._special(entry)
         return "", None
+
+    def _covered(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
+        """The directory that holds it is made all the same, if it can be seen: an overlay would show a deletion above it
+        as a device in a directory that no lower layer has."""
+        if paths.split(entry.path)[0] not in self._options.covered:
+            self._parent(entry.path)
+        hashed = entry.kind is Kind.FILE and self._options.hashes
+        return digest_of(entry, content.pieces()) if hashed else ("", None)
 
     def _special(self, entry: Entry) -> None:
         if entry.kind is Kind.DIR:
@@ -147,7 +166,7 @@ class Restorer:
 
     # -- each kind
 
-    def _file(self, entry: Entry, content: Content | _Copied) -> tuple[str, bytes | None]:
+    def _file(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
         fd = self._create(entry)
         try:
             written = self._content(entry, content, fd)
@@ -181,10 +200,12 @@ class Restorer:
             known[wanted] = owned and stat.S_IMODE(found.st_mode) == entry.mode
         return known[wanted]
 
-    def _content(self, entry: Entry, content: Content | _Copied, fd: int) -> tuple[str, bytes | None]:
+    def _content(self, entry: Entry, content: Contents, fd: int) -> tuple[str, bytes | None]:
         whole = content.whole()
         if whole is not None and len(whole) < _HOLE:
             write_all(fd, whole)
+            if not self._options.hashes:
+                return "", None
             return hashlib.sha256(whole).hexdigest(), bytes(whole) if index.keeps_text(entry) else None
         return self._pieces(entry, content.pieces() if whole is None else (whole,), fd)
 
@@ -199,7 +220,12 @@ class Restorer:
             else:
                 write_all(fd, piece)
 
-        found = digest_of(entry, pieces, write)
+        found: tuple[str, bytes | None] = "", None
+        if self._options.hashes:
+            found = digest_of(entry, pieces, write)
+        else:
+            for piece in pieces:
+                write(piece)
         if hole:
             os.ftruncate(fd, entry.size)
         return found
@@ -391,6 +417,19 @@ class _Born:
         if folder != self._folder:
             self._folder, self._known = folder, {}
         return self._known
+
+
+class _Nothing:
+    """The content of an empty file."""
+
+    def whole(self) -> memoryview:
+        return memoryview(b"")
+
+    def pieces(self) -> Iterator[memoryview]:
+        return iter(())
+
+
+NOTHING: Final = _Nothing()
 
 
 class _Copied:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from strata_builder.layers.restore import OnEntry, OwnerPolicy
 from strata_builder.layers.source import Limits, Source
 from strata_builder.layers.tarreader import Content, TarReader
 
-__all__ = ["Limits", "OwnerPolicy", "Skipped", "extract", "read_layer", "scan", "unpack_to"]
+__all__ = ["Limits", "OwnerPolicy", "Skipped", "extract", "read_layer", "scan", "unpack_known", "unpack_to"]
 
 LIMITS: Final = Limits()
 #: What aufs left in old images: bookkeeping, not content.
@@ -107,6 +107,8 @@ def unpack_to(
     on_entry: OnEntry | None = None,
     diff_id: str | None = None,
     limits: Limits = LIMITS,
+    known: index.Index | None = None,
+    covered: Collection[bytes] = (),
 ) -> index.Index:
     """Writes the layer below the directory `root`, and returns its index. No entry can reach outside `root`.
 
@@ -117,11 +119,16 @@ def unpack_to(
     time 0 where nobody knows them), and to leave out whiteouts of what was never there, which an overlay would show.
     `copy_links` writes hard links as files of their own. `skip` names paths that are left alone (mount points).
     `on_entry` is told of each path with its final stat; directories come last. `diff_id` is verified at the end.
+    `known` is the layer's index where there is one, and `diff_id` proves that it is this layer's: contents are then not
+    hashed once more. It is for overlays without `on_entry`. Of paths that are `covered` nothing is written.
 
     Raises LayerError naming the entry, StorageLimitExceeded, OSError.
     """
-    options = restore.Options(overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry)
-    built = index.Builder()
+    assert known is None or (diff_id and overlay and on_entry is None)
+    options = restore.Options(
+        overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry, hashes=known is None, covered=covered
+    )
+    built = index.Builder() if known is None else _Reused(known)
     writer = restore.Restorer(root, built, options, [] if skipped is None else skipped)
     try:
         with storage.full_is_a_limit(root):
@@ -135,7 +142,50 @@ def unpack_to(
     return contents
 
 
-def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: Content) -> None:
+def unpack_known(
+    known: index.Index,
+    root: Path,
+    *,
+    skipped: list[Skipped],
+    lower: Callable[[bytes], Entry | None],
+    covered: Collection[bytes],
+) -> None:
+    """As `unpack_to` with `overlay` and the policy RECORD, from the layer's index alone: but for what is `covered` it
+    holds neither files with content nor hard links."""
+    options = restore.Options(True, OwnerPolicy.RECORD, lower=lower, hashes=False, covered=covered)
+    built = _Reused(known)
+    writer = restore.Restorer(root, built, options, skipped)
+    try:
+        with storage.full_is_a_limit(root):
+            for entry in known:
+                _restore(writer, built, entry, restore.NOTHING)
+            writer.finish(known)
+    finally:
+        writer.close()
+
+
+class _Reused(index.Builder):
+    """Stands for the builder of an index that is there already: it knows what has been told."""
+
+    def __init__(self, known: index.Index) -> None:
+        super().__init__()
+        self._known = known
+        self._told: set[bytes] = set()
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._told
+
+    def add(self, entry: Entry, text: bytes | None = None) -> None:  # noqa: ARG002
+        self._told.add(entry.path)
+
+    def lookup(self, path: bytes) -> Entry | None:
+        return self._known.lookup(path) if path in self._told else None
+
+    def finish(self) -> index.Index:
+        return self._known
+
+
+def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: restore.Contents) -> None:
     if entry.kind is not Kind.FILE:
         built.add(entry)
     try:
@@ -144,7 +194,7 @@ def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, conte
         error.filename = error.filename or os.fsdecode(entry.path)
         raise
     if entry.kind is Kind.FILE:
-        built.add(entry._replace(digest=digest), text)
+        built.add(entry._replace(digest=digest) if digest else entry, text)
 
 
 def extract(

@@ -17,7 +17,7 @@ from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import frozen
 from strata_builder.layers import blame, diff, index, recorded, unpack
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import kernel, placed, points, stack
+from strata_builder.rootfs import covered, kernel, placed, points, stack
 from strata_builder.rootfs.trash import Trash
 from strata_builder.rootfs.view import View
 
@@ -25,22 +25,25 @@ _ROOT: Final = Entry(b"", Kind.DIR, 0o755)
 
 
 class Blobs(Protocol):
-    """Where layers' bytes and tables of contents come from."""
+    """Where layers' bytes and tables of contents come from; `recall` gives one only if it is known already."""
 
     def open(self, layer: LayerRef) -> BinaryIO: ...
     def view(self, layers: Sequence[LayerRef]) -> View: ...
+    def recall(self, layer: LayerRef) -> index.Index | None: ...
 
 
 @frozen
 class Lower:
     """One layer as a folder. `root` is the image's root directory as far as this layer speaks of it; `unset` what could
-    not be written; `time` (seconds) what all its files have, where that is not the layer's word."""
+    not be written; `time` (seconds) what all its files have, where that is not the layer's word; `whole` tells that nothing
+    of it was left out because layers above cover it."""
 
     path: Path
     digest: str
     root: Entry | None
     unset: tuple[recorded.Skipped, ...] = ()
     time: int | None = None
+    whole: bool = True
 
 
 class Lowers:
@@ -60,13 +63,25 @@ class Lowers:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.stages.mkdir(exist_ok=True)
 
-    def get(self, layer: LayerRef, below: Sequence[LayerRef]) -> Lower:
-        """`layer` over the layers `below` it. Raises LayerError, StorageLimitExceeded, OSError."""
+    def get(self, layer: LayerRef, below: Sequence[LayerRef], without: frozenset[bytes] = frozenset()) -> Lower:
+        """`layer` over the layers `below` it, perhaps `without` some paths, which those above it cover. Raises
+        LayerError, StorageLimitExceeded, OSError."""
         key = _chain([*below, layer])
         with self._locks[key]:
-            if key not in self._known:
-                self._known[key] = self._unpack(layer, below, self.new(self._folder))
-            return self._known[key]
+            if key in self._known:
+                return self._known[key]
+            wanted = f"{key} {_digest(sorted(without))}" if without else key
+            if wanted not in self._known:
+                self._known[wanted] = self._unpack(layer, below, self.new(self._folder), without)
+            return self._known[wanted]
+
+    def covered(self, layers: Sequence[LayerRef]) -> list[frozenset[bytes]]:
+        """Of each of `layers` what those above it cover, as far as tables of contents are known."""
+        return (
+            covered.of([self._blobs.recall(layer) for layer in layers])
+            if len(layers) > 1
+            else [frozenset()] * len(layers)
+        )
 
     def touched(self, layer: LayerRef, below: Sequence[LayerRef]) -> Lower:
         """The same, unpacked anew, with the present time on all its files; it is the caller's to remove."""
@@ -94,26 +109,46 @@ class Lowers:
         self.trash.throw(self.stages)
         self.trash.close()
 
-    def _unpack(self, layer: LayerRef, below: Sequence[LayerRef], path: Path) -> Lower:
+    def _unpack(
+        self, layer: LayerRef, below: Sequence[LayerRef], path: Path, without: frozenset[bytes] = frozenset()
+    ) -> Lower:
         skipped: list[recorded.Skipped] = []
         path.mkdir(mode=0o755)
         try:
-            with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
-                contents = unpack.unpack_to(
-                    blob,
-                    layer.descriptor.media_type,
-                    path,
-                    overlay=True,
-                    owner=unpack.OwnerPolicy.RECORD,
-                    skipped=skipped,
-                    lower=LazyView(self._blobs, below).lookup,
-                    diff_id=layer.diff_id,
-                )
+            contents = self._written(layer, path, skipped, LazyView(self._blobs, below).lookup, without)
         except BaseException:
             self.trash.throw(path)
             raise
         self._learn(layer, contents)
-        return Lower(path, layer.descriptor.digest, contents.lookup(b""), tuple(skipped))
+        root = contents.lookup(b"")
+        return Lower(path, layer.descriptor.digest, root, tuple(skipped), whole=not without)
+
+    def _written(
+        self,
+        layer: LayerRef,
+        path: Path,
+        skipped: list[recorded.Skipped],
+        lower: Callable[[bytes], Entry | None],
+        without: frozenset[bytes],
+    ) -> index.Index:
+        """The layer's index; its bytes are asked for only where that, if it is known, does not tell everything."""
+        known = self._blobs.recall(layer)
+        if known is not None and not covered.needs_bytes(known, without):
+            unpack.unpack_known(known, path, skipped=skipped, lower=lower, covered=without)
+            return known
+        with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
+            return unpack.unpack_to(
+                blob,
+                layer.descriptor.media_type,
+                path,
+                overlay=True,
+                owner=unpack.OwnerPolicy.RECORD,
+                skipped=skipped,
+                lower=lower,
+                diff_id=layer.diff_id,
+                known=known,
+                covered=without,
+            )
 
 
 class LazyView:
@@ -151,10 +186,15 @@ class Stage:
         same = 0
         while same < min(len(layers), len(self._layers)) and layers[same] == self._layers[same]:
             same += 1
+        if same < len(self._layers) and not all(lower.whole for lower in self._stack):
+            same = 0  # what covered some of it may be among those that go
         del self._layers[same:], self._stack[same:]
-        for layer in layers[same:]:
-            get = self._lowers.touched if layer.descriptor.digest in fresh else self._lowers.get
-            self._stack.append(get(layer, tuple(self._layers)))
+        new = layers[same:]
+        for layer, without in zip(new, self._lowers.covered(new), strict=True):
+            below = tuple(self._layers)
+            is_fresh = layer.descriptor.digest in fresh
+            lower = self._lowers.touched(layer, below) if is_fresh else self._lowers.get(layer, below, without)
+            self._stack.append(lower)
             self._layers.append(layer)
 
     def begin(self) -> stack.Stack:
@@ -214,4 +254,8 @@ def shown(lowers: Lowers, layers: Sequence[LayerRef]) -> Iterator[Path]:
 
 
 def _chain(layers: Sequence[LayerRef]) -> str:
-    return hashlib.sha256("".join(layer.descriptor.digest for layer in layers).encode()).hexdigest()
+    return _digest([layer.descriptor.digest.encode() for layer in layers])
+
+
+def _digest(words: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"\0".join(words)).hexdigest()

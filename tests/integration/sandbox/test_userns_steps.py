@@ -363,6 +363,38 @@ def test_each_layer_is_unpacked_once_for_all_stages(places, blobs, base):
     assert sorted(blobs.opened) == sorted([base.descriptor.digest, other.descriptor.digest])
 
 
+def test_a_layer_of_which_nothing_shows_is_not_even_read(places, blobs, base):
+    hidden = blobs.must_add([folder("big"), file("big/x", os.urandom(2 << 20)), link("big-link", "big")])
+    above = blobs.must_add([folder("big", 0o700), file("big/y", b"y")], [b"big/x"])
+    blobs.opened.clear()
+    steps = Steps(places.open(), blobs, [base, hidden, above])
+    entries, gone = steps.step("ls /big; readlink /big-link; rm /big/y")
+    assert (set(entries), gone) == ({"big"}, ["big/y"])
+    assert steps.said() == "y\nbig"
+    assert sorted(blobs.opened) == sorted([base.descriptor.digest, above.descriptor.digest])
+
+
+def test_what_one_stage_does_not_see_another_one_does(places, blobs, base):
+    partly = blobs.must_add([file("large", b"x" * (2 << 20)), file("small", b"s")])
+    gone = blobs.must_add([], [b"large"])
+    for layers, seen in (
+        ([base, partly, gone], "small"),
+        ([base, partly], "large\nsmall"),
+        ([base, partly, gone], "small"),
+    ):
+        steps = Steps(places.open(), blobs, layers)
+        steps.step("ls / | grep -e large -e small")
+        assert steps.said() == seen
+
+
+def test_what_is_deleted_above_is_no_device_where_its_directory_is_not_in_its_layer(places, blobs, base):
+    bare = blobs.must_add([file("some/where/large", b"x" * (2 << 20))])
+    gone = blobs.must_add([], [b"some/where/large"])
+    steps = Steps(places.open(), blobs, [base, bare, gone])
+    assert steps.step("ls -A /some/where | wc -l") == ({}, [])
+    assert steps.said() == "0"
+
+
 def test_what_copy_brings_is_as_new_as_a_fresh_checkout(places, blobs, base):
     copied = blobs.must_add([folder("src"), file("src/main.c", b"int x;", mtime=1_100_000_000)])
     began = int(time.time())
