@@ -131,6 +131,10 @@ bench-growth: dev ## The same scenarios in several sizes (half an hour)
 	@$(BIN)/python -m bench growth --results $(BENCH_RESULTS) $(BENCH_ARGS)
 	@$(MAKE) bench-plots
 
+.PHONY: bench-files
+bench-files: dev ## Processor time for each small file that is unpacked, compared and packed (a minute)
+	@$(BIN)/python -m bench.files $(BENCH_ARGS)
+
 .PHONY: bench-polling
 bench-polling: dev ## What it costs the operator to look at git sources (a minute)
 	@$(BIN)/python -m bench.polling $(BENCH_ARGS)
