@@ -14,7 +14,6 @@ import json
 import random
 import re
 import ssl
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import yarl
 from aiohttp import web
+
+from support import loops
 
 _T = TypeVar("_T")
 _HOP: frozenset[str] = frozenset(
@@ -150,17 +151,14 @@ class Proxy:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[Self]:
-        thread = threading.Thread(target=self._loop.run_forever, name="api-proxy", daemon=True)
-        thread.start()
+        thread = loops.started(self._loop, "api-proxy")
         runner = self._call(self._start())
         self.url = f"http://{self._host}:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
             self._call(self._stop(runner))
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            thread.join(10)
-            self._loop.close()
+            loops.ended(self._loop, thread)
 
     @contextlib.contextmanager
     def having(self, *rules: Rule) -> Iterator[None]:

@@ -25,6 +25,7 @@ import yaml
 from aiohttp import web
 
 from strata_operator import names
+from support import loops
 
 Body = dict[str, Any]
 _ROUTE = re.compile(
@@ -123,17 +124,14 @@ class FakeKube:
     def serving(self, folder: Path) -> Iterator[Path]:
         """Serve; gives the path of a kubeconfig in `folder`."""
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
+        thread = loops.started(loop, "fake-kube")
         runner = asyncio.run_coroutine_threadsafe(self._start(), loop).result(10)
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield _kubeconfig(folder, self.url)
         finally:
             asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
+            loops.ended(loop, thread)
 
     async def _start(self) -> web.AppRunner:
         app = web.Application(client_max_size=8 << 20)
