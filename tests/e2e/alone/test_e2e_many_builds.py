@@ -10,7 +10,8 @@ import pytest
 
 from support import costs, e2e, faults
 
-MANY = int(os.environ.get("STRATA_E2E_MANY", "30"))
+#: Far more than run at once.
+MANY = int(os.environ.get("STRATA_E2E_MANY", "50" if os.environ.get("STRATA_LONG") else "30"))
 _ACTIVE = ("Pending", "Running")
 
 
