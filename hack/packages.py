@@ -26,7 +26,6 @@ def main() -> None:
     if absent and os.geteuid():
         tools.say(told(absent))
     elif absent:
-        os.environ["RUNLEVEL"] = "1"  # a package of a service starts it otherwise
         requirements.install(absent)
 
 

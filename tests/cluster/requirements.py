@@ -93,7 +93,8 @@ def apt(command: list[str], patience: float = 300) -> None:
     Raises:
         errors.ClusterError: it failed for another reason, or the lock was never free.
     """
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # A package of a service would start it; with RUNLEVEL=1 it is not.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     deadline = time.monotonic() + patience
     while True:
         done = subprocess.run(

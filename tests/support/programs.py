@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 import pytest
+
+from cluster import errors, requirements
 
 
 def ensure(program: str, package: str) -> str:
@@ -15,10 +16,10 @@ def ensure(program: str, package: str) -> str:
     The test fails, and says what to type, if it is missing and cannot be installed.
     """
     if not (found := shutil.which(program)) and os.geteuid() == 0 and shutil.which("apt-get"):
-        # A package of a service would start it; with RUNLEVEL=1 it is not.
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for words in (["update"], ["install", "--yes", "--no-install-recommends", package]):
-            subprocess.run(["apt-get", "-qq", *words], env=quiet, stdout=subprocess.DEVNULL, check=False)
+        try:
+            requirements.install([package])
+        except errors.ClusterError as error:
+            pytest.fail(f"{program} is not on PATH, and {error}", pytrace=False)
         found = shutil.which(program)
     if not found:
         pytest.fail(f"{program} is not on PATH; install it with:  apt-get install {package}", pytrace=False)
