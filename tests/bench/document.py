@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import absolute, growth, report, results, rows, targets
+from bench import absolute, growth, report, results, rows, scenarios, targets
 
+_SECTION = re.compile(r"^@when (\w+)@\n(.*?)^@end@\n", re.MULTILINE | re.DOTALL)
 TEMPLATE = Path(__file__).with_name("benchmarks.md.in")
 
 
@@ -21,8 +22,10 @@ def write(found: results.Results, folder: Path, *, plots: bool) -> None:
 
 
 def text(found: results.Results) -> str:
-    """The page. A line `@name@` of the template stands for one of PARTS."""
-    return re.sub(r"^@(\w+)@\n", lambda place: PARTS[place[1]](found), TEMPLATE.read_text(), flags=re.MULTILINE)
+    """The page. A line `@name@` of the template stands for one of PARTS; what is between `@when name@` and `@end@` is there
+    only if that of SECTIONS was measured."""
+    words = _SECTION.sub(lambda place: place[2] if SECTIONS[place[1]](found) else "", TEMPLATE.read_text())
+    return re.sub(r"^@(\w+)@\n", lambda place: PARTS[place[1]](found), words, flags=re.MULTILINE)
 
 
 def _machine(found: results.Results) -> str:
@@ -35,8 +38,19 @@ def _row(found: results.Results) -> str:
     return rows.table(found.scenarios["l"]) if "l" in found.scenarios else ""
 
 
+def _missing(found: results.Results) -> str:
+    absent = [f"{key} ({one.title})" for key, one in scenarios.SCENARIOS.items() if key not in found.scenarios]
+    absent += [] if found.growth else ["growth"]
+    return f"Not measured: {'; '.join(absent)}.\n" if absent else ""
+
+
+SECTIONS: dict[str, Callable[[results.Results], bool]] = {
+    "row": lambda found: "l" in found.scenarios,
+    "growth": lambda found: bool(found.growth),
+}
 PARTS: dict[str, Callable[[results.Results], str]] = {
     "machine": _machine,
+    "missing": _missing,
     "scenarios": lambda found: report.table(found.scenarios),
     "targets": lambda found: targets.table(found.scenarios),
     "absolute": absolute.table,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bench import absolute, costs, document, growth, report, results, rows, targets, traffic
@@ -161,3 +163,13 @@ def test_the_page_says_all_that_its_template_asks_for():
     assert "@" not in page.replace("sha256@", "")
     assert "a machine. Measured: today." in page
     assert "| strata build | 90 | 80 |" in page
+
+
+def test_the_page_names_what_was_not_measured_and_shows_no_plot_of_it():
+    made = results.Results("a machine", ["today"], {"c": measured(strata=[cost()], buildkit=[cost()])})
+    page = document.text(made)
+    assert re.search(r"^Not measured: a \(.*; l \(.*growth\.$", page, re.MULTILINE)
+    assert "growth-wall.png" not in page
+    assert "row.png" not in page
+    made.growth = {"c": {1: measured(strata=[cost()])}}
+    assert "growth-wall.png" in document.text(made)
