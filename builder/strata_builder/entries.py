@@ -6,8 +6,9 @@ Named tuples: a layer may have a million of them, and a frozen dataclass takes s
 from __future__ import annotations
 
 import enum
+import stat
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 
 class Kind(enum.IntEnum):
@@ -20,6 +21,17 @@ class Kind(enum.IntEnum):
     CHAR = 4
     BLOCK = 5
     FIFO = 6
+
+
+#: By the file type of st_mode (inode(7)).
+KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIR,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
 
 
 class Entry(NamedTuple):

@@ -9,16 +9,8 @@ import struct
 from typing import Final, NamedTuple
 
 from strata_builder.context import stable, tree
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import KINDS, Entry, Kind
 
-_KINDS: Final = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIR,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHAR,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 _TYPE: Final = 0o170000  # of st_mode, inode(7)
 _SECOND: Final = 1_000_000_000
 _DIGEST: Final = 32
@@ -42,7 +34,7 @@ _NOTHING: Final = More()
 
 def kind_of(status: os.stat_result) -> Kind | None:
     """None for a socket."""
-    return _KINDS.get(stat.S_IFMT(status.st_mode))
+    return KINDS.get(stat.S_IFMT(status.st_mode))
 
 
 class Listing:
@@ -72,7 +64,7 @@ class Listing:
         return at if at < len(self.names) and self.names[at] == name else None
 
     def kind(self, at: int) -> Kind:
-        return _KINDS[_MODE.unpack_from(self._rows, at * _ROW.size)[0] & _TYPE]
+        return KINDS[_MODE.unpack_from(self._rows, at * _ROW.size)[0] & _TYPE]
 
     def stamp(self, at: int) -> bytes:
         start = at * _ROW.size
@@ -81,7 +73,7 @@ class Listing:
     def entry(self, at: int, path: bytes) -> Entry:
         """Without its digest; `path` is what the name is in the tree."""
         size, mtime, mode = _KNOWN.unpack_from(self._rows, at * _ROW.size)
-        kind = _KINDS[mode & _TYPE]
+        kind = KINDS[mode & _TYPE]
         link, device, xattrs = self._more.get(at, _NOTHING) if self._more else _NOTHING
         size = size if kind is Kind.FILE else 0
         major, minor = (os.major(device), os.minor(device)) if device else (0, 0)

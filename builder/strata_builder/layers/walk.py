@@ -9,20 +9,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
 
 from strata_builder import errors
-from strata_builder.entries import Entry, Kind, Readable
+from strata_builder.entries import KINDS, Entry, Kind, Readable
 from strata_builder.layers import folders, paths
-
-_KINDS: Final = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIR,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHAR,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 def walk(root: Path, *, prune: Callable[[bytes], bool] = lambda _: False) -> Iterator[Entry]:
@@ -76,7 +66,7 @@ def entry_of(
 ) -> Entry | None:
     """`path` as an entry; None for a socket, which has no place in a layer. `held` are the names of its attributes where
     the caller has asked for them."""
-    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    kind = KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is None:
         return None
     device = found.st_rdev if kind in (Kind.CHAR, Kind.BLOCK) else 0
