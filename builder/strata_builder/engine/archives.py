@@ -11,7 +11,7 @@ from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import hardlinks, keys, selecting
 from strata_builder.entries import Entry, Item, Kind, Readable
 from strata_builder.layers import decompress, paths, unpack
-from strata_builder.layers.tarreader import Content
+from strata_builder.layers.tarcontent import Content
 
 _BLOCK = 512
 

@@ -5,43 +5,30 @@ Directories get owner, mode, attributes and time last: what is written into them
 
 from __future__ import annotations
 
-import enum
 import errno
 import functools
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from strata_builder import errors
-from strata_builder.entries import Entry, Kind, Readable
+from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import frozen
 from strata_builder.layers import folders, index, paths, recorded
+from strata_builder.layers.content import Contents, Copied, digest_of, write_all
+from strata_builder.layers.ownership import OwnerPolicy, Ownership, mode_of
 
 OnEntry = Callable[[Entry, os.stat_result], None]
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_REFUSED: Final = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOVERFLOW)
 _BUFFER: Final = 1 << 20
 _HOLE: Final = 4096
 _ZEROS: Final = bytes(_BUFFER)
 _TYPES: Final = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
-
-
-class OwnerPolicy(enum.Enum):
-    """What happens with an owner, a device or an attribute that the kernel does not let this process set.
-
-    STRICT: LayerError. RECORD: the rest is written, and the entry goes to the list of what was skipped. IGNORE: owners
-    are not even tried (an unprivileged user unpacks for himself), the others as with RECORD.
-    """
-
-    STRICT = "strict"
-    RECORD = "record"
-    IGNORE = "ignore"
 
 
 @frozen
@@ -59,13 +46,6 @@ class Options:
     covered: Collection[bytes] = ()
 
 
-class Contents(Protocol):
-    """What a FILE holds, as `tarreader.Content` gives it."""
-
-    def whole(self) -> memoryview | None: ...
-    def pieces(self) -> Iterator[memoryview]: ...
-
-
 class Restorer:
     """Writes one layer: `entry` for each in the order of the tar, then `finish` with the layer's index."""
 
@@ -73,7 +53,7 @@ class Restorer:
         self._folders = folders.Folders(root)
         self._built = built
         self._options = options
-        self._skipped = skipped
+        self._ownership = Ownership(options.owner, skipped)
         self._implied: dict[bytes, Entry | None] = {}
         self._budget = index.Folders()
         self._times: dict[bytes, int] = {}
@@ -171,8 +151,8 @@ class Restorer:
         try:
             written = self._content(entry, content, fd)
             if not self._is_born_so(entry, fd):
-                self._owner_and_mode(entry, fd)
-            self._attributes(entry, fd)
+                self._ownership.owner_and_mode(entry, fd)
+            self._ownership.attributes(entry, fd)
             os.utime(fd, ns=_times(entry))
             if self._options.on_entry is not None:
                 self._options.on_entry(entry._replace(digest=written[0]), os.fstat(fd))
@@ -236,7 +216,7 @@ class Restorer:
             raise LookupError(f"{entry.link!r} was not checked by Builder.add")
         if self._options.copy_links and target.kind in (Kind.FILE, Kind.HARDLINK):
             with self._folders.open(entry.link) as content:
-                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), _Copied(content))
+                self._file(target._replace(path=entry.path, kind=Kind.FILE, link=b""), Copied(content))
             return
         parent, name = paths.split(entry.link)
         source = os.dup(self._folders.fd(parent))
@@ -254,24 +234,16 @@ class Restorer:
         try:
             self._make(entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd))
         except PermissionError as error:
-            self._refuse(entry.path, recorded.DEVICE, error)
+            self._ownership.refuse(entry.path, recorded.DEVICE, error)
             return
         self._finish_node(entry)
 
-    # -- metadata: owner first, since changing it clears setuid bits and capabilities
-
-    def _owner_and_mode(self, entry: Entry, fd: int) -> None:
-        owned = self._owner(entry, functools.partial(os.fchown, fd))
-        os.fchmod(fd, _mode(entry, owned))
-
-    def _attributes(self, entry: Entry, fd: int) -> None:
-        for name, value in entry.xattrs:
-            self._attribute(entry.path, name, functools.partial(os.setxattr, fd, name, value))
+    # -- metadata
 
     def _finish_link(self, entry: Entry) -> None:
         parent, name = paths.split(entry.path)
         fd = self._folders.fd(parent)
-        self._owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
+        self._ownership.owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
         self._named_attributes(entry)
         os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
         self._tell(entry, self._folders.stat(entry.path))
@@ -279,8 +251,10 @@ class Restorer:
     def _finish_node(self, entry: Entry) -> None:
         parent, name = paths.split(entry.path)
         fd = self._folders.fd(parent)
-        owned = self._owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
-        os.chmod(name, _mode(entry, owned), dir_fd=fd)
+        owned = self._ownership.owner(
+            entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+        )
+        os.chmod(name, mode_of(entry, owned), dir_fd=fd)
         self._named_attributes(entry)
         os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
         self._tell(entry, self._folders.stat(entry.path))
@@ -289,34 +263,7 @@ class Restorer:
         for name, value in entry.xattrs:
             handle = self._folders.handle(entry.path)
             change = functools.partial(os.setxattr, handle, name, value, follow_symlinks=False)
-            self._attribute(entry.path, name, change)
-
-    def _owner(self, entry: Entry, change: Callable[[int, int], None]) -> bool:
-        if self._options.owner is OwnerPolicy.IGNORE:
-            return True
-        try:
-            change(entry.uid, entry.gid)
-        except OSError as error:
-            self._refuse(entry.path, recorded.OWNER, error)
-            change(os.geteuid(), os.getegid())  # below a directory with the set-group-id bit it got that one's group
-            return False
-        return True
-
-    def _attribute(self, path: bytes, name: bytes, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except OSError as error:
-            self._refuse(path, recorded.ATTRIBUTE + name.decode("utf-8", "backslashreplace"), error)
-
-    def _refuse(self, path: bytes, what: str, error: OSError) -> None:
-        if error.errno not in _REFUSED:
-            raise error
-        if self._options.owner is OwnerPolicy.STRICT:
-            raise errors.LayerError(
-                f"the {what} of {paths.show(path)} cannot be set here: {error.strerror}",
-                hint="unpack as root, in a user namespace that maps the ids, or on a file system that has attributes",
-            ) from error
-        self._skipped.append(recorded.Skipped(path, what, error.strerror or str(error)))
+            self._ownership.attribute(entry.path, name, change)
 
     def _tell(self, entry: Entry, found: os.stat_result) -> None:
         if self._options.on_entry is not None:
@@ -392,8 +339,8 @@ class Restorer:
     def _settle(self, entry: Entry) -> None:
         fd = self._folders.fd(entry.path)
         self._drop_attributes(entry, fd)
-        self._owner_and_mode(entry, fd)
-        self._attributes(entry, fd)
+        self._ownership.owner_and_mode(entry, fd)
+        self._ownership.attributes(entry, fd)
         os.utime(fd, ns=_times(entry))
         self._tell(entry, os.fstat(fd))
 
@@ -403,7 +350,7 @@ class Restorer:
             return
         for name in set(map(os.fsencode, _attributes_of(fd))) - {key for key, _ in entry.xattrs}:
             if not paths.is_foreign_xattr(name):
-                self._attribute(entry.path, name, functools.partial(os.removexattr, fd, name))
+                self._ownership.attribute(entry.path, name, functools.partial(os.removexattr, fd, name))
 
 
 class _Born:
@@ -419,34 +366,6 @@ class _Born:
         return self._known
 
 
-class _Nothing:
-    """The content of an empty file."""
-
-    def whole(self) -> memoryview:
-        return memoryview(b"")
-
-    def pieces(self) -> Iterator[memoryview]:
-        return iter(())
-
-
-NOTHING: Final = _Nothing()
-
-
-class _Copied:
-    """The content of a file that is here already, as that of an entry."""
-
-    def __init__(self, file: Readable) -> None:
-        self._file = file
-
-    def whole(self) -> None:
-        return None
-
-    def pieces(self) -> Iterator[memoryview]:
-        view = memoryview(bytearray(_BUFFER))
-        while count := self._file.readinto(view):
-            yield view[:count]
-
-
 def _attributes_of(fd: int) -> list[str]:
     try:
         return os.listxattr(fd)
@@ -454,31 +373,6 @@ def _attributes_of(fd: int) -> list[str]:
         if error.errno != errno.ENOTSUP:
             raise
         return []
-
-
-def digest_of(
-    entry: Entry, pieces: Iterable[memoryview], write: Callable[[memoryview], None] | None = None
-) -> tuple[str, bytes | None]:
-    """Reads all of a file, passing it on to `write`; its sha256, and its text where an index keeps it."""
-    digest = hashlib.sha256()
-    text = bytearray() if index.keeps_text(entry) else None
-    for piece in pieces:
-        digest.update(piece)
-        if write is not None:
-            write(piece)
-        if text is not None:
-            text += piece
-    return digest.hexdigest(), bytes(text) if text is not None else None
-
-
-def write_all(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]
-
-
-def _mode(entry: Entry, owned: bool) -> int:
-    """A setuid bit must not give the rights of whoever owns the file in its owner's stead."""
-    return entry.mode if owned else entry.mode & ~(stat.S_ISUID | stat.S_ISGID)
 
 
 def _times(entry: Entry) -> tuple[int, int]:

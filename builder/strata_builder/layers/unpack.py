@@ -17,10 +17,13 @@ from typing import Final
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
 from strata_builder.layers import decompress, index, paths, readahead, restore, storage
+from strata_builder.layers.content import NOTHING, Contents, digest_of, write_all
+from strata_builder.layers.ownership import OwnerPolicy
 from strata_builder.layers.recorded import Skipped
-from strata_builder.layers.restore import OnEntry, OwnerPolicy
+from strata_builder.layers.restore import OnEntry
 from strata_builder.layers.source import Limits, Source
-from strata_builder.layers.tarreader import Content, TarReader
+from strata_builder.layers.tarcontent import Content
+from strata_builder.layers.tarreader import TarReader
 
 __all__ = ["Limits", "OwnerPolicy", "Skipped", "extract", "read_layer", "scan", "unpack_known", "unpack_to"]
 
@@ -65,7 +68,7 @@ def scan(
     for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
         if _is_content(entry, built):
             if entry.kind is Kind.FILE:
-                digest, text = restore.digest_of(entry, content.pieces())
+                digest, text = digest_of(entry, content.pieces())
                 built.add(entry._replace(digest=digest), text)
             else:
                 built.add(entry)
@@ -158,7 +161,7 @@ def unpack_known(
     try:
         with storage.full_is_a_limit(root):
             for entry in known:
-                _restore(writer, built, entry, restore.NOTHING)
+                _restore(writer, built, entry, NOTHING)
             writer.finish(known)
     finally:
         writer.close()
@@ -185,7 +188,7 @@ class _Reused(index.Builder):
         return self._known
 
 
-def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: restore.Contents) -> None:
+def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: Contents) -> None:
     if entry.kind is not Kind.FILE:
         built.add(entry)
     try:
@@ -273,6 +276,6 @@ def _save(entry: Entry, content: Content, place: Path) -> None:
     fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with storage.full_is_a_limit(place.parent):
-            restore.digest_of(entry, content.pieces(), lambda piece: restore.write_all(fd, piece))
+            digest_of(entry, content.pieces(), lambda piece: write_all(fd, piece))
     finally:
         os.close(fd)
