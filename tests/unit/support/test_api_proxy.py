@@ -60,11 +60,14 @@ async def seen(proxy: api_proxy.Proxy, version: str = "0") -> tuple[list[kube.Ob
     """The events of a watch until its connection ends, and what of a line came at the end."""
     text = b""
     async with aiohttp.ClientSession() as session:
+        query = {"watch": "true", "resourceVersion": version}
         with contextlib.suppress(aiohttp.ClientError):
-            query = {"watch": "true", "resourceVersion": version}
             async with session.get(proxy.url + ALL, params=query) as answer:
-                async for piece in answer.content.iter_any():
-                    text += piece
+                try:
+                    async for piece in answer.content.iter_any():
+                        text += piece
+                except aiohttp.ClientError:  # before which it gives nothing of what came just before the end
+                    text += b"".join(answer.content._buffer)
     *lines, rest = text.decode().split("\n")
     return [json.loads(line) for line in lines], rest
 
