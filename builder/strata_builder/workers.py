@@ -38,30 +38,46 @@ class Worker:
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self._pid = pid
         self._connection = connection
+        self._answers: deque[bytes] = deque()  # that had to be taken for the worker to go on
         self.waiting = 0
         """Calls whose answers have not been taken."""
 
     def ask(self, function: Callable[..., Any], *arguments: Any, descriptors: tuple[int, ...] = ()) -> None:
         """Has `function` (of a module) called, with arguments and a result that marshal knows; it gets its own copies of
-        the descriptors as a list behind them. What waits unanswered must fit into a socket: some 100 kB. Raises Failed."""
+        the descriptors as a list behind them. Raises Failed."""
         message = marshal.dumps((function.__module__, function.__qualname__, arguments))
         self.waiting += 1  # first: one whose connection was left in the middle of a message is of no more use
         try:
-            _send(self._connection, message, descriptors)
+            head = memoryview(_HEAD.pack(len(message), len(descriptors)) + message)
+            if descriptors:
+                head = head[socket.send_fds(self._connection, [head], descriptors) :]
+            self._send(head)
         except OSError as e:
-            raise Failed(f"the worker {self._pid} is gone: {e}") from e
+            raise self._gone(e) from e
 
     def answer(self) -> Any:
         """The result of the oldest call that waits, once it is there. Raises Failed."""
         try:
-            message, _ = _received(self._connection)
+            message = self._answers.popleft() if self._answers else _received(self._connection)[0]
         except OSError as e:
-            raise Failed(f"the worker {self._pid} is gone: {e}") from e
+            raise self._gone(e) from e
         self.waiting -= 1
         good, result = marshal.loads(message)  # noqa: S302 -- of our own fork
         if not good:
             raise Failed(result)
         return result
+
+    def _send(self, rest: memoryview) -> None:
+        """Both ends would wait for ever if each sent more than a socket holds."""
+        while rest:
+            readable, writable, _ = select.select([self], [self], [])
+            if readable:
+                self._answers.append(_received(self._connection)[0])
+            if writable:
+                rest = rest[self._connection.send(rest, socket.MSG_DONTWAIT) :]
+
+    def _gone(self, error: OSError) -> Failed:
+        return Failed(f"the worker {self._pid} is gone: {error}")
 
     def fileno(self) -> int:
         """For select(2)."""
@@ -69,7 +85,7 @@ class Worker:
 
     def is_done(self) -> bool:
         """Whether `answer` would not wait."""
-        return bool(select.select([self], [], [], 0)[0])
+        return bool(self._answers or select.select([self], [], [], 0)[0])
 
     def end(self) -> None:
         """At once, whatever it does."""
@@ -130,7 +146,8 @@ def _serve(connection: socket.socket) -> NoReturn:
             message, descriptors = _received(connection)
         except OSError:
             os._exit(0)
-        _send(connection, _called(message, descriptors))
+        answer = _called(message, descriptors)
+        connection.sendall(_HEAD.pack(len(answer), 0) + answer)
 
 
 def _called(message: bytes, descriptors: list[int]) -> bytes:
@@ -147,15 +164,6 @@ def _called(message: bytes, descriptors: list[int]) -> bytes:
         for descriptor in descriptors:
             with contextlib.suppress(OSError):  # the function may have closed it
                 os.close(descriptor)
-
-
-def _send(connection: socket.socket, message: bytes, descriptors: tuple[int, ...] = ()) -> None:
-    head = _HEAD.pack(len(message), len(descriptors))
-    if descriptors:
-        socket.send_fds(connection, [head], descriptors)
-        connection.sendall(message)
-    else:
-        connection.sendall(head + message)
 
 
 def _received(connection: socket.socket) -> tuple[bytes, list[int]]:

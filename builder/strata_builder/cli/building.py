@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from strata_builder import contract
+from strata_builder import contract, workers
 from strata_builder.cli import agents, session, values
 
 
@@ -20,7 +20,7 @@ def run(given: argparse.Namespace) -> int:
         code = namespaces.enter(given, [sys.executable, "-m", "strata_builder.cli", *sys.argv[1:]])
         if code is not None:
             return code
-    with session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
+    with workers.started(), session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
         first = opened.keyed(opened.platforms()[0])
         from strata_builder.cli import making  # takes a moment, and the registries have been asked
 

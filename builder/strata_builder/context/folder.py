@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from strata_builder import errors
-from strata_builder.context import descriptors, listing, remembered, stable, tree
+from strata_builder import errors, workers
+from strata_builder.context import descriptors, elsewhere, listing, remembered, scan, stable, tree
 from strata_builder.dockerfile.ignore import IgnoreRules
 from strata_builder.entries import Entry, Kind, Readable
 
-#: A fifo that took a file's place must not make the open wait for a writer.
-_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: What describes this machine rather than the file; a label of SELinux would make equal contexts differ.
-_FOREIGN_XATTRS: Final = ("security.selinux", "security.ima", "security.evm", "system.", "trusted.", "user.overlay.")
+if TYPE_CHECKING:
+    from strata_builder.context import together
 
 
 class FolderTree:
@@ -29,21 +28,23 @@ class FolderTree:
     """
 
     def __init__(self, root: Path, ignore: IgnoreRules | None = None, known: remembered.Digests | None = None) -> None:
-        self._root = root
+        self.root = root
         self._ignore = ignore
         self._known = known
         self._folders = descriptors.Descriptors(root)
         self._listings: dict[bytes, listing.Listing] = {}
         self._kept: dict[bytes, bool] = {}
+        self._ahead: together.Together | None = None
         self._top = self._read_root()
 
     def _read_root(self) -> Entry:
         try:
-            status = os.stat(self._root)
+            status = os.stat(self.root)
         except OSError as e:
-            raise errors.SourceNotFound(f"cannot read the context {self._root}: {e.strerror}") from e
+            raise errors.SourceNotFound(f"cannot read the context {self.root}: {e.strerror}") from e
         if not stat.S_ISDIR(status.st_mode):
-            raise errors.SourceNotFound(f"the context {self._root} is not a directory")
+            raise errors.SourceNotFound(f"the context {self.root} is not a directory")
+        self._identity = status.st_dev, status.st_ino
         return Entry(b"", Kind.DIR, stat.S_IMODE(status.st_mode), mtime=int(status.st_mtime))
 
     # the Tree
@@ -56,11 +57,13 @@ class FolderTree:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         if self._ignore is None:
-            return self._listing(path).names
+            return self.listing(path).names
         return [name for name, _, _ in self.entries(path)]
 
     def entries(self, path: bytes) -> Sequence[tree.Found]:
-        found = self._listing(path).entries(path)
+        if self._ahead is not None:
+            self._ahead.ready(path)
+        found = self.listing(path).entries(path)
         return found if self._ignore is None else [one for one in found if self._is_kept(one[1].path, one[1].kind)]
 
     def open(self, path: bytes) -> Readable:
@@ -73,10 +76,11 @@ class FolderTree:
 
     def digest(self, path: bytes) -> str:
         folder, at = self._file(path)
-        found = folder.digest(at)
+        found = self._known_digest(folder, at)
         if found is None:
-            found = self._hashed(path, folder, at) if self._known is None else self._looked_up(path, folder, at)
-            folder.set_digest(at, found)
+            began = self.now()
+            found = stable.sha256(self._descriptor(path, folder.names[at]), folder.stamp(at), path)
+            self._keep(folder, at, bytes.fromhex(found), began)
         return found
 
     def identity(self, path: bytes) -> object:
@@ -87,7 +91,7 @@ class FolderTree:
 
     def _file(self, path: bytes) -> tuple[listing.Listing, int]:
         above, _, name = path.rpartition(b"/")
-        folder = self._listings.get(above) or self._listing(above)
+        folder = self._listings.get(above) or self.listing(above)
         at = folder.find(name)
         if at is None or folder.kind(at) is not Kind.FILE:
             raise errors.LayerError(f"the context has no file {tree.show(path)}")
@@ -95,22 +99,78 @@ class FolderTree:
 
     def _descriptor(self, path: bytes, name: bytes) -> int:
         try:
-            return self._folders.open(path.rpartition(b"/")[0], name, _FILE_FLAGS)
+            return self._folders.open(path.rpartition(b"/")[0], name, descriptors.FILE)
         except OSError as e:
             raise _unreadable(path, e) from e
 
-    def _hashed(self, path: bytes, folder: listing.Listing, at: int) -> str:
-        return stable.sha256(self._descriptor(path, folder.names[at]), folder.stamp(at), path)
+    # what `together` does
 
-    def _looked_up(self, path: bytes, folder: listing.Listing, at: int) -> str:
-        assert self._known is not None
-        stamp = folder.stamp(at)
-        found = self._known.find(stamp)
-        if found is None:
-            began = self._known.now()
-            found = self._hashed(path, folder, at)
-            self._known.add(stamp, found, began)
-        return found
+    @contextlib.contextmanager
+    def ahead(self, folder: bytes, helpers: Sequence[workers.Worker]) -> Iterator[None]:
+        """Meanwhile `helpers` read and hash what is below `folder`; for who walks all of it, in its order."""
+        from strata_builder.context import together
+
+        self._ahead = together.Together(self, folder, helpers)
+        try:
+            yield
+        finally:
+            self._ahead = None
+
+    @property
+    def identified(self) -> elsewhere.Root:
+        return os.fsencode(self.root), *self._identity
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether there are files whose content need not be read: some are ignored, or known."""
+        return self._ignore is not None or bool(self._known)
+
+    def listing(self, folder: bytes) -> listing.Listing:
+        """A directory, which is read where it is not known. Raises LayerError."""
+        known = self._listings.get(folder)
+        if known is None:
+            known = self._listings[folder] = self._scan(folder)
+        return known
+
+    def learn(self, folder: bytes, found: listing.Listing) -> None:
+        """What somebody else has read, unless it was read here meanwhile."""
+        self._listings.setdefault(folder, found)
+
+    def kept(self, folder: bytes, found: listing.Listing) -> Sequence[int]:
+        """The positions of what is not ignored."""
+        every = range(len(found.names))
+        if self._ignore is None:
+            return every
+        return [at for at in every if self._is_kept(tree.join(folder, found.names[at]), found.kind(at))]
+
+    def unhashed(self, found: listing.Listing, kept: Sequence[int]) -> list[int]:
+        """Which of them are regular files whose content has to be read for their digests."""
+        return [at for at in kept if found.kind(at) is Kind.FILE and self._known_digest(found, at) is None]
+
+    def hashed(self, found: listing.Listing, files: Sequence[int], digests: bytes, began: int) -> None:
+        """The files' digests, one after another; they were read after `began`, a time of `now`."""
+        for number, at in enumerate(files):
+            digest = digests[number * listing.DIGEST : (number + 1) * listing.DIGEST]
+            if digest != listing.UNKNOWN:
+                self._keep(found, at, digest, began)
+
+    def now(self) -> int:
+        return self._known.now() if self._known is not None else 0
+
+    # digests
+
+    def _known_digest(self, found: listing.Listing, at: int) -> str | None:
+        digest = found.digest(at)
+        if digest is None and self._known is not None:
+            digest = self._known.find(found.stamp(at))
+            if digest is not None:
+                found.set_digest(at, bytes.fromhex(digest))
+        return digest
+
+    def _keep(self, found: listing.Listing, at: int, digest: bytes, began: int) -> None:
+        found.set_digest(at, digest)
+        if self._known is not None:
+            self._known.add(found.stamp(at), digest, began)
 
     # what is ignored
 
@@ -132,7 +192,7 @@ class FolderTree:
             folder = waiting.pop()
             if not self._ignore.may_contain(_text(folder)):
                 continue
-            for _, entry, _ in self._listing(folder).entries(folder):
+            for _, entry, _ in self.listing(folder).entries(folder):
                 if not self._ignore.excludes(_text(entry.path), entry.kind == Kind.DIR):
                     return True
                 if entry.kind == Kind.DIR:
@@ -143,19 +203,13 @@ class FolderTree:
 
     def _place(self, path: bytes) -> tuple[listing.Listing, int | None]:
         folder, _, name = path.rpartition(b"/")
-        found = self._listing(folder)
+        found = self.listing(folder)
         return found, found.find(name)
-
-    def _listing(self, folder: bytes) -> listing.Listing:
-        known = self._listings.get(folder)
-        if known is None:
-            known = self._listings[folder] = self._scan(folder)
-        return known
 
     def _scan(self, folder: bytes) -> listing.Listing:
         try:
             with self._folders.folder(folder) as descriptor:
-                return _read_all(descriptor, folder)
+                return scan.read(descriptor, folder)
         except OSError as e:
             if e.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENOENT, errno.ENAMETOOLONG):
                 return self._vanished(folder)
@@ -169,44 +223,6 @@ class FolderTree:
         if not folder or (above and at is not None and above.kind(at) is Kind.DIR):
             raise stable.changed(folder)
         return listing.Listing()
-
-
-def _read_all(descriptor: int, folder: bytes) -> listing.Listing:
-    """What is in a directory. Raises LayerError if a name is gone again."""
-    found = listing.Listing()
-    for name in sorted(map(os.fsencode, os.listdir(descriptor))):
-        try:
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            kind = listing.kind_of(status)
-            if kind is not None:
-                found.add(name, status, _more(descriptor, name, kind, status))
-        except FileNotFoundError as e:
-            raise stable.changed(tree.join(folder, name)) from e
-    return found
-
-
-def _more(parent: int, name: bytes, kind: Kind, status: os.stat_result) -> listing.More | None:
-    if kind is Kind.FILE or kind is Kind.DIR:
-        xattrs = _xattrs(parent, name)
-        return listing.More(xattrs=xattrs) if xattrs else None
-    if kind is Kind.SYMLINK:
-        return listing.More(link=os.readlink(name, dir_fd=parent))
-    return listing.More(device=status.st_rdev) if kind is not Kind.FIFO else None
-
-
-def _xattrs(parent: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """File capabilities and users' own attributes; a file system or a rule that gives none is no error."""
-    place = b"/proc/self/fd/%d/%s" % (parent, name)
-    try:
-        keys = os.listxattr(place, follow_symlinks=False)
-        if not keys:
-            return ()
-        keys = [key for key in sorted(keys) if not key.startswith(_FOREIGN_XATTRS)]
-        return tuple((os.fsencode(key), os.getxattr(place, key, follow_symlinks=False)) for key in keys)
-    except OSError as e:
-        if e.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT):
-            return ()
-        raise
 
 
 def _unreadable(path: bytes, error: OSError) -> errors.LayerError:

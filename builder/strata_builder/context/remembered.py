@@ -48,11 +48,15 @@ class Digests:
         self._used[stamp] = found
         return found.hex()
 
-    def add(self, stamp: bytes, digest: str, hashed: int) -> None:
-        """`hashed`: the time (ns) at which reading began."""
+    def __bool__(self) -> bool:
+        """Whether any are known."""
+        return bool(self._known)
+
+    def add(self, stamp: bytes, digest: bytes, hashed: int) -> None:
+        """`hashed`: the time (ns) at which reading began, or an earlier one."""
         file = stable.read_stamp(stamp)
         if file.device in self._devices and file.ctime_ns + _SETTLED < hashed and len(self._used) < MAX_FILES:
-            self._used[stamp] = bytes.fromhex(digest)
+            self._used[stamp] = digest
 
     def now(self) -> int:
         return self._clock()

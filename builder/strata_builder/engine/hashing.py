@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from strata_builder import workers
+from strata_builder.context import folder
 from strata_builder.context.tree import Tree
 from strata_builder.entries import Entry, Kind, with_digest
 
 _LARGE: Final = 256 << 10  # bytes; below it handing over takes longer than hashing
 _AT_ONCE: Final = 4096  # entries that are looked at together: memory does not grow with the tree
+
+
+@contextlib.contextmanager
+def ahead(tree: Tree, path: bytes) -> Iterator[None]:
+    """Meanwhile other processes help with the directory `path` of `tree`, which is walked from end to end."""
+    if not isinstance(tree, folder.FolderTree):
+        yield
+        return
+    with workers.borrowed() as helpers:
+        if helpers:
+            with tree.ahead(path, helpers):
+                yield
+        else:
+            yield
 
 
 class Named(NamedTuple):
@@ -33,12 +50,13 @@ def digested(found: Iterable[Named]) -> Iterator[tuple[bytes, Entry]]:
     while some := list(itertools.islice(entries, _AT_ONCE)):
         _hash_large(some)
         for name, tree, path, entry in some:
-            yield name, with_digest(entry, tree.digest(path)) if entry.kind is Kind.FILE else entry
+            unknown = entry.kind is Kind.FILE and not entry.digest
+            yield name, with_digest(entry, tree.digest(path)) if unknown else entry
 
 
 def _hash_large(some: list[Named]) -> None:
     """Trees remember the digests of their files."""
-    large = [one for one in some if one.entry.kind is Kind.FILE and one.entry.size >= _LARGE]
+    large = [one for one in some if one.entry.size >= _LARGE and one.entry.kind is Kind.FILE and not one.entry.digest]
     threads = min(len(large), len(os.sched_getaffinity(0)))
     if threads < 2:
         return

@@ -7,6 +7,7 @@ which steps earlier builds have already made. A secret's content is in no key.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -212,5 +213,6 @@ def _listed(found: Sequence[selecting.Source], excluded: df.Patterns) -> Iterato
             yield hashing.Named(b"./" + below, source.tree, below, entry)
         yield hashing.Named(source.name, source.tree, source.path, source.entry)
         if source.entry.kind == Kind.DIR:
-            for below, path, entry in selecting.contents(source, excluded):
-                yield hashing.Named(below, source.tree, path, entry)
+            with hashing.ahead(source.tree, source.path) if not excluded.size else contextlib.nullcontext():
+                for below, path, entry in selecting.contents(source, excluded):
+                    yield hashing.Named(below, source.tree, path, entry)
