@@ -62,6 +62,9 @@ class Index:
         """Paths with their packed entries."""
         return ((path, self._records[path]) for path in self._paths)
 
+    def directories(self) -> Iterator[Entry]:
+        return (record.unpack(path, found) for path, found in self.records() if found[0] == Kind.DIR)
+
     def lookup(self, path: bytes) -> Entry | None:
         """The entry as the layer holds it; None if the layer says nothing of `path`."""
         found = self._records.get(path)

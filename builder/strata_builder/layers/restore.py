@@ -1,30 +1,28 @@
 """Entries become files below a root: the writing half of unpacking, which never leaves the root (see `folders`).
 
-Directories get owner, mode, attributes and time last: what is written into them needs no right and leaves no trace.
+Directories get owner, mode, attributes and time last (see `settle`): what is written into them needs no right and leaves no
+trace.
 """
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import frozen
-from strata_builder.layers import folders, index, paths, recorded
+from strata_builder.layers import index, paths, recorded
 from strata_builder.layers.content import Contents, Copied, digest_of, write_all
 from strata_builder.layers.ownership import OwnerPolicy, Ownership, mode_of
+from strata_builder.layers.places import Places
 
 OnEntry = Callable[[Entry, os.stat_result], None]
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_FOLDER: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _BUFFER: Final = 1 << 20
 _HOLE: Final = 4096
 _ZEROS: Final = bytes(_BUFFER)
@@ -47,21 +45,12 @@ class Options:
 
 
 class Restorer:
-    """Writes one layer: `entry` for each in the order of the tar, then `finish` with the layer's index."""
+    """Writes one layer into `places`: `entry` for each in the order of the tar; `settle` does the rest."""
 
-    def __init__(self, root: Path, built: index.Builder, options: Options, skipped: list[recorded.Skipped]) -> None:
-        self._folders = folders.Folders(root)
-        self._built = built
-        self._options = options
-        self._ownership = Ownership(options.owner, skipped)
-        self._implied: dict[bytes, Entry | None] = {}
-        self._budget = index.Folders()
-        self._times: dict[bytes, int] = {}
-        self._told: set[bytes] = set()
+    def __init__(self, places: Places, built: index.Builder, options: Options, ownership: Ownership) -> None:
+        self._places, self._folders = places, places.folders
+        self._built, self._options, self._ownership = built, options, ownership
         self._born = _Born()
-
-    def close(self) -> None:
-        self._folders.close()
 
     def entry(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
         """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it. Both are empty
@@ -79,70 +68,20 @@ class Restorer:
         """The directory that holds it is made all the same, if it can be seen: an overlay would show a deletion above it
         as a device in a directory that no lower layer has."""
         if paths.split(entry.path)[0] not in self._options.covered:
-            self._parent(entry.path)
+            self._places.parent(entry.path)
         hashed = entry.kind is Kind.FILE and self._options.hashes
         return digest_of(entry, content.pieces()) if hashed else ("", None)
 
     def _special(self, entry: Entry) -> None:
         if entry.kind is Kind.DIR:
-            self._told.add(entry.path)
-            self._directory(entry.path)
+            self._places.directory(entry.path)
         elif entry.kind is Kind.SYMLINK:
-            self._make(entry.path, lambda name, fd: os.symlink(entry.link, name, dir_fd=fd))
+            self._places.make(entry.path, lambda name, fd: os.symlink(entry.link, name, dir_fd=fd))
             self._finish_link(entry)
         elif entry.kind is Kind.HARDLINK:
             self._hard_link(entry)
         else:
             self._node(entry)
-
-    # -- where things go
-
-    def _parent(self, path: bytes) -> int:
-        """A descriptor of the directory that holds `path`, made if need be."""
-        parent = path.rpartition(b"/")[0]
-        try:
-            fd = self._folders.fd(parent)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER:
-                raise
-            for folder in (*paths.parents(parent), parent):
-                self._imply(folder, path)
-            fd = self._folders.fd(parent)
-        if parent not in self._times and parent not in self._built:
-            self._times[parent] = os.fstat(fd).st_mtime_ns
-        return fd
-
-    def _imply(self, folder: bytes, path: bytes) -> None:
-        """A directory above `path` that the layer has not spoken of (yet): as in the lower layers, or 0755 root."""
-        with suppress(FileNotFoundError):
-            if stat.S_ISDIR(self._folders.stat(folder).st_mode):
-                return
-            known = self._built.lookup(folder)
-            if known is not None:
-                raise index.below_no_directory(path, folder, known.kind)
-        self._budget.add(folder)
-        self._directory(folder)
-        self._implied[folder] = self._options.lower(folder) if self._options.lower else None
-        self._times.pop(folder, None)
-
-    def _make(self, path: bytes, make: Callable[[bytes, int], None]) -> None:
-        """Calls `make(name, descriptor of the parent)`, having removed what stands there."""
-        fd = self._parent(path)
-        name = paths.split(path)[1]
-        try:
-            make(name, fd)
-        except FileExistsError:
-            self._folders.remove(path, self._options.skip)
-            make(name, self._parent(path))
-
-    def _directory(self, path: bytes) -> None:
-        if not path:
-            return
-        self._parent(path)
-        with suppress(FileNotFoundError):
-            if stat.S_ISDIR(self._folders.stat(path).st_mode):
-                return
-        self._make(path, lambda name, fd: os.mkdir(name, 0o700, dir_fd=fd))
 
     # -- each kind
 
@@ -153,7 +92,7 @@ class Restorer:
             if not self._is_born_so(entry, fd):
                 self._ownership.owner_and_mode(entry, fd)
             self._ownership.attributes(entry, fd)
-            os.utime(fd, ns=_times(entry))
+            os.utime(fd, ns=times_of(entry))
             if self._options.on_entry is not None:
                 self._options.on_entry(entry._replace(digest=written[0]), os.fstat(fd))
         finally:
@@ -163,7 +102,7 @@ class Restorer:
     def _create(self, entry: Entry) -> int:
         created: list[int] = []
         mode = entry.mode & 0o777
-        self._make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, mode, dir_fd=fd)))
+        self._places.make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, mode, dir_fd=fd)))
         return created[0]
 
     def _is_born_so(self, entry: Entry, fd: int) -> bool:
@@ -221,7 +160,7 @@ class Restorer:
         parent, name = paths.split(entry.link)
         source = os.dup(self._folders.fd(parent))
         try:
-            self._make(
+            self._places.make(
                 entry.path,
                 lambda new, fd: os.link(name, new, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False),
             )
@@ -232,7 +171,9 @@ class Restorer:
     def _node(self, entry: Entry) -> None:
         device = os.makedev(entry.major, entry.minor)
         try:
-            self._make(entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd))
+            self._places.make(
+                entry.path, lambda name, fd: os.mknod(name, _TYPES[entry.kind] | 0o600, device, dir_fd=fd)
+            )
         except PermissionError as error:
             self._ownership.refuse(entry.path, recorded.DEVICE, error)
             return
@@ -245,7 +186,7 @@ class Restorer:
         fd = self._folders.fd(parent)
         self._ownership.owner(entry, lambda uid, gid: os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False))
         self._named_attributes(entry)
-        os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
+        os.utime(name, ns=times_of(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
         self._tell(entry, self._folders.stat(entry.path))
 
     def _finish_node(self, entry: Entry) -> None:
@@ -256,7 +197,7 @@ class Restorer:
         )
         os.chmod(name, mode_of(entry, owned), dir_fd=fd)
         self._named_attributes(entry)
-        os.utime(name, ns=_times(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
+        os.utime(name, ns=times_of(entry), dir_fd=self._folders.fd(parent), follow_symlinks=False)
         self._tell(entry, self._folders.stat(entry.path))
 
     def _named_attributes(self, entry: Entry) -> None:
@@ -268,89 +209,6 @@ class Restorer:
     def _tell(self, entry: Entry, found: os.stat_result) -> None:
         if self._options.on_entry is not None:
             self._options.on_entry(entry, found)
-
-    # -- the end: what the layer hides, then the directories from the deepest up
-
-    def finish(self, contents: index.Index) -> None:
-        for path in contents.whiteouts:
-            self._hide(path, contents)
-        for folder in contents.opaque:
-            self._hide_below(folder, contents)
-        unspoken = (path for path in {*self._implied, *self._times} if path not in contents)
-        for path in sorted(unspoken, key=paths.order, reverse=True):
-            self._settle_unspoken(path, hidden=contents.hides(path))
-        for path in sorted(self._told, key=paths.order, reverse=True):
-            entry = contents.lookup(path)
-            if entry is not None and entry.kind is Kind.DIR and not self._options.skip(path):
-                self._settle(entry)
-
-    def _hide(self, path: bytes, contents: index.Index) -> None:
-        known = contents.lookup(path)
-        if self._options.lower is not None and self._options.lower(path) is None:
-            return  # in a directory that no lower layer has, an overlay would show the device
-        if not self._options.overlay:
-            self._remember_time(paths.split(path)[0])
-            self._folders.remove(path, lambda inside: self._stays(inside, contents))
-        elif known is None and not contents.has_below(path):
-            self._make(path, lambda name, fd: os.mknod(name, stat.S_IFCHR | 0o600, 0, dir_fd=fd))
-        elif known is None or known.kind is Kind.DIR:
-            self._mark_opaque(path)
-
-    def _hide_below(self, folder: bytes, contents: index.Index) -> None:
-        if self._options.lower is not None and self._options.lower(folder) is None:
-            return
-        if self._options.overlay:
-            self._directory_for_mark(folder)
-            self._mark_opaque(folder)
-            return
-        self._remember_time(folder)
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for name, _ in self._folders.names(folder):
-                self._folders.remove(paths.join(folder, name), lambda inside: self._stays(inside, contents))
-
-    def _stays(self, path: bytes, contents: index.Index) -> bool:
-        return path in contents or self._options.skip(path) or contents.has_below(path)
-
-    def _remember_time(self, folder: bytes) -> None:
-        with suppress(OSError):
-            self._times.setdefault(folder, self._folders.stat(folder).st_mtime_ns)
-
-    def _directory_for_mark(self, folder: bytes) -> None:
-        for above in (*paths.parents(folder), *([folder] if folder else [])):
-            self._imply(above, folder)
-
-    def _mark_opaque(self, folder: bytes) -> None:
-        os.setxattr(self._folders.fd(folder), self._options.opaque_xattr, b"y")
-
-    def _settle_unspoken(self, path: bytes, *, hidden: bool) -> None:
-        """Directories that the layer does not hold: the lower layers' metadata if made here, else their old time.
-
-        One that is there only because the layer put something into it after having it `hidden` is new.
-        """
-        lower = self._implied.get(path)
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if not hidden and path not in self._implied:
-                os.utime(self._folders.fd(path), ns=(self._times[path], self._times[path]))
-            elif not hidden and lower is not None and lower.kind is Kind.DIR:
-                self._settle(lower)
-            else:
-                self._settle(Entry(path=path, kind=Kind.DIR, mode=0o755))
-
-    def _settle(self, entry: Entry) -> None:
-        fd = self._folders.fd(entry.path)
-        self._drop_attributes(entry, fd)
-        self._ownership.owner_and_mode(entry, fd)
-        self._ownership.attributes(entry, fd)
-        os.utime(fd, ns=_times(entry))
-        self._tell(entry, os.fstat(fd))
-
-    def _drop_attributes(self, entry: Entry, fd: int) -> None:
-        """Those that a lower layer gave the directory: a layer's word on a directory is all of it."""
-        if self._options.overlay:
-            return
-        for name in set(map(os.fsencode, _attributes_of(fd))) - {key for key, _ in entry.xattrs}:
-            if not paths.is_foreign_xattr(name):
-                self._ownership.attribute(entry.path, name, functools.partial(os.removexattr, fd, name))
 
 
 class _Born:
@@ -366,14 +224,5 @@ class _Born:
         return self._known
 
 
-def _attributes_of(fd: int) -> list[str]:
-    try:
-        return os.listxattr(fd)
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:
-            raise
-        return []
-
-
-def _times(entry: Entry) -> tuple[int, int]:
+def times_of(entry: Entry) -> tuple[int, int]:
     return entry.mtime * 10**9, entry.mtime * 10**9

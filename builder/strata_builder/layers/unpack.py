@@ -12,11 +12,11 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, index, paths, readahead, restore, storage
+from strata_builder.layers import decompress, index, ownership, paths, places, readahead, restore, settle, storage
 from strata_builder.layers.content import NOTHING, Contents, digest_of, write_all
 from strata_builder.layers.ownership import OwnerPolicy
 from strata_builder.layers.recorded import Skipped
@@ -132,17 +132,11 @@ def unpack_to(
         overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry, hashes=known is None, covered=covered
     )
     built = index.Builder() if known is None else _Reused(known)
-    writer = restore.Restorer(root, built, options, [] if skipped is None else skipped)
-    try:
-        with storage.full_is_a_limit(root):
-            for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
-                if _is_content(entry, built):
-                    _restore(writer, built, entry, content)
-            contents = built.finish()
-            writer.finish(contents)
-    finally:
-        writer.close()
-    return contents
+    with storage.full_is_a_limit(root), _Writing(root, built, options, skipped) as writing:
+        for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
+            if _is_content(entry, built):
+                writing.entry(entry, content)
+        return writing.finish()
 
 
 def unpack_known(
@@ -156,15 +150,10 @@ def unpack_known(
     """As `unpack_to` with `overlay` and the policy RECORD, from the layer's index alone: but for what is `covered` it
     holds neither files with content nor hard links."""
     options = restore.Options(True, OwnerPolicy.RECORD, lower=lower, hashes=False, covered=covered)
-    built = _Reused(known)
-    writer = restore.Restorer(root, built, options, skipped)
-    try:
-        with storage.full_is_a_limit(root):
-            for entry in known:
-                _restore(writer, built, entry, NOTHING)
-            writer.finish(known)
-    finally:
-        writer.close()
+    with storage.full_is_a_limit(root), _Writing(root, _Reused(known), options, skipped) as writing:
+        for entry in known:
+            writing.entry(entry, NOTHING)
+        writing.finish()
 
 
 class _Reused(index.Builder):
@@ -188,16 +177,38 @@ class _Reused(index.Builder):
         return self._known
 
 
-def _restore(writer: restore.Restorer, built: index.Builder, entry: Entry, content: Contents) -> None:
-    if entry.kind is not Kind.FILE:
-        built.add(entry)
-    try:
-        digest, text = writer.entry(entry, content)
-    except OSError as error:
-        error.filename = error.filename or os.fsdecode(entry.path)
-        raise
-    if entry.kind is Kind.FILE:
-        built.add(entry._replace(digest=digest) if digest else entry, text)
+class _Writing:
+    """One layer on its way below `root`; what cannot be set there goes to `skipped`."""
+
+    def __init__(
+        self, root: Path, built: index.Builder, options: restore.Options, skipped: list[Skipped] | None
+    ) -> None:
+        self._built, self._options = built, options
+        self._ownership = ownership.Ownership(options.owner, [] if skipped is None else skipped)
+        self._places = places.Places(root, built, options.skip)
+        self._restorer = restore.Restorer(self._places, built, options, self._ownership)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._places.close()
+
+    def entry(self, entry: Entry, content: Contents) -> None:
+        if entry.kind is not Kind.FILE:
+            self._built.add(entry)
+        try:
+            digest, text = self._restorer.entry(entry, content)
+        except OSError as error:
+            error.filename = error.filename or os.fsdecode(entry.path)
+            raise
+        if entry.kind is Kind.FILE:
+            self._built.add(entry._replace(digest=digest) if digest else entry, text)
+
+    def finish(self) -> index.Index:
+        contents = self._built.finish()
+        settle.settle(self._places, contents, self._options, self._ownership)
+        return contents
 
 
 def extract(

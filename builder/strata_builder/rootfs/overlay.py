@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from strata_builder.entries import Entry, Kind
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.layers import blame, diff, index, recorded, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import covered, kernel, placed, points, stack
@@ -36,7 +36,8 @@ class Blobs(Protocol):
 class Lower:
     """One layer as a folder. `root` is the image's root directory as far as this layer speaks of it; `unset` what could
     not be written; `time` (seconds) what all its files have, where that is not the layer's word; `whole` tells that nothing
-    of it was left out because layers above cover it."""
+    of it was left out because layers above cover it, `lowest` that it hides all that layers below hold: of a layer's own root
+    directory an overlay does not look whether it is opaque."""
 
     path: Path
     digest: str
@@ -44,6 +45,7 @@ class Lower:
     unset: tuple[recorded.Skipped, ...] = ()
     time: int | None = None
     whole: bool = True
+    lowest: bool = False
 
 
 class Lowers:
@@ -87,7 +89,7 @@ class Lowers:
         """The same, unpacked anew, with the present time on all its files; it is the caller's to remove."""
         lower = self._unpack(layer, below, self.new(self._folder))
         seconds = placed.touch(lower.path)
-        return Lower(lower.path, lower.digest, lower.root, lower.unset, seconds)
+        return replace(lower, time=seconds)
 
     def keep(self, layer: LayerRef, below: Sequence[LayerRef], upper: Path) -> Lower:
         """What a step left in `upper` is `layer` from now on."""
@@ -121,7 +123,8 @@ class Lowers:
             raise
         self._learn(layer, contents)
         root = contents.lookup(b"")
-        return Lower(path, layer.descriptor.digest, root, tuple(skipped), whole=not without)
+        lowest = b"" in contents.opaque
+        return Lower(path, layer.descriptor.digest, root, tuple(skipped), whole=not without, lowest=lowest)
 
     def _written(
         self,
@@ -203,7 +206,8 @@ class Stage:
             self._lowers.trash.throw(self._folder / name)
             (self._folder / name).mkdir(mode=0o755)
         self._dress(self._folder / "upper")
-        lowers = tuple(lower.path for lower in self._stack) or (self._folder / "empty",)
+        lowest = max((number for number, lower in enumerate(self._stack) if lower.lowest), default=0)
+        lowers = tuple(lower.path for lower in self._stack[lowest:]) or (self._folder / "empty",)
         return stack.Stack(lowers, self._folder / "upper", self._folder / "work")
 
     def forget(self, made: Sequence[bytes]) -> None:
