@@ -20,7 +20,6 @@ import kopf
 
 from strata_operator import (
     controller,
-    gone,
     imagebuild,
     kube,
     kubesession,
@@ -32,6 +31,7 @@ from strata_operator import (
     relists,
     settings,
     stateless,
+    watches,
     web,
 )
 from strata_operator.notifications import hub
@@ -107,7 +107,7 @@ async def login(**arguments: Any) -> kopf.AiohttpSession | None:
         info = kopf.login_with_service_account(**arguments)
     else:
         info = kopf.login_with_kubeconfig(**arguments)
-    return gone.session(info) if info else None
+    return watches.session(info) if info else None
 
 
 async def refresh_all(frame: controller.Frame) -> None:

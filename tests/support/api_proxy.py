@@ -80,7 +80,18 @@ class Gone:
         return "watch answered 410"
 
 
-Action = Refuse | Delay | Drop | Conflict | Gone
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A watch has this instead of events, and then its end; `kind` is the Content-Type of the answer."""
+
+    text: str
+    kind: str = "application/json"
+
+    def __str__(self) -> str:
+        return "watch told something else"
+
+
+Action = Refuse | Delay | Drop | Conflict | Gone | Tell
 
 
 @dataclass(slots=True)
@@ -94,7 +105,7 @@ class Rule:
     times: int | None = None  # None = until it is removed
 
     def hits(self, request: web.BaseRequest, chance: random.Random) -> bool:
-        if self.times == 0 or (isinstance(self.action, Gone) and not is_watch(request)):
+        if self.times == 0 or (isinstance(self.action, Gone | Tell) and not is_watch(request)):
             return False
         if not re.fullmatch(self.method or ".*", request.method) or not re.search(self.path, request.path):
             return False
@@ -247,7 +258,9 @@ class Proxy:
             if isinstance(action, Refuse):
                 return refused(action)
             if isinstance(action, Gone):
-                return await _gone(request) if action.in_stream else refused(Refuse(410))
+                return await _told(request, error(410)) if action.in_stream else refused(Refuse(410))
+            if isinstance(action, Tell):
+                return await _told(request, action)
             if isinstance(action, Delay):
                 await asyncio.sleep(self._chance.uniform(action.least, action.most))
             if isinstance(action, Conflict):
@@ -313,10 +326,15 @@ def refused(action: Refuse) -> web.Response:
     return web.json_response(_status(action.status), status=action.status, headers=headers)
 
 
-async def _gone(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+def error(code: int, **more: Any) -> Tell:
+    """The event of an error as the API server words it."""
+    return Tell(json.dumps({"type": "ERROR", "object": _status(code) | more}) + "\n")
+
+
+async def _told(request: web.Request, action: Tell) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": action.kind})
     await response.prepare(request)
-    await response.write(json.dumps({"type": "ERROR", "object": _status(410)}).encode() + b"\n")
+    await response.write(action.text.encode())
     await response.write_eof()
     return response
 

@@ -21,6 +21,7 @@ DECK: dict[str, int] = {
     "builder container killed": 7,
     "watches cut": 3,
     "watches cut in a line": 3,
+    "watches told errors": 3,
     "objects deleted in a 410 gap": 3,
     "answers 429": 3,
     "answers 500 and 503": 3,
@@ -71,6 +72,7 @@ class Breaker(background.Background):
             "builder container killed": self._builder,
             "watches cut": lambda: self.proxy.cut() > 0,
             "watches cut in a line": lambda: self.proxy.cut(middle=True) > 0,
+            "watches told errors": self._errors,
             "objects deleted in a 410 gap": self._gap,
             "answers 429": lambda: self._rule(api_proxy.Refuse(429, 1), chance=0.5),
             "answers 500 and 503": lambda: self._rule(api_proxy.Refuse(self._chance.choice([500, 503])), chance=0.5),
@@ -150,6 +152,10 @@ class Breaker(background.Background):
         self._over = time.monotonic() + self._chance.uniform(2, 8)
         self._until.append((self._over, rule))
         return True
+
+    def _errors(self) -> bool:
+        error = api_proxy.error(self._chance.choice([500, 504]), message="etcdserver: no leader")
+        return self._rule(error, chance=0.7) and self.proxy.cut() > 0
 
     def _operator(self, end: Callable[[], None]) -> bool:
         """Mostly while it acts: one that never gets to work shows little."""

@@ -11,7 +11,7 @@ import sys
 import aiohttp
 import pytest
 
-from strata_operator import controller, leader, main, names, settings
+from strata_operator import controller, leader, main, names, settings, watches
 from support import api_proxy
 from support.fake_kube import FakeKube
 
@@ -201,6 +201,71 @@ async def test_a_watch_that_is_told_that_it_is_too_old_lists_anew(tmp_path, monk
         await until(lambda: ("later", True) in recorder.seen and ("lost", False) in recorder.seen, 30)
         assert proxy.injected["watch answered 410"] >= times
         assert len(fake.asked("GET", "/registries$")) < lists + 20 * (times + 1)  # it does not ask without a pause
+
+
+TOLD = {
+    "an error of the server": api_proxy.error(500, message="etcdserver: no leader"),
+    "a time-out": api_proxy.error(504, reason="Timeout"),
+    "too many requests": api_proxy.error(429),
+    "an error without a code": api_proxy.Tell('{"type":"ERROR","object":{"kind":"Status"}}\n'),
+    "an error that says nothing": api_proxy.Tell('{"type":"ERROR","object":null}\n'),
+    "a Status that is no event": api_proxy.Tell(
+        '{"kind":"Status","status":"Failure","code":503,"message":"draining"}\n'
+    ),
+    "no JSON": api_proxy.Tell("upstream connect error\n"),
+    "JSON that is no object": api_proxy.Tell("[]\n"),
+    "an event without an object": api_proxy.Tell('{"type":"MODIFIED"}\n'),
+    "half an event, and a clean end": api_proxy.Tell('{"type":"ADDED","object":{"metadata":{"name":"ha'),
+    "a page for people": api_proxy.Tell("<html>maintenance</html>", kind="text/html"),
+}
+
+
+async def test_an_error_in_a_watch_ends_nothing_and_has_it_listed_anew_after_longer_and_longer(
+    tmp_path, monkeypatch, caplog
+):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("lost"))
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        await until(lambda: ("lost", True) in recorder.seen)
+        lists = len(fake.asked("GET", "/registries$"))
+        with proxy.having(api_proxy.Rule(TOLD["an error of the server"], path="/registries$", times=2)):
+            await asyncio.to_thread(proxy.cut)
+            fake.vanish(names.REGISTRIES, "team", "lost")
+            fake.put(names.REGISTRIES, registry("later"))
+            await until(lambda: ("later", True) in recorder.seen and ("lost", False) in recorder.seen, 30)
+        assert len(fake.asked("GET", "/registries$")) < lists + 30
+    said = [r.getMessage() for r in caplog.records if r.name == "strata_operator.watches"]
+    assert len(said) == 2
+    assert "etcdserver: no leader" in said[0]
+    first, second = (float(text.split()[-2]) for text in said)
+    assert first < second
+
+
+async def test_whatever_a_watch_is_told_ends_nothing_and_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(watches, "_LONGEST", 0.05)
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        for number, (what, told) in enumerate(TOLD.items(), 1):
+            with proxy.having(api_proxy.Rule(told, path="/registries$", times=1)):
+                await asyncio.to_thread(proxy.cut)
+                fake.put(names.REGISTRIES, registry(f"r{number}"))
+                await until(lambda name=f"r{number}": (name, True) in recorder.seen, 30)
+            said = [r.getMessage() for r in caplog.records if r.name == "strata_operator.watches"]
+            assert len(said) == number, what
+            assert "/registries: " in said[-1]
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_an_answer_that_is_no_list_and_no_watch_ends_nothing(tmp_path, monkeypatch, caplog, status):
+    """404, for example, while a CustomResourceDefinition is replaced, or of an API server that has not seen it yet."""
+    monkeypatch.setattr(watches, "_LONGEST", 0.05)
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        with proxy.having(api_proxy.Rule(api_proxy.Refuse(status), "GET", "/registries$", times=3)):
+            await asyncio.to_thread(proxy.cut)
+            fake.put(names.REGISTRIES, registry("later"))
+            await until(lambda: ("later", True) in recorder.seen, 30)
+    assert f"answered {status}: " in caplog.text
 
 
 async def test_a_list_that_expired_while_kopf_read_it_is_begun_anew(tmp_path, monkeypatch):
