@@ -137,9 +137,12 @@ def test_a_background_process_ends_with_its_step(steps: Steps):
 
 
 def test_a_step_ends_when_its_time_is_up(steps: Steps):
-    began = time.monotonic()
-    assert steps.run("trap '' TERM; echo on; sleep 300", timeout=0.5).exit_code == 137
-    assert time.monotonic() - began < 30
+    for seconds in (0.5, 2, 8, 32):  # on a busy machine half a second may be over before the step has begun
+        began = time.monotonic()
+        assert steps.run("trap '' TERM; echo on; sleep 300", timeout=seconds).exit_code == 137
+        assert time.monotonic() - began < seconds + 30
+        if steps.said():
+            break
     assert steps.said() == "on"
 
 
