@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import typing
 from typing import Any
@@ -56,10 +57,16 @@ def _tuple(args: tuple[Any, ...], data: Any, path: str, whole: bool) -> tuple[An
 def _object(kind: Any, data: Any, path: str, whole: bool) -> Any:
     if not isinstance(data, dict):
         raise Mismatch(f"{path}: expected an object, got {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     if unknown := sorted(set(data) - set(hints)):
         raise Mismatch(f"{path}: unknown field {unknown[0][:64]!r}")
     needed = {name for name, field in frozen.fields(kind).items() if whole or field.required}
     if missing := sorted(needed - set(data)):
         raise Mismatch(f"{path}: the field {missing[0]!r} is missing")
     return kind(**{name: decode(hints[name], value, f"{path}.{name}", whole=whole) for name, value in data.items()})
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a class's fields: resolving their annotations takes longer than reading a value."""
+    return typing.get_type_hints(kind)
