@@ -4,7 +4,7 @@
 
     observe.py, destinations.py (the cache) -> case.Observed
     decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
-      spec, state, inputs, contents, wanting        what is wanted, what was, what is different
+      spec, trimming, state, inputs, contents, wanting  what is wanted, what was, what is different
       starting, isolation, queueing, lines, limits  the gates before a Job
       kueue                                         Jobs that Kueue lets go and takes back
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
@@ -12,7 +12,7 @@
       endings, settling, status, history, tags      what is said and kept of it
       triggers/bases, chains                        base images that have moved, and who makes them
     conflicts.py                                    whom to wake when a tag becomes free
-    answers.py (I/O) -> the answers: remote.py (registry), triggers/poller (git), the API server
+    answers.py (I/O) -> the answers: repositories, remote (registry), triggers/poller (git), the API server
       triggers/pools, poller, asking, smarthttp, git  one look at a source for all that build from it, with manners (hosts)
       triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
       seats                                         the places of queueing, given to a cluster's ImageBuilds
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from strata_operator import cache, controller, names
-from strata_operator.imagebuild import conflicts, observe, reconcile, spec
+from strata_operator.imagebuild import conflicts, observe, reconcile, trimming
 from strata_operator.imagebuild.triggers import basepoller, poller
 
 #: Resyncs after which every ImageBuild was looked at, changed or not: an hour.
@@ -46,12 +46,12 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
                 controller.Watch(
                     names.IMAGEBUILDS,
                     controller.itself(reconcile.KIND),
-                    trim=spec.trim,
+                    trim=trimming.trim,
                     packed=True,
                     indexes=observe.indexes(),
                     again=_AGAIN,
                 ),
-                controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=spec.trim, again=0),
+                controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=trimming.trim, again=0),
                 controller.Watch(names.JOBS, owned, selector=names.OWNED, packed=True, again=0),
                 controller.Watch(
                     names.PODS,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from strata_builder import contract
-from strata_builder.registry import config, connect
-from strata_operator import addresses, certificates, controller, kube, names
+from strata_operator import controller, kube, names
 from strata_operator.imagebuild import (
     isolation,
     memory,
@@ -21,14 +19,14 @@ from strata_operator.imagebuild import (
     questions,
     queueing,
     refusals,
-    remote,
+    repositories,
     seats,
     target,
     wholes,
 )
 from strata_operator.imagebuild.case import Observed
 from strata_operator.imagebuild.triggers import basewatch, poller, webhook
-from strata_operator.registry import external, material, view
+from strata_operator.registry import view
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ class Answers:
         self._seats = places
         self._known = known
         self._poller = polling
-        self._admits = addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ).hook
+        self._repositories = repositories.Repositories(frame, known)
         self._wholes = wholes.Wholes(frame.kube)
         self._resolv_conf = _RESOLV_CONF.read_text("utf-8", "replace") if _RESOLV_CONF.exists() else ""
         self._by_kind: Mapping[type, Callable[[Observed, Any], Awaitable[Any]]] = {
@@ -74,9 +72,9 @@ class Answers:
             questions.Admission: self._admission,
             questions.Events: self._events,
             questions.Workloads: self._workloads,
-            questions.Published: self._published,
-            questions.Tag: self._tag,
-            questions.LostResult: self._lost_result,
+            questions.Published: self._repositories.published,
+            questions.Tag: self._repositories.tag,
+            questions.LostResult: self._repositories.lost_result,
         }
 
     async def answer(self, seen: Observed, question: questions.Question) -> Any:
@@ -93,7 +91,7 @@ class Answers:
             job,
             self._frame.settings,
             resolv_conf=pod.resolv_conf(self._resolv_conf, self._frame.settings.namespace, seen.key.namespace),
-            ca_bundle=self._trusted(registry),
+            ca_bundle=self._repositories.trusted(registry),
         )
 
     async def _config_maps(self, seen: Observed, asked: questions.ConfigMaps) -> dict[str, kube.Object | None]:
@@ -220,63 +218,6 @@ class Answers:
             self._known.learn(key, known)
         found: list[kube.Object] = known
         return found
-
-    async def _published(self, seen: Observed, asked: questions.Published) -> bool | contract.Failure:
-        key = (seen.uid, asked.repository, asked.digest)
-        if asked.max_age and self._known.expect(key, True, asked.max_age):
-            return True
-        access = await self._access(seen)
-        if isinstance(access, contract.Failure):
-            return access
-        there = await asyncio.to_thread(remote.published, access, asked.repository, asked.digest)
-        if there is True:
-            self._known.learn(key, True)
-        return there
-
-    async def _tag(self, seen: Observed, asked: questions.Tag) -> contract.Failure | None:
-        access = await self._access(seen)
-        if isinstance(access, contract.Failure):
-            return access
-        return await asyncio.to_thread(remote.tag, access, asked.repository, asked.digest, asked.tags)
-
-    async def _lost_result(self, seen: Observed, asked: questions.LostResult) -> Any:
-        access = await self._access(seen)
-        if isinstance(access, contract.Failure):
-            return access
-        return await asyncio.to_thread(
-            remote.left_behind,
-            access,
-            asked.repository,
-            uid=seen.uid,
-            number=asked.number,
-            attempt=asked.attempt,
-            built_for=self._frame.settings.platform,
-        )
-
-    async def _access(self, seen: Observed) -> remote.Access | contract.Failure:
-        """The operator's own way into the Registry, with the credentials that it made or was given."""
-        if seen.registry is None:
-            return contract.Failure("RegistryUnavailable", "the Registry is gone", retryable=True)
-        found = view.view(seen.registry)
-        admits: connect.ConnectFilter | None = None
-        if found.registry.managed:
-            login: config.Credential | None = await self._own_login(found)
-        else:
-            admits = self._admits
-            references = await external.read(self._frame.kube, found.registry, self._frame.settings)
-            if references.problem:
-                return contract.Failure("RegistryUnavailable", references.problem.message, retryable=True)
-            login = references.credential
-        return remote.Access(found.push, found.insecure, self._trusted(found), login, admits)
-
-    def _trusted(self, registry: view.View) -> str:
-        """Whom builder pods and the operator itself trust: the Registry's authorities and the chart's."""
-        return certificates.joined(registry.ca_bundle, self._frame.authorities)
-
-    async def _own_login(self, found: view.View) -> config.Credential | None:
-        body = await self._frame.kube.get(names.SECRETS, found.registry.namespace, names.SECRET_REGISTRY)
-        password = material.decode(body).get(f"{found.registry.name}.{material.USER_OPERATOR}")
-        return config.Credential(material.USER_OPERATOR, password) if password else None
 
 
 def _source(seen: Observed, asked: questions.Commit | questions.Polled) -> tuple[str, str, str]:

@@ -35,7 +35,8 @@ from strata_operator.imagebuild import (
     verdicts,
     wanting,
 )
-from strata_operator.imagebuild.case import Case, Decision, Ended, Observed, conclude
+from strata_operator.imagebuild.case import Case, Decision, Ended, Observed
+from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.triggers import bases
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from strata_builder import contract
 from strata_operator import conditions, names
 from strata_operator.imagebuild import attempts, history, retry, state, status, wanting
-from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
+from strata_operator.imagebuild.case import Case, Decision, Ended
+from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.target import Target
 
 _REFERENCES = 10.0  # seconds between two looks whether a Secret or ConfigMap has appeared

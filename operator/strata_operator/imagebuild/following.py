@@ -19,7 +19,8 @@ from strata_operator.imagebuild import (
     tags,
     verdicts,
 )
-from strata_operator.imagebuild.case import Case, Decision, conclude
+from strata_operator.imagebuild.case import Case, Decision
+from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
 

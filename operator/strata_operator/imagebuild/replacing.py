@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from strata_builder import contract
 from strata_operator.imagebuild import contents, endings, isolation, questions, starting, verdicts
-from strata_operator.imagebuild.case import Case, Decision, conclude
+from strata_operator.imagebuild.case import Case, Decision
+from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
 

@@ -8,7 +8,8 @@ from typing import Final
 from strata_builder import contract, errors
 from strata_operator import conditions
 from strata_operator.imagebuild import contents, endings, isolation, questions, state, status, tags, target
-from strata_operator.imagebuild.case import Case, Decision, Ended, conclude
+from strata_operator.imagebuild.case import Case, Decision, Ended
+from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 
 IMAGE_CHECK: Final = 6 * 3600.0  # seconds between two looks whether an image is still there

@@ -1,13 +1,11 @@
 """The typed view of an ImageBuild's spec. Pure.
 
 The API server has checked the schema; what is checked here is what it cannot: that sizes in bytes fit, that paths stay
-inside the context. `trim` is what the cache keeps of an object: inline contents are replaced by their digests, so that
-ten thousand ImageBuilds fit into memory.
+inside the context.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from strata_builder import errors
-from strata_operator import cache, kube
+from strata_operator import kube
+from strata_operator.imagebuild import trimming
 from strata_operator.imagebuild.triggers import schedule
 
 #: What a ConfigMap can hold, with room for its keys and the request beside it.
@@ -24,7 +23,6 @@ INLINE_BYTES: Final = 1_000_000
 _CONFIG_MAPS: Final = 60.0
 #: Seconds between two looks at a source of whose pushes a webhook tells: a hint that was lost only delays.
 _UNTOLD: Final = 6 * 3600.0
-_TRIMMED: Final = "strata.build/trimmed"  # a key at the top level of a trimmed body; never sent anywhere
 _DURATION: Final = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _QUANTITY: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _UNITS: Final[Mapping[str, int]] = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -130,40 +128,10 @@ class Spec:
         return tuple((name, tuple(sorted(wanted))) for name, wanted in sorted(keys.items()))
 
 
-def trim(body: kube.Object) -> kube.Object:
-    """`body` as the cache keeps it; trimming twice changes nothing."""
-    body = cache.trim(body)
-    spec = body.get("spec")
-    if _TRIMMED in body or not isinstance(spec, dict):
-        return body
-    source, dockerfile = spec.get("source") or {}, spec.get("dockerfile") or {}
-    changes: dict[str, Any] = {}
-    if source.get("inline"):
-        digests = {path: sha256(content) for path, content in source["inline"].items()}
-        changes["source"] = {**source, "inline": digests}
-    if dockerfile.get("inline"):
-        changes["dockerfile"] = {"inline": sha256(dockerfile["inline"])}
-    return {**body, "spec": {**spec, **changes}, _TRIMMED: True} if changes else body
-
-
-def is_whole(body: kube.Object) -> bool:
-    """Whether `body` has all contents itself."""
-    return _TRIMMED not in body
-
-
-def whole(body: kube.Object, spec: Mapping[str, Any]) -> kube.Object:
-    """A trimmed `body` with its contents, which are in `spec`."""
-    return {**{name: value for name, value in body.items() if name != _TRIMMED}, "spec": spec}
-
-
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def parse(body: kube.Object) -> Spec:
     """The spec of a trimmed or whole object. Raises errors.InvalidSpec naming the field."""
     _check_size(body)
-    spec = trim(body).get("spec") or {}
+    spec = trimming.trim(body).get("spec") or {}
     source, output = spec.get("source") or {}, spec.get("output") or {}
     registry = output.get("registry") or {}
     if not registry.get("name"):

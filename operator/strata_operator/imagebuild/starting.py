@@ -20,7 +20,8 @@ from strata_operator.imagebuild import (
     tags,
     verdicts,
 )
-from strata_operator.imagebuild.case import Case, Decision, conclude, unfinished_jobs
+from strata_operator.imagebuild.case import Case, Decision
+from strata_operator.imagebuild.conclusion import conclude, unfinished_jobs
 from strata_operator.imagebuild.contents import Content
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target, not_ready

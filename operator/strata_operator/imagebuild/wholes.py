@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 from strata_operator import kube, names
-from strata_operator.imagebuild import spec
+from strata_operator.imagebuild import trimming
 from strata_operator.imagebuild.case import Observed
 
 _MOST: Final = 16  # specs that are kept: one look asks several times, and as many look at once
@@ -21,10 +21,10 @@ class Wholes:
 
     async def of(self, seen: Observed) -> Observed:
         """`seen` with all contents. Raises kube.Conflict if the spec has changed meanwhile, KubeError."""
-        if spec.is_whole(seen.body):
+        if trimming.is_whole(seen.body):
             return seen
         found = self._specs.get((seen.uid, seen.generation)) or await self._read(seen)
-        return dataclasses.replace(seen, body=spec.whole(seen.body, found))
+        return dataclasses.replace(seen, body=trimming.whole(seen.body, found))
 
     async def _read(self, seen: Observed) -> Any:
         body = await self._kube.get(names.IMAGEBUILDS, *seen.key)

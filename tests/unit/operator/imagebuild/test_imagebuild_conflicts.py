@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from strata_operator import cache, controller, names
-from strata_operator.imagebuild import conflicts, observe, questions, spec, tags
+from strata_operator.imagebuild import conflicts, observe, questions, tags, trimming
 from strata_operator.imagebuild.case import Observed
 from support import imagebuilds as ib
 from support.imagebuilds import World
@@ -19,7 +19,7 @@ class Woken:
     def __init__(self) -> None:
         self.keys: list[names.Key] = []
         self.cache = cache.Cache(self._notice)
-        self.cache.add(cache.Store(names.IMAGEBUILDS, trim=spec.trim, indexes=observe.indexes()))
+        self.cache.add(cache.Store(names.IMAGEBUILDS, trim=trimming.trim, indexes=observe.indexes()))
         self.cache.add(cache.Store(names.REGISTRIES))
         self.frame: Any = SimpleNamespace(cache=self.cache)
         self._wakes: controller.Wakes = conflicts.wakes(self.frame)

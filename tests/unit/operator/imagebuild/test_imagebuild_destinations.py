@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_operator import cache, names
-from strata_operator.imagebuild import destinations, observe, spec
+from strata_operator.imagebuild import destinations, observe, trimming
 from strata_operator.registry import spec as registry_spec
 from support import imagebuilds as ib
 
@@ -13,7 +13,7 @@ REGISTRY = names.Key("team", "main")
 
 
 def store() -> cache.Store:
-    return cache.Store(names.IMAGEBUILDS, trim=spec.trim, packed=True, indexes=observe.indexes())
+    return cache.Store(names.IMAGEBUILDS, trim=trimming.trim, packed=True, indexes=observe.indexes())
 
 
 def build(name: str, version: int, *, namespace: str = "team", repository: str = "", registry: str = "main") -> Any:

@@ -19,6 +19,7 @@ from strata_operator.imagebuild import (
     status,
     tags,
     target,
+    trimming,
 )
 from support import imagebuilds as ib
 
@@ -30,9 +31,9 @@ FACTS = tags.Facts(number=7, now=ib.NOW, commit=ib.COMMIT, ref="refs/heads/featu
 
 def test_trimming_replaces_contents_by_digests_once():
     body = ib.build(source={"inline": {"a": "secret text"}})
-    trimmed = spec.trim(body)
+    trimmed = trimming.trim(body)
     assert "secret text" not in str(trimmed)
-    assert spec.trim(trimmed) == trimmed
+    assert trimming.trim(trimmed) == trimmed
     assert spec.parse(trimmed) == spec.parse(body)
     assert body["spec"]["source"]["inline"] == {"a": "secret text"}
 
