@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import builders
 from strata_builder.entries import Entry, Item, Kind, Readable
-from strata_builder.layers import diff, pack, unpack
+from strata_builder.layers import diff, halves, index, pack
 from strata_builder.rootfs.view import View
 
 CONTENT = b"not much\n"
@@ -45,10 +45,10 @@ class Case:
         assert made is not None
         self.layer, self.upper = made, source
 
-    def unpacked(self, to: Path, **known: object) -> None:
+    def unpacked(self, to: Path, known: index.Index | None = None) -> None:
         with self.layer.blob.open("rb", buffering=0) as blob:
-            given = {"overlay": True, "owner": unpack.OwnerPolicy.RECORD, "diff_id": self.layer.diff_id, **known}
-            unpack.unpack_to(blob, self.layer.media_type, to, **given)  # type: ignore[arg-type]
+            wanted = halves.Wanted(self.layer.media_type, self.layer.diff_id, known)
+            halves.finish(halves.from_blob(blob, wanted, to), to, View().lookup)
 
     def bare(self, to: Path) -> None:
         """openat, write, utimensat, close."""

@@ -60,6 +60,9 @@ class LocalBlobs:
         self.opened.append(layer.descriptor.digest)
         return (self.folder / layer.descriptor.digest).open("rb")
 
+    def bring(self, layer: LayerRef) -> None:
+        """It is there."""
+
     def recall(self, layer: LayerRef) -> index.Index | None:
         return self.indexes.get(layer.descriptor.digest)
 

@@ -67,6 +67,10 @@ class Blobs:
     def open(self, layer: LayerRef) -> BinaryIO:
         return self.path(layer).open("rb", buffering=0)
 
+    def bring(self, layer: LayerRef) -> None:
+        """Sees to it that the layer's bytes are at hand."""
+        self.path(layer)
+
     def add(self, packed: pack.PackedLayer) -> LayerRef:
         """A layer that was just packed takes its place under its digest."""
         packed.blob.rename(self.place(packed.digest))

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from strata_builder.entries import Entry
 from strata_builder.layers import folders, index, paths
@@ -38,7 +38,10 @@ class Places:
         self._told, self._skip = told, skip
         self._budget = index.Folders()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.folders.close()
 
     def parent(self, path: bytes) -> int:

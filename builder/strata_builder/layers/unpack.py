@@ -1,4 +1,4 @@
-"""Layers read: as entries, as an index, into a directory, or a few files of them.
+"""Layers read: as entries, as an index, or into a directory.
 
 The stream is the blob of a layer, or a plain archive; its compression is told from its bytes. Callers verify the digest
 of the blob; here the diffID can be.
@@ -7,17 +7,14 @@ of the blob; here the diffID can be.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, index, ownership, paths, places, readahead, restore, settle, storage
-from strata_builder.layers.content import NOTHING, Contents, digest_of, write_all
+from strata_builder.layers import decompress, index, paths, readahead, restore, storage, writing
+from strata_builder.layers.content import digest_of
 from strata_builder.layers.ownership import OwnerPolicy
 from strata_builder.layers.recorded import Skipped
 from strata_builder.layers.restore import OnEntry
@@ -25,7 +22,7 @@ from strata_builder.layers.source import Limits, Source
 from strata_builder.layers.tarcontent import Content
 from strata_builder.layers.tarreader import TarReader
 
-__all__ = ["Limits", "OwnerPolicy", "Skipped", "extract", "read_layer", "scan", "unpack_known", "unpack_to"]
+__all__ = ["Limits", "OwnerPolicy", "Skipped", "contents", "read_layer", "scan", "unpack_to"]
 
 LIMITS: Final = Limits()
 #: What aufs left in old images: bookkeeping, not content.
@@ -60,18 +57,31 @@ def read_layer(
         )
 
 
+def contents(
+    stream: decompress.Stream,
+    media_type: str,
+    built: index.Builder,
+    *,
+    diff_id: str = "",
+    limits: Limits = LIMITS,
+) -> Iterator[tuple[Entry, Content]]:
+    """As `read_layer`, without the markers, of which `built` is told."""
+    for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id):
+        if _is_content(entry, built):
+            yield entry, content
+
+
 def scan(
     stream: decompress.Stream, media_type: str = "", diff_id: str | None = None, *, limits: Limits = LIMITS
 ) -> index.Index:
     """The layer's index, in one pass and without writing anything. Raises LayerError."""
     built = index.Builder()
-    for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
-        if _is_content(entry, built):
-            if entry.kind is Kind.FILE:
-                digest, text = digest_of(entry, content.pieces())
-                built.add(entry._replace(digest=digest), text)
-            else:
-                built.add(entry)
+    for entry, content in contents(stream, media_type, built, diff_id=diff_id or "", limits=limits):
+        if entry.kind is Kind.FILE:
+            digest, text = digest_of(entry, content.pieces())
+            built.add(entry._replace(digest=digest), text)
+        else:
+            built.add(entry)
     return built.finish()
 
 
@@ -110,8 +120,6 @@ def unpack_to(
     on_entry: OnEntry | None = None,
     diff_id: str | None = None,
     limits: Limits = LIMITS,
-    known: index.Index | None = None,
-    covered: Collection[bytes] = (),
 ) -> index.Index:
     """Writes the layer below the directory `root`, and returns its index. No entry can reach outside `root`.
 
@@ -122,171 +130,13 @@ def unpack_to(
     time 0 where nobody knows them), and to leave out whiteouts of what was never there, which an overlay would show.
     `copy_links` writes hard links as files of their own. `skip` names paths that are left alone (mount points).
     `on_entry` is told of each path with its final stat; directories come last. `diff_id` is verified at the end.
-    `known` is the layer's index where there is one, and `diff_id` proves that it is this layer's: contents are then not
-    hashed once more. It is for overlays without `on_entry`. Of paths that are `covered` nothing is written.
 
     Raises LayerError naming the entry, StorageLimitExceeded, OSError.
     """
-    assert known is None or (diff_id and overlay and on_entry is None)
-    options = restore.Options(
-        overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry, hashes=known is None, covered=covered
-    )
-    built = index.Builder() if known is None else _Reused(known)
-    with storage.full_is_a_limit(root), _Writing(root, built, options, skipped) as writing:
-        for entry, content in read_layer(stream, media_type, limits=limits, diff_id=diff_id or ""):
-            if _is_content(entry, built):
-                writing.entry(entry, content)
-        return writing.finish()
-
-
-def unpack_known(
-    known: index.Index,
-    root: Path,
-    *,
-    skipped: list[Skipped],
-    lower: Callable[[bytes], Entry | None],
-    covered: Collection[bytes],
-) -> None:
-    """As `unpack_to` with `overlay` and the policy RECORD, from the layer's index alone: but for what is `covered` it
-    holds neither files with content nor hard links."""
-    options = restore.Options(True, OwnerPolicy.RECORD, lower=lower, hashes=False, covered=covered)
-    with storage.full_is_a_limit(root), _Writing(root, _Reused(known), options, skipped) as writing:
-        for entry in known:
-            writing.entry(entry, NOTHING)
-        writing.finish()
-
-
-class _Reused(index.Builder):
-    """Stands for the builder of an index that is there already: it knows what has been told."""
-
-    def __init__(self, known: index.Index) -> None:
-        super().__init__()
-        self._known = known
-        self._told: set[bytes] = set()
-
-    def __contains__(self, path: bytes) -> bool:
-        return path in self._told
-
-    def add(self, entry: Entry, text: bytes | None = None) -> None:  # noqa: ARG002
-        self._told.add(entry.path)
-
-    def lookup(self, path: bytes) -> Entry | None:
-        return self._known.lookup(path) if path in self._told else None
-
-    def finish(self) -> index.Index:
-        return self._known
-
-
-class _Writing:
-    """One layer on its way below `root`; what cannot be set there goes to `skipped`."""
-
-    def __init__(
-        self, root: Path, built: index.Builder, options: restore.Options, skipped: list[Skipped] | None
-    ) -> None:
-        self._built, self._options = built, options
-        self._ownership = ownership.Ownership(options.owner, [] if skipped is None else skipped)
-        self._places = places.Places(root, built, options.skip)
-        self._restorer = restore.Restorer(self._places, built, options, self._ownership)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._places.close()
-
-    def entry(self, entry: Entry, content: Contents) -> None:
-        if entry.kind is not Kind.FILE:
-            self._built.add(entry)
-        try:
-            digest, text = self._restorer.entry(entry, content)
-        except OSError as error:
-            error.filename = error.filename or os.fsdecode(entry.path)
-            raise
-        if entry.kind is Kind.FILE:
-            self._built.add(entry._replace(digest=digest) if digest else entry, text)
-
-    def finish(self) -> index.Index:
-        contents = self._built.finish()
-        settle.settle(self._places, contents, self._options, self._ownership)
-        return contents
-
-
-def extract(
-    stream: decompress.Stream,
-    media_type: str,
-    wanted: Mapping[bytes, Path],
-    *,
-    limits: Limits = LIMITS,
-) -> None:
-    """Writes the contents of the regular files `wanted` (path in the layer -> file to make, mode 0600).
-
-    A hard link gives the content of the file that it names; since that one stands earlier, `stream` is then read again
-    and has to be seekable. Of several entries with one path the last counts. Raises LayerError for a path that the
-    layer does not hold as a file.
-    """
-    start = stream.tell() if hasattr(stream, "tell") and wanted else 0
-    missing, links = _extract_once(stream, media_type, wanted, limits)
-    if missing:
-        raise errors.LayerError(f"the layer holds no file {paths.show(min(missing))}")
-    linked = {path: target for path, target in links.items() if path in wanted}
-    if linked and hasattr(stream, "seek"):
-        stream.seek(start)
-        _extract_targets(stream, media_type, {path: wanted[path] for path in linked}, linked, limits)
-    elif linked:
-        raise errors.LayerError(f"{paths.show(next(iter(linked)))} is a hard link, and the stream cannot be read again")
-
-
-def _extract_once(
-    stream: decompress.Stream, media_type: str, wanted: Mapping[bytes, Path], limits: Limits
-) -> tuple[set[bytes], dict[bytes, bytes]]:
-    """Those of `wanted` that are no files, and of all hard links the file that they lead to."""
-    missing = set(wanted)
-    links: dict[bytes, bytes] = {}
-    for entry, content in read_layer(stream, media_type, limits=limits):
-        if entry.kind is Kind.HARDLINK:
-            links[entry.path] = links.get(entry.link, entry.link)
-        else:
-            links.pop(entry.path, None)
-        if entry.path in wanted:
-            if entry.kind in (Kind.FILE, Kind.HARDLINK):
-                missing.discard(entry.path)
-            else:
-                missing.add(entry.path)
-            if entry.kind is Kind.FILE:
-                _save(entry, content, wanted[entry.path])
-    return missing, links
-
-
-def _extract_targets(
-    stream: decompress.Stream,
-    media_type: str,
-    wanted: Mapping[bytes, Path],
-    links: Mapping[bytes, bytes],
-    limits: Limits,
-) -> None:
-    """The content that each link's file had when the link was made: entries of one name may follow."""
-    users: defaultdict[bytes, dict[bytes, None]] = defaultdict(dict)
-    for path, target in links.items():
-        users[target][path] = None
-    saved: set[bytes] = set()
-    for entry, content in read_layer(stream, media_type, limits=limits):
-        if entry.kind is Kind.HARDLINK and entry.path in saved:
-            users[links[entry.path]].pop(entry.path, None)
-        first, *others = users.get(entry.path) or (None,)
-        if entry.kind is Kind.FILE and first is not None:
-            _save(entry, content, wanted[first])
-            for path in others:
-                shutil.copy(wanted[first], wanted[path])
-            saved.update((first, *others))
-    if not links.keys() <= saved:
-        lost = next(path for path in links if path not in saved)
-        raise errors.LayerError(f"{paths.show(lost)} is a hard link to what the layer does not hold as a file")
-
-
-def _save(entry: Entry, content: Content, place: Path) -> None:
-    fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with storage.full_is_a_limit(place.parent):
-            digest_of(entry, content.pieces(), lambda piece: write_all(fd, piece))
-    finally:
-        os.close(fd)
+    options = restore.Options(overlay, owner, opaque_xattr, copy_links, lower, skip, on_entry)
+    built = index.Builder()
+    told = [] if skipped is None else skipped
+    with storage.full_is_a_limit(root), writing.Writing(root, built, options, told) as layer:
+        for entry, content in contents(stream, media_type, built, diff_id=diff_id or "", limits=limits):
+            layer.entry(entry, content)
+        return layer.finish()

@@ -18,7 +18,7 @@ from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import blame, diff, folders, index, paths, recorded, unpack
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import hardlinks, placed
-from strata_builder.rootfs.overlay import Blobs, LazyView
+from strata_builder.rootfs.lowers import Blobs, LazyView
 from strata_builder.rootfs.view import View
 
 #: Where the builder lives, and where it puts aside what stands at a step's mount points.

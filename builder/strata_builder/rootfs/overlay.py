@@ -2,168 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
-import stat
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final
 
 from strata_builder.entries import Entry, Kind
-from strata_builder.frozen import frozen, replace
-from strata_builder.layers import blame, diff, index, recorded, unpack
+from strata_builder.layers import diff
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import covered, kernel, placed, points, stack
-from strata_builder.rootfs.trash import Trash
+from strata_builder.rootfs import kernel, placed, points, stack
+from strata_builder.rootfs.lowers import Lower, Lowers
 from strata_builder.rootfs.view import View
 
 _ROOT: Final = Entry(b"", Kind.DIR, 0o755)
-
-
-class Blobs(Protocol):
-    """Where layers' bytes and tables of contents come from; `recall` gives one only if it is known already."""
-
-    def open(self, layer: LayerRef) -> BinaryIO: ...
-    def view(self, layers: Sequence[LayerRef]) -> View: ...
-    def recall(self, layer: LayerRef) -> index.Index | None: ...
-
-
-@frozen
-class Lower:
-    """One layer as a folder. `root` is the image's root directory as far as this layer speaks of it; `unset` what could
-    not be written; `time` (seconds) what all its files have, where that is not the layer's word; `whole` tells that nothing
-    of it was left out because layers above cover it, `lowest` that it hides all that layers below hold: of a layer's own root
-    directory an overlay does not look whether it is opaque."""
-
-    path: Path
-    digest: str
-    root: Entry | None
-    unset: tuple[recorded.Skipped, ...] = ()
-    time: int | None = None
-    whole: bool = True
-    lowest: bool = False
-
-
-class Lowers:
-    """Unpacked layers below `scratch`, shared by all stages. A layer is unpacked once for each set of layers below it,
-    on which it may depend; `learn` is told the index of each. Safe for threads."""
-
-    def __init__(
-        self, scratch: Path, blobs: Blobs, learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None
-    ) -> None:
-        self._folder = scratch / "lowers"
-        self.stages = scratch / "stages"
-        self.trash = Trash(scratch / "trash")
-        self._blobs, self._learn = blobs, learn
-        self._numbers = itertools.count()
-        self._known: dict[str, Lower] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self.stages.mkdir(exist_ok=True)
-
-    def get(self, layer: LayerRef, below: Sequence[LayerRef], without: frozenset[bytes] = frozenset()) -> Lower:
-        """`layer` over the layers `below` it, perhaps `without` some paths, which those above it cover. Raises
-        LayerError, StorageLimitExceeded, OSError."""
-        key = _chain([*below, layer])
-        with self._locks[key]:
-            if key in self._known:
-                return self._known[key]
-            wanted = f"{key} {_digest(sorted(without))}" if without else key
-            if wanted not in self._known:
-                self._known[wanted] = self._unpack(layer, below, self.new(self._folder), without)
-            return self._known[wanted]
-
-    def covered(self, layers: Sequence[LayerRef]) -> list[frozenset[bytes]]:
-        """Of each of `layers` what those above it cover, as far as tables of contents are known."""
-        return (
-            covered.of([self._blobs.recall(layer) for layer in layers])
-            if len(layers) > 1
-            else [frozenset()] * len(layers)
-        )
-
-    def touched(self, layer: LayerRef, below: Sequence[LayerRef]) -> Lower:
-        """The same, unpacked anew, with the present time on all its files; it is the caller's to remove."""
-        lower = self._unpack(layer, below, self.new(self._folder))
-        seconds = placed.touch(lower.path)
-        return replace(lower, time=seconds)
-
-    def keep(self, layer: LayerRef, below: Sequence[LayerRef], upper: Path) -> Lower:
-        """What a step left in `upper` is `layer` from now on."""
-        path = self.new(self._folder)
-        upper.rename(path)
-        found = path.stat()
-        root = Entry(b"", Kind.DIR, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
-        lower = Lower(path, layer.descriptor.digest, root)
-        with self._locks[key := _chain([*below, layer])]:
-            return self._known.setdefault(key, lower)
-
-    def new(self, folder: Path) -> Path:
-        """A path in `folder` that nobody has yet."""
-        return folder / str(next(self._numbers))
-
-    def close(self) -> None:
-        """Removes everything."""
-        self.trash.throw(self._folder)
-        self.trash.throw(self.stages)
-        self.trash.close()
-
-    def _unpack(
-        self, layer: LayerRef, below: Sequence[LayerRef], path: Path, without: frozenset[bytes] = frozenset()
-    ) -> Lower:
-        skipped: list[recorded.Skipped] = []
-        path.mkdir(mode=0o755)
-        try:
-            contents = self._written(layer, path, skipped, LazyView(self._blobs, below).lookup, without)
-        except BaseException:
-            self.trash.throw(path)
-            raise
-        self._learn(layer, contents)
-        root = contents.lookup(b"")
-        lowest = b"" in contents.opaque
-        return Lower(path, layer.descriptor.digest, root, tuple(skipped), whole=not without, lowest=lowest)
-
-    def _written(
-        self,
-        layer: LayerRef,
-        path: Path,
-        skipped: list[recorded.Skipped],
-        lower: Callable[[bytes], Entry | None],
-        without: frozenset[bytes],
-    ) -> index.Index:
-        """The layer's index; its bytes are asked for only where that, if it is known, does not tell everything."""
-        known = self._blobs.recall(layer)
-        if known is not None and not covered.needs_bytes(known, without):
-            unpack.unpack_known(known, path, skipped=skipped, lower=lower, covered=without)
-            return known
-        with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
-            return unpack.unpack_to(
-                blob,
-                layer.descriptor.media_type,
-                path,
-                overlay=True,
-                owner=unpack.OwnerPolicy.RECORD,
-                skipped=skipped,
-                lower=lower,
-                diff_id=layer.diff_id,
-                known=known,
-                covered=without,
-            )
-
-
-class LazyView:
-    """Most layers never ask what is below them."""
-
-    def __init__(self, blobs: Blobs, layers: Sequence[LayerRef]) -> None:
-        self._blobs, self._layers = blobs, layers
-        self._view: View | None = None
-
-    def lookup(self, path: bytes) -> Entry | None:
-        self._view = self._view or self._blobs.view(self._layers)
-        return self._view.lookup(path)
 
 
 class Stage:
@@ -192,13 +44,8 @@ class Stage:
         if same < len(self._layers) and not all(lower.whole for lower in self._stack):
             same = 0  # what covered some of it may be among those that go
         del self._layers[same:], self._stack[same:]
-        new = layers[same:]
-        for layer, without in zip(new, self._lowers.covered(new), strict=True):
-            below = tuple(self._layers)
-            is_fresh = layer.descriptor.digest in fresh
-            lower = self._lowers.touched(layer, below) if is_fresh else self._lowers.get(layer, below, without)
-            self._stack.append(lower)
-            self._layers.append(layer)
+        self._stack += self._lowers.over(layers[:same], layers[same:], fresh)
+        self._layers += layers[same:]
 
     def begin(self) -> stack.Stack:
         """A fresh place for changes over the layers."""
@@ -255,11 +102,3 @@ def shown(lowers: Lowers, layers: Sequence[LayerRef]) -> Iterator[Path]:
             kernel.unmount(os.fsencode(stage.root))
     finally:
         stage.close()
-
-
-def _chain(layers: Sequence[LayerRef]) -> str:
-    return _digest([layer.descriptor.digest.encode() for layer in layers])
-
-
-def _digest(words: Sequence[bytes]) -> str:
-    return hashlib.sha256(b"\0".join(words)).hexdigest()

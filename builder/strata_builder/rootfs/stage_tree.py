@@ -10,7 +10,7 @@ from typing import BinaryIO
 from strata_builder import errors
 from strata_builder.context import tree
 from strata_builder.entries import Entry, Kind, Readable
-from strata_builder.layers import blame, unpack
+from strata_builder.layers import blame, files
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs.view import View
 
@@ -81,7 +81,7 @@ class StageTree:
         self._wanted -= together
         layer, places = self._layers[number], self._places.reserved(together)
         with self._open(layer) as blob, blame.layer(layer.descriptor.digest):
-            unpack.extract(blob, layer.descriptor.media_type, places)
+            files.extract(blob, layer.descriptor.media_type, places)
         self._places.take(places)
 
 

@@ -16,7 +16,7 @@ from strata_builder import errors
 from strata_builder.frozen import replace
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import inplace, overlay, view
+from strata_builder.rootfs import inplace, lowers, overlay, view
 from strata_builder.sandbox import borrowed, caches, command, hostfiles, launcher, privileges, trees, userns
 from strata_builder.sandbox import inplace as inplace_run
 from strata_builder.sandbox.request import Request
@@ -92,13 +92,13 @@ class UserNSRoots:
     def __init__(
         self,
         scratch: Path,
-        blobs: overlay.Blobs,
+        blobs: lowers.Blobs,
         cache_folder: Path,
         *,
         learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
         steps: int = launcher.MAX_STEPS,
     ) -> None:
-        self._lowers = overlay.Lowers(scratch, blobs, learn)
+        self._lowers = lowers.Lowers(scratch, blobs, learn)
         self._cache_folder = cache_folder
         self._launcher = launcher.Launcher(steps)
 
@@ -151,7 +151,7 @@ class InPlaceRoots:
     def __init__(
         self,
         scratch: Path,
-        blobs: overlay.Blobs,
+        blobs: lowers.Blobs,
         cache_folder: Path,
         *,
         root: Path = Path("/"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from strata_builder import workers
 from strata_builder.entries import Item, Kind
 from strata_builder.layers import paths
 from strata_builder.oci.image import LayerRef
@@ -82,8 +83,9 @@ def _paths(shown: View, folder: bytes = b"") -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("count", [0, 2])
 def test_a_stack_shows_what_its_layers_make_one_after_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, count: int
 ) -> None:
     monkeypatch.setattr(covered, "_MANY", 1)
     rng, blobs = random.Random(seed), LocalBlobs(tmp_path / "blobs")
@@ -91,6 +93,6 @@ def test_a_stack_shows_what_its_layers_make_one_after_another(
     with tmpfs(tmp_path / "scratch") as scratch:
         places = roots.UserNSRoots(scratch / "roots", blobs, scratch / "caches")
         inplace.unpacked(scratch / "one", blobs, layers)
-        with places.show(layers) as shown:
+        with workers.started(count), places.show(layers) as shown:
             assert _seen(shown) == _seen(scratch / "one")
         places.close()

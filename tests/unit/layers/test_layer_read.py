@@ -20,7 +20,7 @@ from backports import zstd
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import decompress, index, indexfile, unpack
+from strata_builder.layers import decompress, files, index, indexfile, unpack
 from strata_builder.layers.source import Limits
 from support import tars
 from support.layertrees import file, folder, hard, packed
@@ -360,7 +360,7 @@ def test_the_scan_of_a_packed_layer_is_the_index_that_packing_made(tmp_path: Pat
 
 def extract(data: bytes, *wanted: str, where: Path) -> dict[str, bytes]:
     places = {name.encode(): where / str(number) for number, name in enumerate(wanted)}
-    unpack.extract(io.BytesIO(data), "", places)
+    files.extract(io.BytesIO(data), "", places)
     assert {place.stat().st_mode & 0o777 for place in places.values()} == {0o600}
     return {name: places[name.encode()].read_bytes() for name in wanted}
 

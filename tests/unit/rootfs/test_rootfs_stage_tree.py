@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder import errors
-from strata_builder.rootfs import inplace, overlay, points, stage_tree, trash
+from strata_builder.rootfs import inplace, lowers, points, stage_tree, trash
 from support import tars
 from support.layertrees import file, folder, hard, link
 from support.sandboxes import LocalBlobs
@@ -165,11 +165,11 @@ def test_a_layer_that_cannot_be_unpacked_leaves_nothing(blobs: LocalBlobs, tmp_p
     layer = blobs.must_add([file("f", b"x" * 1000)])
     place = blobs.folder / layer.descriptor.digest
     place.write_bytes(place.read_bytes()[:-20])
-    lowers = overlay.Lowers(tmp_path / "scratch", blobs)
+    found = lowers.Lowers(tmp_path / "scratch", blobs)
     with pytest.raises(errors.LayerError):
-        lowers.get(layer, ())
+        found.over((), [layer])
     deadline = time.monotonic() + 5
     while any((tmp_path / "scratch" / "trash").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert list((tmp_path / "scratch" / "lowers").iterdir()) == []
-    lowers.close()
+    found.close()
