@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     """One path: `path` in bytes relative to the root, without leading or trailing slash; the root itself is b"".
 
     `mode` holds the twelve permission bits. `mtime` is whole seconds. `link` is a symlink's text or, of a hard link, the
-    path that it names. `xattrs` are sorted by name. `digest` is the sha256 (hex) of a file's content where it is known.
+    path that it names. `xattrs` are sorted by name. `digest` is a file's (hex, see `contents`) where it is known.
     """
 
     path: bytes

@@ -29,7 +29,7 @@ _TREE: Final = memory.MemoryTree(
     {b"f": b"f", b"d/a.txt": b"a", b"d/s/b": b"b", b"d/s/.c": b"c", b"s p": b"", b"[x]": b"x"}
 )
 _OPTIONS: Final = Options(_TREE, _AMD64, _AMD64, build_args=_ENV)
-_STORED: Final = validators.Stored("file", 1, "0" * 64, 5, "", "0" * 64)
+_STORED: Final = validators.Stored("file", 1, "0" * 64, "0" * 64, 5, "", "0" * 64)
 
 #: What seldom comes of chance: each line leads to code that no other does.
 _DEEP: Final = (

@@ -17,12 +17,18 @@ Root = tuple[bytes, int, int]
 _last: list[tuple[Root, descriptors.Descriptors]] = []
 
 
-def read(root: Root, folder: bytes, most: int) -> tuple[listing.Parts, bytes]:
-    """A directory below `root`; and the digests of its regular files in their order, if these have no further names and
-    no more than `most` bytes together, else nothing. Raises OSError or LayerError."""
-    folders = _folders(root)
-    with folders.folder(folder) as descriptor:
-        found = scan.read(descriptor, folder)
+def read(root: Root, folders: list[bytes], most: int) -> list[tuple[listing.Parts, bytes] | None]:
+    """Directories below `root`; and of each the digests of its regular files in their order, if these have no further
+    names and no more than `most` bytes together, else nothing."""
+    return [_read(_folders(root), folder, most) for folder in folders]
+
+
+def _read(folders: descriptors.Descriptors, folder: bytes, most: int) -> tuple[listing.Parts, bytes] | None:
+    try:
+        with folders.folder(folder) as descriptor:
+            found = scan.read(descriptor, folder)
+    except (OSError, errors.LayerError):
+        return None
     files = found.files()
     if found.is_shared or sum(map(found.size, files)) > most:
         return found.parts(), b""
@@ -43,7 +49,7 @@ def _digests(folders: descriptors.Descriptors, folder: bytes, names: list[bytes]
 
 def _digest(folders: descriptors.Descriptors, folder: bytes, name: bytes, stamp: bytes) -> bytes:
     try:
-        return bytes.fromhex(stable.sha256(folders.open(folder, name, descriptors.FILE), stamp, name))
+        return bytes.fromhex(stable.digest(folders.open(folder, name, descriptors.FILE), stamp, name))
     except (OSError, errors.LayerError):
         return listing.UNKNOWN
 

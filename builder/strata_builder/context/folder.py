@@ -57,13 +57,13 @@ class FolderTree:
 
     def children(self, path: bytes) -> Sequence[bytes]:
         if self._ignore is None:
-            return self.listing(path).names
+            return self.directory(path).names
         return [name for name, _, _ in self.entries(path)]
 
     def entries(self, path: bytes) -> Sequence[tree.Found]:
         if self._ahead is not None:
             self._ahead.ready(path)
-        found = self.listing(path).entries(path)
+        found = self.directory(path).entries(path)
         return found if self._ignore is None else [one for one in found if self._is_kept(one[1].path, one[1].kind)]
 
     def open(self, path: bytes) -> Readable:
@@ -79,7 +79,7 @@ class FolderTree:
         found = self._known_digest(folder, at)
         if found is None:
             began = self.now()
-            found = stable.sha256(self._descriptor(path, folder.names[at]), folder.stamp(at), path)
+            found = stable.digest(self._descriptor(path, folder.names[at]), folder.stamp(at), path)
             self._keep(folder, at, bytes.fromhex(found), began)
         return found
 
@@ -91,7 +91,7 @@ class FolderTree:
 
     def _file(self, path: bytes) -> tuple[listing.Listing, int]:
         above, _, name = path.rpartition(b"/")
-        folder = self._listings.get(above) or self.listing(above)
+        folder = self._listings.get(above) or self.directory(above)
         at = folder.find(name)
         if at is None or folder.kind(at) is not Kind.FILE:
             raise errors.LayerError(f"the context has no file {tree.show(path)}")
@@ -125,16 +125,19 @@ class FolderTree:
         """Whether there are files whose content need not be read: some are ignored, or known."""
         return self._ignore is not None or bool(self._known)
 
-    def listing(self, folder: bytes) -> listing.Listing:
+    def directory(self, folder: bytes) -> listing.Listing:
         """A directory, which is read where it is not known. Raises LayerError."""
         known = self._listings.get(folder)
         if known is None:
             known = self._listings[folder] = self._scan(folder)
         return known
 
+    def is_read(self, folder: bytes) -> bool:
+        return folder in self._listings
+
     def learn(self, folder: bytes, found: listing.Listing) -> None:
-        """What somebody else has read, unless it was read here meanwhile."""
-        self._listings.setdefault(folder, found)
+        """What another process has read."""
+        self._listings[folder] = found
 
     def kept(self, folder: bytes, found: listing.Listing) -> Sequence[int]:
         """The positions of what is not ignored."""
@@ -192,7 +195,7 @@ class FolderTree:
             folder = waiting.pop()
             if not self._ignore.may_contain(_text(folder)):
                 continue
-            for _, entry, _ in self.listing(folder).entries(folder):
+            for _, entry, _ in self.directory(folder).entries(folder):
                 if not self._ignore.excludes(_text(entry.path), entry.kind == Kind.DIR):
                     return True
                 if entry.kind == Kind.DIR:
@@ -203,7 +206,7 @@ class FolderTree:
 
     def _place(self, path: bytes) -> tuple[listing.Listing, int | None]:
         folder, _, name = path.rpartition(b"/")
-        found = self.listing(folder)
+        found = self.directory(folder)
         return found, found.find(name)
 
     def _scan(self, folder: bytes) -> listing.Listing:

@@ -64,7 +64,8 @@ class Listing:
         return found
 
     def parts(self) -> Parts:
-        return self.names, bytes(self._rows), {at: tuple(one) for at, one in self._more.items()}, self.is_shared
+        more = {at: (one.link, one.device, one.xattrs) for at, one in self._more.items()}
+        return self.names, bytes(self._rows), more, self.is_shared
 
     def add(self, name: bytes, status: os.stat_result, more: More | None) -> None:
         """`name` comes after all that are there; `status` is of none that `kind_of` does not know."""
@@ -124,7 +125,7 @@ class Listing:
         return self.stamp(at)[: stable.IDENTITY] if shared and stat.S_ISREG(mode) else None
 
     def digest(self, at: int) -> str | None:
-        """sha256 (hex) of the content, once it has been set."""
+        """The digest (hex) of the content, once it has been set."""
         start = at * DIGEST
         found = self._digests and self._digests[start : start + DIGEST]
         return found.hex() if found and found != UNKNOWN else None

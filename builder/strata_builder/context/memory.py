@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import tree
 from strata_builder.entries import Entry, Kind, Readable
 
@@ -55,7 +54,7 @@ class MemoryTree:
 
     def digest(self, path: bytes) -> str:
         if path not in self._digests:
-            self._digests[path] = hashlib.sha256(self._content(path)).hexdigest()
+            self._digests[path] = contents.digest(self._content(path))
         return self._digests[path]
 
     def identity(self, path: bytes) -> object:  # noqa: ARG002

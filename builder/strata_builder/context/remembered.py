@@ -15,9 +15,9 @@ from typing import Final
 
 from strata_builder.context import stable
 
-#: Of each file its stamp and the sha256 of its content.
+#: Of each file its stamp and the digest of its content.
 _RECORD: Final = stable.STAMP + 32
-_MAGIC: Final = b"strata digests 1\n"
+_MAGIC: Final = b"strata digests 2\n"
 MAX_FILES: Final = 200_000
 _SETTLED: Final = 1_000_000_000  # ns; coarser than any clock of a file system below
 #: Those of others may keep no ctime, or a made-up one.
@@ -41,7 +41,7 @@ class Digests:
         self._used: dict[bytes, bytes] = {}
 
     def find(self, stamp: bytes) -> str | None:
-        """sha256 (hex) of the file with this stamp, if it is known."""
+        """The digest (hex) of the file with this stamp, if it is known."""
         found = self._known.get(stamp)
         if found is None or stable.read_stamp(stamp).device not in self._devices:
             return None

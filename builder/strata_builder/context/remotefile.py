@@ -41,7 +41,7 @@ class RemoteFile:
 
     def digest(self, path: bytes) -> str:
         self._check(path)
-        return self._stored.digest
+        return self._stored.content
 
     def identity(self, path: bytes) -> object:  # noqa: ARG002
         return None

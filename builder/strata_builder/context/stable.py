@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import tree
 
 if TYPE_CHECKING:
@@ -65,11 +64,11 @@ def whole(descriptor: int, expected: bytes, path: bytes) -> bytes:
     return data
 
 
-def sha256(descriptor: int, expected: bytes, path: bytes) -> str:
+def digest(descriptor: int, expected: bytes, path: bytes) -> str:
     """Hex over the content of a file; otherwise as `whole`."""
     if size(expected) <= SMALL:
-        return hashlib.sha256(whole(descriptor, expected, path)).hexdigest()
-    hasher, buffer = hashlib.sha256(), memoryview(bytearray(_BUFFER))
+        return contents.digest(whole(descriptor, expected, path))
+    hasher, buffer = contents.hasher(), memoryview(bytearray(_BUFFER))
     with opened(descriptor, expected, path) as file:
         while count := file.readinto(buffer):
             hasher.update(buffer[:count])

@@ -19,11 +19,12 @@ _FILE: Final = 64 << 10  # bytes that could be hashed while a file is opened and
 _BATCH: Final = 4 << 20  # bytes of a call, files counted with the above: some 2 ms
 _ASKED: Final = 2  # calls that a worker has at least: it never waits for the next
 _MOST: Final = 50  # and at most: what it has nobody else can do
+_FOLDERS: Final = 8  # that are read in one call
 _READ: Final = 512 << 10  # bytes that could be hashed while a small directory is read
 
 
 class _Call(NamedTuple):
-    """A directory to be read; or, with `files` (positions), such of its files as are to be hashed.
+    """A directory to be read; or, with `files` (positions), those of its files that are to be hashed.
 
     `weight` is what it costs in bytes that could be hashed meanwhile, `began` a time of the tree's before it is made.
     """
@@ -39,7 +40,7 @@ class Together:
 
     def __init__(self, tree: FolderTree, top: bytes, helpers: Sequence[workers.Worker]) -> None:
         self._tree = tree
-        self._asked: dict[workers.Worker, deque[_Call]] = {helper: deque() for helper in helpers}
+        self._asked: dict[workers.Worker, deque[list[_Call]]] = {helper: deque() for helper in helpers}
         self._todo: list[_Call] = []  # the last is the first that is wanted
         self._open: dict[bytes, int] = {}  # of a directory, how many of its calls have not been made
         self._seen: set[object] = set()  # files with several names that are hashed, or being hashed
@@ -73,7 +74,7 @@ class Together:
         self._hand_out(0)
 
     def _make(self, call: _Call) -> None:
-        found = self._tree.listing(call.folder)
+        found = self._tree.directory(call.folder)
         for at in call.files:
             self._tree.digest(join(call.folder, found.names[at]))
         if not call.files:
@@ -93,9 +94,9 @@ class Together:
         calls: list[_Call] = []
         files: list[int] = []
         weight = 0
+        if found.is_shared:
+            kept = [at for at in kept if self._is_first(found.identity(at))]
         for at in self._tree.unhashed(found, kept):
-            if not self._is_first(found.identity(at) if found.is_shared else None):
-                continue
             files.append(at)
             weight += _FILE + found.size(at)
             if weight >= _BATCH:
@@ -115,38 +116,62 @@ class Together:
 
     def _hand_out(self, weight: int) -> None:
         """So that each has enough to do while `weight` is done here."""
-        for helper, calls in list(self._asked.items()):
+        for helper, asked in list(self._asked.items()):
             try:
-                while calls and helper.is_done():
-                    self._take(helper, calls)
-                while self._todo and _has_room(calls, weight):
-                    calls.append(self._todo.pop())
-                    self._ask(helper, calls[-1])
+                while asked and helper.is_done():
+                    self._take(helper, asked)
+                while self._todo and _has_room(asked, weight):
+                    if self._is_known(self._todo[-1]):
+                        self._make(self._todo.pop())
+                    else:
+                        asked.append(self._next())
+                        self._ask(helper, asked[-1])
             except workers.Failed:
-                self._todo += reversed(calls)  # to be done by another, or here with an error that says why
+                self._todo += (call for calls in reversed(asked) for call in reversed(calls))  # here, or by another
                 del self._asked[helper]
 
-    def _ask(self, helper: workers.Worker, call: _Call) -> None:
-        if call.files:
-            found = self._tree.listing(call.folder)
-            names = [found.names[at] for at in call.files]
-            helper.ask(elsewhere.digests, self._tree.identified, call.folder, names, found.stamps(call.files))
-        else:
-            helper.ask(elsewhere.read, self._tree.identified, call.folder, 0 if self._tree.is_choosy else _BATCH)
+    def _next(self) -> list[_Call]:
+        """Small ones together: to ask and to listen takes as long as to read a small directory."""
+        calls = [self._todo.pop()]
+        while len(calls) < _FOLDERS and self._todo and not calls[-1].files and not self._todo[-1].files:
+            if self._is_known(self._todo[-1]):
+                break
+            calls.append(self._todo.pop())
+        return calls
 
-    def _take(self, helper: workers.Worker, calls: deque[_Call]) -> None:
-        answer, call = helper.answer(), calls[0]
-        if call.files:
-            self._tree.hashed(self._tree.listing(call.folder), call.files, answer, call.began)
+    def _is_known(self, call: _Call) -> bool:
+        """A directory that was read for something else."""
+        return not call.files and self._tree.is_read(call.folder)
+
+    def _ask(self, helper: workers.Worker, calls: list[_Call]) -> None:
+        first = calls[0]
+        if first.files:
+            found = self._tree.directory(first.folder)
+            names = [found.names[at] for at in first.files]
+            helper.ask(elsewhere.digests, self._tree.identified, first.folder, names, found.stamps(first.files))
         else:
-            parts, digests = answer
-            found = listing.Listing.of(parts)
+            most = 0 if self._tree.is_choosy else _BATCH
+            helper.ask(elsewhere.read, self._tree.identified, [call.folder for call in calls], most)
+
+    def _take(self, helper: workers.Worker, asked: deque[list[_Call]]) -> None:
+        answer, calls = helper.answer(), asked.popleft()
+        if calls[0].files:
+            self._tree.hashed(self._tree.directory(calls[0].folder), calls[0].files, answer, calls[0].began)
+            self._done(calls[0])
+            return
+        for call, result in reversed(list(zip(calls, answer, strict=True))):
+            if result is None or self._is_known(call):
+                self._make(call)
+                continue
+            found = listing.Listing.of(result[0])
             self._tree.learn(call.folder, found)
-            if digests:
-                self._tree.hashed(found, found.files(), digests, call.began)
+            if result[1]:
+                self._tree.hashed(found, found.files(), result[1], call.began)
             self._learnt(call.folder, found)
-        self._done(calls.popleft())
+            self._done(call)
 
 
-def _has_room(calls: Sequence[_Call], weight: int) -> bool:
-    return len(calls) < _ASKED or (len(calls) < _MOST and sum(call.weight for call in calls) < weight)
+def _has_room(asked: Sequence[list[_Call]], weight: int) -> bool:
+    if len(asked) < _ASKED:
+        return True
+    return len(asked) < _MOST and sum(call.weight for calls in asked for call in calls) < weight

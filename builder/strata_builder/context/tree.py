@@ -38,7 +38,7 @@ class Tree(Protocol):
         ...
 
     def digest(self, path: bytes) -> str:
-        """sha256 (hex) of a regular file's content, remembered. Raises as `open` does."""
+        """The digest (hex, see `contents`) of a regular file's content, remembered. Raises as `open` does."""
         ...
 
     def identity(self, path: bytes) -> object:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import download, headers, limits, validators
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.context.git import DEFAULT_LIMIT
@@ -17,6 +17,7 @@ from strata_builder.layers import decompress
 from strata_builder.registry import addresses, transport
 
 _MODE: Final = 0o600  # nobody else's: it may be private
+_CONTENT: Final = "content"  # besides the algorithms
 _ALGORITHMS: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
@@ -37,7 +38,7 @@ def fetch(
     SourceNotFound, SourceAuthFailed, SourceUnavailable.
     """
     algorithm, wanted = _parse_checksum(checksum)
-    if wanted and stored and (algorithm, wanted) != ("sha256", stored.digest):
+    if wanted and stored and (algorithm, wanted) != ("sha256", stored.sha256):
         stored = None
     if stored and wanted:
         return _within(stored, limit, url)
@@ -75,7 +76,8 @@ def _received(
     return validators.Stored(
         name=headers.file_name(url, response.header("content-disposition"), response.url),
         size=size,
-        digest=digests["sha256"],
+        sha256=digests["sha256"],
+        content=digests[_CONTENT],
         mtime=headers.parse_time(response.header("last-modified")),
         etag=validators.strong(response.header("etag")),
         at=validators.place(response.url),
@@ -86,7 +88,8 @@ def _save(
     response: transport.Response, file: Path, limit: int, algorithms: set[str], url: str
 ) -> tuple[int, dict[str, str]]:
     budget = limits.Budget(limit, what=addresses.redact(url))
-    hashes = {name: hashlib.new(name) for name in algorithms}
+    hashes: dict[str, contents.Hasher] = {name: hashlib.new(name) for name in algorithms}
+    hashes[_CONTENT] = contents.hasher()
     size = 0
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
     with open(descriptor, "wb", buffering=0) as out:

@@ -28,15 +28,16 @@ class Response(Protocol):
 
 @frozen
 class Stored:
-    """What a GET brought, its body aside: the file's `name`, its `size` in bytes, the `digest` (sha256, hex) of its content,
-    `mtime` in Unix seconds (0 where the server did not say), the strong `etag` ("" without one).
+    """What a GET brought, its body aside: the file's `name`, its `size` in bytes, the `sha256` (hex) of its content and what
+    tells `contents` apart (hex), `mtime` in Unix seconds (0 where the server did not say), the strong `etag` ("" without one).
 
     `at` stands for where redirects led; the same tag elsewhere may be of something else.
     """
 
     name: str
     size: int
-    digest: str
+    sha256: str
+    content: str
     mtime: int
     etag: str
     at: str
@@ -44,7 +45,8 @@ class Stored:
     def __post_init__(self) -> None:
         """Raises ValueError for what no GET can have brought: such values become names of files and lines of requests."""
         usable = headers.is_name(self.name) and 0 <= self.size < 1 << 62 and 0 <= self.mtime <= headers.MAX_TIME
-        if not (usable and _HEX.fullmatch(self.digest) and _HEX.fullmatch(self.at) and self.etag == strong(self.etag)):
+        hexes = all(map(_HEX.fullmatch, (self.sha256, self.content, self.at)))
+        if not (usable and hexes and self.etag == strong(self.etag)):
             raise ValueError(f"what is stored of the file {self.name[:80]!r} is not what a server says of one")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import hardlinks, keys, selecting
 from strata_builder.entries import Entry, Item, Kind, Readable
@@ -72,7 +71,7 @@ class Opener:
 
 
 def _saved(entry: Entry, content: Content, place: Path) -> Item:
-    digest = hashlib.sha256()
+    digest = contents.hasher()
     with place.open("wb") as out:
         while piece := content.read(1 << 20):
             digest.update(piece)

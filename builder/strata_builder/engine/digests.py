@@ -16,7 +16,7 @@ from typing import Any
 from strata_builder.entries import Entry, Kind
 
 _AT_ONCE = 256  # lines that are hashed together
-FORMAT = 2  # a change of what a key means changes every key
+FORMAT = 3  # a change of what a key means changes every key
 
 # A step's time lies in [2000-01-01, 2020-01-01): never in the future, never the epoch that some tools take for "unset".
 _FIRST, _SPAN = 946_684_800, 631_152_000

@@ -42,7 +42,7 @@ class Named(NamedTuple):
 
 
 def digested(found: Iterable[Named]) -> Iterator[tuple[bytes, Entry]]:
-    """(name, entry with the sha256 of its content, if it is a FILE), in the order in which they are given.
+    """(name, entry with the digest of its content, if it is a FILE), in the order in which they are given.
 
     Raises as Tree.digest does.
     """

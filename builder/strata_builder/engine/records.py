@@ -15,7 +15,7 @@ from strata_builder.frozen import asdict, field, frozen, replace
 from strata_builder.oci import digest
 from strata_builder.oci.image import Descriptor, LayerRef
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 2 << 20
 MAX_REMOTES = 200
 

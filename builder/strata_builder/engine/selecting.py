@@ -66,7 +66,7 @@ def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, byt
     first: dict[object, bytes] = {}
     for below, path, entry, identity in _below(source, excluded):
         if identity is not None and (known := first.setdefault(identity, below)) != below:
-            yield below, path, entry._replace(kind=Kind.HARDLINK, link=known)
+            yield below, path, entry._replace(kind=Kind.HARDLINK, link=known, digest="")
         else:
             yield below, path, entry
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
+from strata_builder import contents
 from strata_builder.entries import Entry, Readable
 from strata_builder.layers import index
 
@@ -51,8 +51,8 @@ class Copied:
 def digest_of(
     entry: Entry, pieces: Iterable[memoryview], write: Callable[[memoryview], None] | None = None
 ) -> tuple[str, bytes | None]:
-    """Reads all of a file, passing it on to `write`; its sha256, and its text where an index keeps it."""
-    digest = hashlib.sha256()
+    """Reads all of a file, passing it on to `write`; its digest, and its text where an index keeps it."""
+    digest = contents.hasher()
     text = bytearray() if index.keeps_text(entry) else None
     for piece in pieces:
         digest.update(piece)

@@ -9,14 +9,13 @@ metadata.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import folders, paths, recorded, walk
 
@@ -76,7 +75,7 @@ def diff_walk(
 ) -> Changes:
     """The change set of a whole tree over `lower`, by walking it.
 
-    `known` maps (inode, ctime in ns) to the sha256 that a file's content had then: such files are not read again.
+    `known` maps (inode, ctime in ns) to the digest that a file's content had then: such files are not read again.
     `on_linked` hears each path of a regular file that has several names. The rest is as for `diff_upper`.
     """
     differ = _Differ(root, lower, skip, clamp_mtime, known or {}, frozenset(), recorded.by_path(unset), on_linked)
@@ -246,7 +245,7 @@ class _Differ:
         return self._digests[inode]
 
     def _read(self, path: bytes) -> str:
-        digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+        digest, buffer = contents.hasher(), memoryview(bytearray(_CHUNK))
         with self._tree.open(path) as file:
             while count := file.readinto(buffer):
                 digest.update(buffer[:count])

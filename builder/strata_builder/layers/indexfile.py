@@ -20,7 +20,7 @@ MEDIA_TYPE: Final = "application/vnd.strata.layer.index.v1+deflate"
 
 _AT_ONCE: Final = 1024  # entries that are encoded together: memory does not grow with the layer
 _LEVEL: Final = 2
-_MAGIC: Final = b"strata index 1\n"
+_MAGIC: Final = b"strata index 2\n"
 _MAX_ID: Final = 2**32 - 2
 _INFLATE_ERROR: Final[type[Exception]] = vars(isal_zlib)["IsalError"]
 

@@ -7,14 +7,13 @@ replaces it, hard links after the file that they name, no names of owners, whole
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.entries import Entry, Item, Kind, Readable
 from strata_builder.frozen import frozen
 from strata_builder.layers import compress, index, items, paths, pipeline, storage, tarheader
@@ -210,13 +209,13 @@ def _write_whole(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tup
         data += more
     _check_size(entry, len(data))
     pipe.write(b"%b%b%b" % (tarheader.header(entry), data, bytes(tarheader.padding(entry.size))))
-    return hashlib.sha256(data).hexdigest(), data if index.keeps_text(entry) else None
+    return contents.digest(data), data if index.keeps_text(entry) else None
 
 
 def _copy(entry: Entry, source: Readable, pipe: pipeline.Pipeline) -> tuple[str, bytes | None]:
-    """Header and content into the pipe; its sha256, and its text where the index keeps it."""
+    """Header and content into the pipe; its digest, and its text where the index keeps it."""
     pipe.write(tarheader.header(entry))
-    digest = hashlib.sha256()
+    digest = contents.hasher()
     text = bytearray() if index.keeps_text(entry) else None
     left = entry.size
     while left:

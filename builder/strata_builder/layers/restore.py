@@ -7,12 +7,12 @@ trace.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from strata_builder import contents
 from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import frozen
 from strata_builder.layers import index, paths, recorded
@@ -53,7 +53,7 @@ class Restorer:
         self._born = _Born()
 
     def entry(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
-        """Writes `entry`; of a FILE the sha256 of its content, and its text where an index keeps it. Both are empty
+        """Writes `entry`; of a FILE the digest of its content, and its text where an index keeps it. Both are empty
         where it is not to be hashed."""
         if entry.path in self._options.covered:
             return self._covered(entry, content)
@@ -125,7 +125,7 @@ class Restorer:
             write_all(fd, whole)
             if not self._options.hashes:
                 return "", None
-            return hashlib.sha256(whole).hexdigest(), bytes(whole) if index.keeps_text(entry) else None
+            return contents.digest(whole), bytes(whole) if index.keeps_text(entry) else None
         return self._pieces(entry, content.pieces() if whole is None else (whole,), fd)
 
     def _pieces(self, entry: Entry, pieces: Iterable[memoryview], fd: int) -> tuple[str, bytes | None]:

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, workers
 from strata_builder.engine import epochs, execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import alive, asked, blobs, exchange, logs, measure, planfile, recipe, remotes, rungs
@@ -33,7 +33,8 @@ def run(
         exchange.wait(lambda: exchange.there(paths.plan), [fetch])
         plan = planfile.PlanFile.from_bytes(exchange.read(paths.plan, planfile.MAX_PLAN))
         if plan.missing:
-            _Build(request, paths, reporter, deadline, plan, requests, fetch, hide).run()
+            with workers.started():  # before there are secrets and threads, and as closed to steps as this process
+                _Build(request, paths, reporter, deadline, plan, requests, fetch, hide).run()
         exchange.publish(paths.build_done)
     finally:
         holder.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strata_builder import contract
+from strata_builder import contract, workers
 from strata_builder.engine import report
 from strata_builder.pod import ahead, alive, asked, cache, exchange, logs, rungs, settings
 from strata_builder.pod.paths import Paths
@@ -16,18 +16,23 @@ def run(
     holder = alive.Holder(paths.alive(contract.FETCH))
     try:
         rungs.check_user_namespace(request, paths)
-        secrets = _secrets(request, paths, hide)
-        # The registry is asked for the cache at the earliest moment: while it answers, all that is loaded which only a plan
-        # needs, the source is fetched and looked through.
-        with (
-            settings.registries(request, paths) as registries,
-            ahead.Ahead(lambda: cache.found(request, registries, reporter.note), "cache") as reading,
-        ):
-            from strata_builder.pod import preparing
-
-            preparing.Fetch(request, paths, reporter, registries, secrets, reading.result).run()
+        with workers.started():  # before there are secrets and threads
+            _run(request, paths, reporter, hide)
     finally:
         holder.close()
+
+
+def _run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, hide: logs.Hide) -> None:
+    secrets = _secrets(request, paths, hide)
+    # The registry is asked for the cache at the earliest moment: while it answers, all that is loaded which only a plan
+    # needs, the source is fetched and looked through.
+    with (
+        settings.registries(request, paths) as registries,
+        ahead.Ahead(lambda: cache.found(request, registries, reporter.note), "cache") as reading,
+    ):
+        from strata_builder.pod import preparing
+
+        preparing.Fetch(request, paths, reporter, registries, secrets, reading.result).run()
 
 
 def _secrets(request: contract.BuildRequest, paths: Paths, hide: logs.Hide) -> dict[str, bytes]:

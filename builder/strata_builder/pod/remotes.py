@@ -104,7 +104,7 @@ class Remotes:
             if not content.exists():
                 again = place.with_name(f"{place.name}.again")
                 self._bring(url, add, again, None)
-                if storedfiles.read(again).digest != stored.digest:
+                if storedfiles.read(again).sha256 != stored.sha256:
                     raise errors.SourceUnavailable(f"{gitref.shown(url)} changed while it was built")
                 (again / storedfiles.CONTENT).rename(content)
         return content

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from strata_builder import contract, errors
+from strata_builder import contract, errors, workers
 from strata_builder.engine import blobs, epochs, execute, images, indexes, keys, planner, records, report, steps
 from strata_builder.frozen import frozen, replace
 from strata_builder.lint import building
@@ -48,8 +48,8 @@ def run(
 ) -> contract.BuildResult:
     """`deadline` is of time.monotonic(); `hide` is told the secrets before anything is printed. Raises NeedsSandbox for a
     RUN that no record stands for, BuildError."""
-    hide(asked.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
-    with settings.registries(request, paths) as registries:
+    with workers.started(), settings.registries(request, paths) as registries:
+        hide(asked.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
         return _Whole(request, paths, reporter, deadline, registries).run()
 
 

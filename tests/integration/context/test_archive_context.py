@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import archive, download, remotefile, url
 from strata_builder.context.credentials import Credentials
 from strata_builder.contract import ArchiveSource
@@ -274,7 +274,7 @@ def test_add_of_a_url(tmp_path: Path) -> None:
         entry = tree.lookup(b"tool.bin")
         assert entry is not None
         assert (entry.mode, entry.mtime, entry.size) == (0o600, 1445412480, 5)
-        assert tree.digest(b"tool.bin") == hashlib.sha256(b"hello").hexdigest()
+        assert tree.digest(b"tool.bin") == contents.digest(b"hello")
         with pytest.raises(errors.SourceNotFound, match="has the sha256"):
             url.fetch(address, tmp_path / "bad", checksum=f"sha256:{'0' * 64}")
         with pytest.raises(errors.InvalidSpec, match="larger than 4 bytes"):

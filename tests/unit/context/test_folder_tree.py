@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import os
 import socket
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import folder, stable
 from strata_builder.context.tree import Tree
 from strata_builder.dockerfile.ignore import IgnoreRules
@@ -60,7 +59,7 @@ def test_entries_are_as_lstat_tells_but_owned_by_root(tmp_path: Path) -> None:
     assert fifo is not None
     assert fifo.kind == Kind.FIFO
     assert tree.open(b"d/f").read() == b"d/f"
-    assert tree.digest(b"d/f") == hashlib.sha256(b"d/f").hexdigest()
+    assert tree.digest(b"d/f") == contents.digest(b"d/f")
 
 
 def test_names_keep_their_bytes(tmp_path: Path) -> None:
@@ -270,4 +269,4 @@ def test_files_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
     tree = folder.FolderTree(tmp_path)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         found = list(pool.map(tree.digest, paths * 3))
-    assert found == [hashlib.sha256(path).hexdigest() for path in paths] * 3
+    assert found == [contents.digest(path) for path in paths] * 3

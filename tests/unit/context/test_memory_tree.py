@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import memory
 from strata_builder.entries import Kind
 
@@ -21,7 +19,7 @@ def test_a_file_brings_its_folders() -> None:
     assert file is not None
     assert (file.kind, file.mode, file.size, file.uid, file.gid) == (Kind.FILE, 0o644, 5, 0, 0)
     assert tree.open(b"a/b/c.txt").read() == b"hello"
-    assert tree.digest(b"a/b/c.txt") == hashlib.sha256(b"hello").hexdigest()
+    assert tree.digest(b"a/b/c.txt") == contents.digest(b"hello")
 
 
 def test_what_is_not_there_is_none_and_reading_it_names_it() -> None:

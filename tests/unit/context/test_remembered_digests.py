@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from strata_builder import contents
 from strata_builder.context import folder, remembered
 
 LATER = 10 * 10**9  # ns
@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return contents.digest(text.encode())
 
 
 def swapped(file: Path) -> None:

@@ -10,7 +10,7 @@ from strata_builder.context import validators
 from strata_builder.context.validators import Stored
 
 URL = "https://host/a/f?token=s3cret"
-STORED = Stored("f", 5, "a" * 64, 1445412480, '"v1"', validators.place(URL))
+STORED = Stored("f", 5, "a" * 64, "b" * 64, 1445412480, '"v1"', validators.place(URL))
 
 
 @dataclass
@@ -77,7 +77,7 @@ def test_what_is_kept_of_a_url_does_not_tell_its_query() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"name": "../x"}, {"name": ".."}, {"name": ""}, {"name": "a\nb"}, {"name": "x" * 256}, {"size": -1}, {"mtime": -1},
-     {"mtime": 1 << 40}, {"digest": "x"}, {"digest": "A" * 64}, {"etag": 'W/"v"'}, {"etag": '"a"\r\nX: y'}, {"at": "/"}],
+     {"mtime": 1 << 40}, {"sha256": "x"}, {"content": "A" * 64}, {"etag": 'W/"v"'}, {"etag": '"a"\r\nX: y'}, {"at": "/"}],
 )  # fmt: skip
 def test_a_record_that_no_server_can_have_caused_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not what a server says"):

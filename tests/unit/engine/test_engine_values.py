@@ -187,12 +187,12 @@ def test_a_steps_time_lies_between_2000_and_2020() -> None:
     assert digests.step_time("f" * 64) < 1_577_836_800
 
 
-FILE = Stored("f", 5, "d" * 64, 0, '"v1"', "e" * 64)
+FILE = Stored("f", 5, "d" * 64, "c" * 64, 0, '"v1"', "e" * 64)
 
 
 def _with_file(**fields: object) -> bytes:
     stored = {**asdict(FILE), **fields}
-    return json.dumps({"v": 1, "steps": {}, "remotes": {"0" * 64: stored}}).encode()
+    return json.dumps({"v": records.VERSION, "steps": {}, "remotes": {"0" * 64: stored}}).encode()
 
 
 def _record(number: int, *, size: int, used: int) -> tuple[str, records.Record]:
@@ -223,8 +223,14 @@ def test_a_url_that_was_used_again_outlives_those_that_were_not() -> None:
     assert f"{1:064x}" not in kept
 
 
-def test_what_an_older_builder_wrote_has_no_urls() -> None:
-    assert records.Records.from_bytes(b'{"v":1,"steps":{},"builds":{}}') == records.Records()
+def test_a_record_may_have_no_urls() -> None:
+    assert records.Records.from_bytes(b'{"v":2,"steps":{},"builds":{}}') == records.Records()
+
+
+def test_what_another_version_wrote_is_no_cache() -> None:
+    steps = '{"%s":{"used":1}}' % ("0" * 64)
+    for version in (1, 3):
+        assert records.Records.from_bytes(f'{{"v":{version},"steps":{steps}}}'.encode()) == records.Records()
 
 
 def test_records_are_trimmed_by_age_then_by_least_use() -> None:
@@ -245,23 +251,24 @@ def test_the_newest_twenty_builds_stay() -> None:
         b"",
         b"[]",
         b"{",
-        b'{"v":1}',
-        b'{"v":1,"steps":{"x":{"used":1}}}',
-        b'{"v":1,"steps":[]}',
+        b'{"v":2}',
+        b'{"v":2,"steps":{"x":{"used":1}}}',
+        b'{"v":2,"steps":[]}',
         b"[" * 100_000,
-        b'{"v":1,"steps":{"%s":{"used":"1"}}}' % (b"0" * 64),
-        b'{"v":1,"steps":{"%s":{"used":1,"layer":{}}}}' % (b"0" * 64),
-        b'{"v":1,"steps":{},"builds":{"a":"nodigest"}}',
-        b'{"v":1,"steps":{},"remotes":[]}',
-        b'{"v":1,"steps":{},"remotes":{"x":{}}}',
-        b'{"v":1,"steps":{},"remotes":{"%s":{"name":"f"}}}' % (b"0" * 64),
+        b'{"v":2,"steps":{"%s":{"used":"1"}}}' % (b"0" * 64),
+        b'{"v":2,"steps":{"%s":{"used":1,"layer":{}}}}' % (b"0" * 64),
+        b'{"v":2,"steps":{},"builds":{"a":"nodigest"}}',
+        b'{"v":2,"steps":{},"remotes":[]}',
+        b'{"v":2,"steps":{},"remotes":{"x":{}}}',
+        b'{"v":2,"steps":{},"remotes":{"%s":{"name":"f"}}}' % (b"0" * 64),
         _with_file(name="../f"),
         _with_file(size=-1),
         _with_file(size="5"),
         _with_file(etag='"a"\r\nX: y'),
-        _with_file(digest="x"),
+        _with_file(sha256="x"),
+        _with_file(content="x"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_a_damaged_record_is_told(data: bytes) -> None:
     with pytest.raises(errors.LayerError, match="damaged"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from pathlib import Path
 
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import folder
 from strata_builder.engine import hashing
 from strata_builder.entries import Kind
@@ -36,7 +35,7 @@ def test_each_file_has_its_digest_and_nothing_else_has_one(root: Path) -> None:
     for name, entry in found.items():
         path = root / name.decode().removeprefix("as/")
         is_file = entry.kind is Kind.FILE
-        assert entry.digest == (hashlib.sha256(path.read_bytes()).hexdigest() if is_file else "")
+        assert entry.digest == (contents.digest(path.read_bytes()) if is_file else "")
 
 
 def test_large_files_are_hashed_in_several_threads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import compress, pack, pipeline, storage
 from support.layertrees import file, folder, hard, link, packed
@@ -167,7 +167,7 @@ def test_the_first_name_of_a_hard_linked_file_holds_the_content(tmp_path: Path) 
     with tarfile.open(layer.blob) as archive:
         shown = [(member.name, member.isreg() and member.size, member.linkname) for member in archive]
     assert shown == [("t", False, ""), ("t/a", 7, ""), ("t/b", False, "t/a"), ("t/z", False, "t/a")]
-    assert [entry.digest for entry in layer.index][1:] == [hashlib.sha256(b"content").hexdigest()] * 3
+    assert [entry.digest for entry in layer.index][1:] == [contents.digest(b"content")] * 3
 
 
 def test_a_layer_of_nothing_is_none_and_leaves_no_file(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_file_that_comes_in_drops_is_whole(tmp_path: Path) -> None:
 
 def test_content_that_differs_from_the_digest_it_was_compared_by_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.LayerError, match="'f' changed"):
-        pack.pack([file("f", b"new", digest=hashlib.sha256(b"old").hexdigest())], blob=tmp_path / "blob")
+        pack.pack([file("f", b"new", digest=contents.digest(b"old"))], blob=tmp_path / "blob")
 
 
 @pytest.mark.parametrize(

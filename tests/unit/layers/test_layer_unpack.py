@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import random
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.entries import Entry, Item, Kind
 from strata_builder.layers import index, indexfile, pack, paths, unpack
 from strata_builder.layers.recorded import Skipped
@@ -245,7 +244,7 @@ def test_links_can_be_written_as_files_of_their_own(tmp_path: Path) -> None:
         seen[entry.path] = (found.st_ino, found.st_ctime_ns, entry.digest)
 
     unpacked(packed(tmp_path / "blob", items), tmp_path / "root", copy_links=True, on_entry=note)
-    digest = hashlib.sha256(b"content").hexdigest()
+    digest = contents.digest(b"content")
     for name in ("a", "b", "c"):
         found = (tmp_path / "root" / name).stat()
         assert (found.st_nlink, found.st_mode & 0o7777, found.st_mtime) == (1, 0o640, 9)
@@ -261,7 +260,7 @@ def test_paths_to_be_left_alone_are_known_but_not_written(tmp_path: Path) -> Non
     assert (root / "etc/hosts").read_bytes() == b"mounted"
     known = found.lookup(b"etc/hosts")
     assert known is not None
-    assert known.digest == hashlib.sha256(b"layer").hexdigest()
+    assert known.digest == contents.digest(b"layer")
 
 
 def test_damage_to_the_end_of_a_layer_is_found_by_its_diff_id(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pytest
 
+from strata_builder import contents, errors
 from strata_builder import dockerfile as df
-from strata_builder import errors
 from strata_builder.context import download, gitprogram, validators
 from strata_builder.context.memory import EMPTY
 from strata_builder.context.validators import Stored
@@ -122,7 +122,7 @@ def test_what_has_not_changed_is_not_sent_again_until_it_is_read(build: Builds, 
     second = build(first.kept)
     again = second.source(f"{server.url}/f")
     assert (again.entry, again.name, again.dated) == (before.entry, before.name, before.dated)
-    assert again.tree.digest(again.path) == before.tree.digest(before.path) == SHA256
+    assert again.tree.digest(again.path) == before.tree.digest(before.path) == contents.digest(HELLO)
     assert server.sent == 6
     assert server.log[-1][1]["if-none-match"] == '"v1"'
     assert (content(again), server.sent) == (HELLO, 12)

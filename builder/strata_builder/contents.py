@@ -1,0 +1,32 @@
+"""By what the contents of files are told apart: in cache keys, in layers' indexes, wherever two files are compared.
+
+BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs): with a processor's wide registers four times as fast as SHA-256, and
+every byte of a context goes through it twice. What others look at, blobs and tars, has the SHA-256 of the specifications.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class Hasher(Protocol):
+    """Bytes in pieces."""
+
+    def update(self, data: ReadableBuffer, /) -> object: ...
+    def digest(self) -> bytes: ...
+    def hexdigest(self) -> str: ...
+
+
+def hasher() -> Hasher:
+    """Of nothing so far."""
+    return blake3()
+
+
+def digest(data: ReadableBuffer) -> str:
+    """Hex (64 digits) of a content that is at hand."""
+    return blake3(data).hexdigest()
