@@ -90,6 +90,7 @@ ANNOTATION_PAUSED: Final = f"{GROUP}/paused"  # of a Namespace: true, or why
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
 ANNOTATION_IMAGEBUILD: Final = f"{GROUP}/imagebuild"  # the whole name, which a label may not hold
 ANNOTATION_CONFIG_MAPS: Final = f"{GROUP}/config-maps"  # names of those that a Job mounts
+ANNOTATION_QUEUE: Final = f"{GROUP}/queue"  # of a Job: the labels for Kueue that it was made with
 ANNOTATION_CONFIG_HASH: Final = f"{GROUP}/config-hash"  # on pod templates: a change rolls the pods
 ANNOTATION_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from strata_builder import contract, termination
 from strata_operator import conditions, kube, names
-from strata_operator.imagebuild import case, decide, questions
+from strata_operator.imagebuild import case, decide, kueue, questions
 from strata_operator.imagebuild.triggers import bases
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -134,7 +134,6 @@ class World:
     config_maps: list[Body] = field(default_factory=list)
     now: float = NOW
     paused: str = ""
-    handed_over: bool = False
     restarted: bool = False  # the operator is another one since the last Job was made
     answers: dict[type, Any] = field(default_factory=dict)
     asked: list[questions.Question] = field(default_factory=list)
@@ -153,7 +152,7 @@ class World:
             config_maps=tuple(self.config_maps),
             paused=self.paused,
             made=self.started[-1].name if self.started and not self.restarted else "",
-            handed_over=self.handed_over,
+            queue=kueue.asked(kueue.labels(self.body, {})),
         )
         steps = decide.decide(seen, self.now)
         answer: Any = None
@@ -190,7 +189,11 @@ class World:
         if decision.start:
             self.started.append(decision.start)
             self.restarted = False
-            self.jobs[decision.start.name] = job(decision.start, now=self.now)
+            made = self.jobs[decision.start.name] = job(decision.start, now=self.now)
+            if queue := kueue.labels(self.body, {}):
+                made["metadata"] |= {"labels": queue}
+                made["metadata"]["annotations"][names.ANNOTATION_QUEUE] = kueue.asked(queue)
+                made["spec"]["suspend"] = True
         return decision
 
     def settle(self, most: int = 12) -> case.Decision:

@@ -24,7 +24,7 @@ class Observed:
     config_maps: tuple[kube.Object, ...] = ()
     paused: str = ""  # why nothing may be started, in words for people
     made: str = ""  # the Job that this very process has made for it last
-    handed_over: bool = False  # Kueue says when a Job of this object may run, not a place of ours
+    queue: str = ""  # the labels by which Kueue admits its Jobs (kueue.asked); empty: a place of ours does
 
     @property
     def key(self) -> names.Key:
@@ -37,6 +37,11 @@ class Observed:
     @property
     def generation(self) -> int:
         return int(self.body["metadata"].get("generation") or 0)
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether Kueue says when a Job of this object may run, not a place of ours."""
+        return bool(self.queue)
 
     @property
     def created(self) -> float:

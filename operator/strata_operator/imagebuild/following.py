@@ -79,6 +79,9 @@ def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
     """Kueue has not admitted the Job, or has taken it back: the attempt waits, and holds no place."""
     if case.seen.paused:
         return starting.wait(case.change(job=""), verdicts.Waiting("Paused", case.seen.paused), clear=True)
+    if kueue.is_elsewhere(job, case.seen.queue):
+        text = f"Job {job['metadata']['name']} waits in another queue of Kueue than it is to by now: it is made anew"
+        return starting.wait(case.change(job=""), verdicts.Waiting("Queued", text), clear=True)
     note = kueue.said(job, (yield questions.Workloads())) if kueue.is_queued(job) else ""
     text = kueue.waits(job, note)
     before = conditions.find(case.was.conditions, status.BUILDING) or {}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from strata_operator import conditions, kube
+from strata_operator import conditions, kube, names
 from strata_operator.imagebuild import podstatus
 
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
@@ -32,6 +32,17 @@ def labels(body: kube.Object, defaults: Mapping[str, Any]) -> dict[str, str]:
 def without(labels: Mapping[str, str]) -> dict[str, str]:
     """`labels` without Kueue's."""
     return {key: value for key, value in labels.items() if key not in LABELS}
+
+
+def asked(labels: Mapping[str, str]) -> str:
+    """Kueue's labels as text; empty without any. A Job keeps it, for others may change its labels."""
+    return ",".join(f"{key.partition('/')[2]}={value}" for key, value in sorted(labels.items()))
+
+
+def is_elsewhere(job: kube.Object, wanted: str) -> bool:
+    """Whether the Job was made for other labels than `wanted` (`asked`), which the ImageBuild has by now."""
+    made = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_QUEUE)
+    return made is not None and made != wanted
 
 
 def is_suspended(job: kube.Object | None) -> bool:

@@ -124,12 +124,15 @@ def _job(
     labels = _labels(seen) | {names.LABEL_BUILD_NUMBER: str(job.number)}
     queue = kueue.labels(seen.body, options.build_pod)
     annotations = {names.ANNOTATION_IMAGEBUILD: seen.key.name, names.ANNOTATION_INPUTS: job.inputs}
+    own = {names.ANNOTATION_CONFIG_MAPS: ",".join(config_maps)}
+    if queue:
+        own[names.ANNOTATION_QUEUE] = kueue.asked(queue)
     return {
         "metadata": {
             "name": job.name,
             "namespace": seen.key.namespace,
             "labels": queue | labels,
-            "annotations": annotations | {names.ANNOTATION_CONFIG_MAPS: ",".join(config_maps)},
+            "annotations": annotations | own,
             "ownerReferences": [_owner(seen)],
         },
         "spec": {

@@ -44,6 +44,7 @@ def test_kueues_labels_are_on_the_job_alone_which_is_made_suspended(own, of_pod,
     assert [key for key in template if "kueue" in key] == []
     assert ("team" in of_pod) == ("team" in template)
     assert job["spec"].get("suspend") is (True if expected else None)
+    assert job["metadata"]["annotations"].get("strata.build/queue", "") == kueue.asked(expected)
 
 
 class Queue:
@@ -52,7 +53,7 @@ class Queue:
     def __init__(self) -> None:
         body = ib.build()
         body["metadata"]["labels"] = {QUEUE: "builds"}
-        self.world = World(body=body, handed_over=True)
+        self.world = World(body=body)
         self.world.step()
         self.set(suspended=True)
 
@@ -86,7 +87,7 @@ def test_a_build_in_kueues_queue_asks_for_no_place_and_holds_none():
 def test_from_its_first_moment_it_holds_no_place():
     body = ib.build()
     body["metadata"]["labels"] = {QUEUE: "builds"}
-    decision = World(body=body, handed_over=True).step()
+    decision = World(body=body).step()
     assert decision.start
     assert not decision.active
 
@@ -223,3 +224,39 @@ def test_a_build_in_kueues_queue_ends_by_order_like_others(how):
     world.paused = ""
     world.settle()
     assert len(world.started) == expected[how] + (how == "pause")
+
+
+@pytest.mark.parametrize(
+    "labels", [{QUEUE: "other"}, {QUEUE: "builds", CLASS: "high"}, {}], ids=["queue", "priority", "none"]
+)
+def test_what_waits_in_another_queue_than_it_is_to_is_made_anew_and_is_no_failure(labels):
+    queue = Queue()
+    world = queue.world
+    world.settle()
+    first = queue.job["metadata"]["name"]
+    world.body["metadata"]["labels"] = labels
+    world.settle()
+    assert first not in world.jobs
+    assert queue.job["metadata"].get("labels", {}) == labels
+    assert (questions.Slot in map(type, world.asked)) == (not labels)
+    assert "builds" not in world.status
+    assert world.settle().end_jobs == ()
+
+
+def test_labels_of_a_job_that_others_have_changed_are_left_alone():
+    queue = Queue()
+    queue.job["metadata"]["labels"] = {QUEUE: "of-a-policy", CLASS: "low"}
+    queue.world.settle()
+    assert len(queue.world.started) == 1
+    del queue.job["metadata"]["annotations"]["strata.build/queue"]  # of an operator that wrote none
+    queue.world.body["metadata"]["labels"] = {QUEUE: "other"}
+    queue.world.settle()
+    assert len(queue.world.started) == 1
+
+
+def test_a_build_that_kueue_has_let_go_ends_in_the_queue_that_it_began_in():
+    queue = Queue()
+    queue.set(suspended=False)
+    queue.world.body["metadata"]["labels"] = {QUEUE: "other"}
+    queue.world.settle()
+    assert len(queue.world.started) == 1
