@@ -90,7 +90,7 @@ class Settings:
     log_format: str = _option("json", _one_of("json", "plain"))
     log_level: str = _option("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
     cluster_domain: str = "cluster.local"
-    workers: int = _option(4, _at_least(1))  # reconciles at once, per kind
+    workers: int = _option(8, _at_least(1))  # reconciles at once, per kind: they mostly wait for the API server
     resync_seconds: float = _option(600.0, _at_least(1))  # how often every kind is listed anew
     stuck_seconds: float = _option(300.0, _at_least(1))  # a reconcile that takes longer makes /healthz fail
 

@@ -16,6 +16,7 @@ from support import operator_process as process
 
 Figures = dict[str, Any]
 T = TypeVar("T")
+_LANES = ("running", "open")
 _SETTLING = 15.0  # seconds after a start in which it is not idle yet
 
 
@@ -124,6 +125,7 @@ async def _flow(world: lab.Lab, operator: process.OperatorProcess, plan: Plan) -
         "errors": _more(before, after, "strata_reconcile_total", result="error"),
         "requests": {name: count / plan.builds for name, count in _told(own).items()},
         "wait": {f"p{q * 100:g}": process.quantile(before, after, wait, q, kind="imagebuild") for q in (0.5, 0.99)},
+        "wait_of": {lane: process.quantile(before, after, wait, 0.99, kind="imagebuild", lane=lane) for lane in _LANES},
         "apply_to_job": dict(flow.spread(times.apply_to_job)),
         "apply_to_pod": dict(flow.spread(times.apply_to_pod)),
         "end_to_ready": dict(flow.spread(times.end_to_ready)),

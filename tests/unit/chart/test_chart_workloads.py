@@ -129,7 +129,7 @@ def proxy_variables() -> set[str]:
 
 
 EVERYTHING = {
-    "operator": {"logFormat": "plain", "logLevel": "DEBUG", "workers": 8, "resyncSeconds": 1000000, "stuckSeconds": 7},
+    "operator": {"logFormat": "plain", "logLevel": "DEBUG", "workers": 9, "resyncSeconds": 1000000, "stuckSeconds": 7},
     "builder": {"image": {"repository": "r.example:5000/b", "digest": "sha256:" + "a" * 64, "pullPolicy": "Always"}},
     "builds": {
         "maxConcurrent": 3,
@@ -190,7 +190,7 @@ def test_values_reach_the_operator() -> None:
         log_format="plain",
         log_level="DEBUG",
         cluster_domain="example.internal",
-        workers=8,
+        workers=9,
         resync_seconds=1000000.0,
         stuck_seconds=7.0,
         registry_image="r.example/registry:3",
