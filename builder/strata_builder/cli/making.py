@@ -12,6 +12,7 @@ from typing import Final
 
 from strata_builder import errors
 from strata_builder.cli import exports, session, values
+from strata_builder.cli.store import MAX_AGE_DAYS, MAX_BYTES
 from strata_builder.engine import blobs, execute, recording, records, steps
 from strata_builder.engine.roots import Roots
 from strata_builder.frozen import replace
@@ -79,13 +80,17 @@ def _roots(keyed: session.Keyed, opened: session.Session, store: blobs.Blobs) ->
     if not keyed.plan.runs or opened.given.isolation == "layers":
         yield None
         return
+    from strata_builder.rootfs import kept
     from strata_builder.sandbox import roots
 
-    kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts, learn=store.learn)
+    unpacked = kept.Folder(opened.store.layers)
+    kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts, learn=store.learn, store=unpacked)
     try:
         yield kind
     finally:
         kind.close()
+        unpacked.close()
+        unpacked.prune(MAX_BYTES, MAX_AGE_DAYS)
 
 
 def _keep_cache(

@@ -1,4 +1,5 @@
-"""What is kept between builds on this machine: blobs of bases and of steps, the records that name them, cache mounts.
+"""What is kept between builds on this machine: blobs of bases and of steps, the records that name them, layers that steps saw
+unpacked, cache mounts.
 
 It lies below $STRATA_CACHE_DIR, else $XDG_CACHE_HOME/strata-build, else ~/.cache/strata-build; deleting it costs time only.
 """
@@ -54,6 +55,11 @@ class Store:
     def digests(self) -> Path:
         """Of the files of contexts (`context.remembered`)."""
         return self.root / "digests"
+
+    @property
+    def layers(self) -> Path:
+        """Unpacked (`rootfs.kept`)."""
+        return self.root / "layers"
 
     @property
     def mounts(self) -> Path:

@@ -11,16 +11,19 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from strata_builder import workers
 from strata_builder.entries import Entry, Kind
 from strata_builder.frozen import frozen, replace
 from strata_builder.layers import blame, halves, index, recorded
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import beside, covered, placed
+from strata_builder.rootfs import beside, covered, kept, placed
 from strata_builder.rootfs.trash import Trash
 from strata_builder.rootfs.view import View
+
+_NONE: Final = frozenset[bytes]()
+_BLOCK: Final = 4096  # of file systems; also for an inode
 
 
 class Blobs(Protocol):
@@ -68,11 +71,16 @@ class _Wanted:
 
 class Lowers:
     """Unpacked layers below `scratch`, shared by all stages. A layer is unpacked once for each set of layers below it,
-    on which it may depend; `learn` is told the index of each. Safe for threads."""
+    on which it may depend; `learn` is told the index of each, `store` keeps them for later builds. Safe for threads."""
 
     def __init__(
-        self, scratch: Path, blobs: Blobs, learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None
+        self,
+        scratch: Path,
+        blobs: Blobs,
+        learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
+        store: kept.Kept | None = None,
     ) -> None:
+        self._store = store or kept.Nothing()
         self._folder = scratch / "lowers"
         self.stages = scratch / "stages"
         self.trash = Trash(scratch / "trash")
@@ -87,7 +95,7 @@ class Lowers:
         """`layers`, the lowest first, each over those below it. Those whose digests are in `fresh` have the present time on
         all their files, and are the caller's to remove. Raises LayerError, StorageLimitExceeded, OSError."""
         wanted = self._wanted([*below], layers, fresh)
-        lacking = [each.layer for each in wanted if each.needs_bytes and not self._has(each)]
+        lacking = [each.layer for each in wanted if not self._has(each) and each.needs_bytes]
         with beside.begun([functools.partial(self._blobs.bring, layer) for layer in lacking]):
             return beside.all_of([functools.partial(self._lower, wanted, number) for number in range(len(wanted))])
 
@@ -123,7 +131,15 @@ class Lowers:
         return found
 
     def _has(self, wanted: _Wanted) -> bool:
-        return not wanted.fresh and any(key in self._known for key in _keys(wanted))
+        return not wanted.fresh and any(key in self._known or self._recalled(key, wanted) for key in _keys(wanted))
+
+    def _recalled(self, key: str, wanted: _Wanted) -> bool:
+        """Whether an earlier build has kept it. All but what could not be set follows from its index."""
+        found = None if wanted.known is None else self._store.find(key)
+        if found is not None and wanted.known is not None:
+            whole = key == _keys(wanted)[0]
+            self._known.setdefault(key, _lower(wanted, wanted.known, found.path, found.unset, whole=whole))
+        return found is not None
 
     def _lower(self, row: Sequence[_Wanted], number: int, worker: workers.Worker | None) -> Lower:
         wanted = row[number]
@@ -142,31 +158,28 @@ class Lowers:
         for key in keys:
             if key in self._known:
                 return self._known[key]
-        self._known[keys[-1]] = self._unpacked(row, number, worker)
-        return self._known[keys[-1]]
+        lower = self._unpacked(row, number, worker)
+        self._known[keys[-1]] = lower
+        return lower
 
     def _unpacked(self, row: Sequence[_Wanted], number: int, worker: workers.Worker | None) -> Lower:
-        wanted, path = row[number], self.new(self._folder)
-        path.mkdir(mode=0o755)
+        wanted = row[number]
+        place = None if wanted.fresh else self._store.place()
+        path = place or self.new(self._folder)
+        path.mkdir(mode=0o755, exist_ok=True)
         try:
             written = self._written(wanted, path, worker)
             self._learn(wanted.layer, written.contents)
             wanted.written.set_result(None)
             below = _Below(self._blobs, wanted.below, [each.written for each in row[:number]])
             with blame.layer(wanted.layer.descriptor.digest):
-                skipped = halves.finish(written, path, below.lookup)
+                unset = halves.finish(written, path, below.lookup)
         except BaseException:
             self.trash.throw(path)
             raise
-        contents = written.contents
-        return Lower(
-            path,
-            wanted.layer.descriptor.digest,
-            contents.lookup(b""),
-            skipped,
-            whole=not wanted.without,
-            lowest=b"" in contents.opaque,
-        )
+        if place is not None:
+            path = self._store.keep(_keys(wanted)[-1], place, unset, _size(written.contents, wanted.without))
+        return _lower(wanted, written.contents, path, unset, whole=not wanted.without)
 
     def _written(self, wanted: _Wanted, path: Path, worker: workers.Worker | None) -> halves.Written:
         """The layer's bytes are asked for only where its index, if it is known, does not tell everything."""
@@ -210,7 +223,18 @@ class _Below(LazyView):
         return super().lookup(path)
 
 
-_NONE = frozenset[bytes]()
+def _lower(
+    wanted: _Wanted, contents: index.Index, path: Path, unset: tuple[recorded.Skipped, ...], *, whole: bool
+) -> Lower:
+    root, lowest = contents.lookup(b""), b"" in contents.opaque
+    return Lower(path, wanted.layer.descriptor.digest, root, unset, whole=whole, lowest=lowest)
+
+
+def _size(contents: index.Index, without: frozenset[bytes]) -> int:
+    """Bytes on a disk, about."""
+    return sum(
+        _BLOCK + entry.size for entry in contents if entry.path not in without and entry.kind is not Kind.HARDLINK
+    )
 
 
 def _keys(wanted: _Wanted) -> list[str]:

@@ -16,7 +16,7 @@ from strata_builder import errors
 from strata_builder.frozen import replace
 from strata_builder.layers import diff, index
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import inplace, lowers, overlay, view
+from strata_builder.rootfs import inplace, kept, lowers, overlay, view
 from strata_builder.sandbox import borrowed, caches, command, hostfiles, launcher, privileges, trees, userns
 from strata_builder.sandbox import inplace as inplace_run
 from strata_builder.sandbox.request import Request
@@ -83,7 +83,8 @@ class UserNSRoots:
     """Stages side by side, each an overlay whose steps run in namespaces of their own (see `userns`).
 
     `scratch` has to be on a file system that can be an overlay's upper one (no overlay itself), `cache_folder` is where
-    cache mounts are kept, `learn` hears the index of each layer that is unpacked; `steps` of them run at once at most.
+    cache mounts are kept, `learn` hears the index of each layer that is unpacked, `store` keeps them for later builds; `steps`
+    run at once at most.
     `close` removes what is in scratch.
     """
 
@@ -96,9 +97,10 @@ class UserNSRoots:
         cache_folder: Path,
         *,
         learn: Callable[[LayerRef, index.Index], None] = lambda _, __: None,
+        store: kept.Kept | None = None,
         steps: int = launcher.MAX_STEPS,
     ) -> None:
-        self._lowers = lowers.Lowers(scratch, blobs, learn)
+        self._lowers = lowers.Lowers(scratch, blobs, learn, store)
         self._cache_folder = cache_folder
         self._launcher = launcher.Launcher(steps)
 

@@ -14,7 +14,7 @@ from strata_builder import workers
 from strata_builder.entries import Item, Kind
 from strata_builder.layers import paths
 from strata_builder.oci.image import LayerRef
-from strata_builder.rootfs import covered, inplace
+from strata_builder.rootfs import covered, inplace, kept
 from strata_builder.rootfs.view import View
 from strata_builder.sandbox import roots
 from support import tars
@@ -91,8 +91,12 @@ def test_a_stack_shows_what_its_layers_make_one_after_another(
     rng, blobs = random.Random(seed), LocalBlobs(tmp_path / "blobs")
     layers = [layer for _ in range(rng.randint(2, 5)) if (layer := _layer(rng, blobs)) is not None]
     with tmpfs(tmp_path / "scratch") as scratch:
-        places = roots.UserNSRoots(scratch / "roots", blobs, scratch / "caches")
         inplace.unpacked(scratch / "one", blobs, layers)
-        with workers.started(count), places.show(layers) as shown:
-            assert _seen(shown) == _seen(scratch / "one")
-        places.close()
+        for name in ("first", "again"):
+            store, before = kept.Folder(scratch / "layers"), len(blobs.opened)
+            places = roots.UserNSRoots(scratch / name, blobs, scratch / "caches", store=store)
+            with workers.started(count), places.show(layers) as shown:
+                assert _seen(shown) == _seen(scratch / "one")
+            places.close()
+            store.close()
+        assert len(blobs.opened) == before, "the second time all of it was there"
