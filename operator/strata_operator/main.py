@@ -31,6 +31,7 @@ from strata_operator import (
     relists,
     settings,
     stateless,
+    stopping,
     watches,
     web,
 )
@@ -210,15 +211,25 @@ async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.E
         work.cancel()  # here, for at its own end kopf waits five seconds for tasks that it does not know
         await asyncio.gather(work, return_exceptions=True)
 
+    async def heed_signals(**_: Any) -> None:
+        stopping.heed_signals(stop)
+
+    kopf.on.startup(registry=handlers)(heed_signals)
     kopf.on.cleanup(registry=handlers)(end_work)
     try:
-        await kopf.operator(
+        watching = kopf.operator(
             registry=handlers,
             settings=watch_settings(frame),
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
         )
+        await stopping.run(watching, stop)
+    except stopping.Stuck:
+        await end_work()
+        if not work.cancelled():
+            _raise_cause(work)  # says more
+        raise
     finally:
         await end_work()
     if not work.cancelled():
@@ -251,9 +262,9 @@ async def _main(options: settings.Settings) -> None:
         _collect_seldom()
         try:
             await run(frame)
-        except leader.Lost as lost:
-            log.error("%s: this process ends, and no longer acts", lost)
-            os._exit(1)  # a thread that is about to write to a registry must not
+        except (leader.Lost, stopping.Stuck) as why:
+            log.error("%s: this process ends, and no longer acts", why)
+            os._exit(1)  # a thread that is about to write to a registry must not; what is stuck would not let it end
 
 
 def main() -> int:

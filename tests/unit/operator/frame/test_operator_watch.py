@@ -11,7 +11,7 @@ import sys
 import aiohttp
 import pytest
 
-from strata_operator import controller, leader, main, names, settings, watches
+from strata_operator import controller, leader, main, names, settings, stopping, watches
 from support import api_proxy
 from support.fake_kube import FakeKube
 
@@ -244,15 +244,19 @@ async def test_an_error_in_a_watch_ends_nothing_and_has_it_listed_anew_after_lon
 async def test_whatever_a_watch_is_told_ends_nothing_and_is_said(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(watches, "_LONGEST", 0.05)
     fake = FakeKube(*RESOURCES)
+
+    def said() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.name == "strata_operator.watches"]
+
     async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
         for number, (what, told) in enumerate(TOLD.items(), 1):
             with proxy.having(api_proxy.Rule(told, path="/registries$", times=1)):
                 await asyncio.to_thread(proxy.cut)
                 fake.put(names.REGISTRIES, registry(f"r{number}"))
                 await until(lambda name=f"r{number}": (name, True) in recorder.seen, 30)
-            said = [r.getMessage() for r in caplog.records if r.name == "strata_operator.watches"]
-            assert len(said) == number, what
-            assert "/registries: " in said[-1]
+                await until(lambda number=number: len(said()) >= number, 30)
+            assert len(said()) == number, what
+            assert "/registries: " in said()[-1]
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -441,6 +445,55 @@ async def test_an_operator_that_has_lost_the_lease_ends_and_does_nothing_more(tm
             fake.put(names.REGISTRIES, registry("two"))
     assert recorder.seen == []
     assert fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"]["holderIdentity"] == "second"
+
+
+class Deaf:
+    """A kopf of which a request does not notice that it is to end."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+
+    async def __call__(self, **_: object) -> None:
+        while not self.released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.released.wait()
+
+
+@contextlib.asynccontextmanager
+async def deaf(monkeypatch):
+    found = Deaf()
+    monkeypatch.setattr(main.kopf, "operator", found)
+    try:
+        yield
+    finally:
+        found.released.set()
+
+
+async def test_an_operator_whose_watches_do_not_end_gives_the_lease_up_and_says_so(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    with pytest.raises(stopping.Stuck, match="did not end"):
+        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, _url):
+            await until(lambda: holder(fake) == "first")
+    assert holder(fake) == ""
+
+
+async def test_one_that_has_lost_the_lease_says_that_even_if_its_watches_do_not_end(tmp_path, monkeypatch):
+    fake = FakeKube(*RESOURCES)
+    with pytest.raises(leader.Lost, match="second holds"):  # noqa: PT012
+        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, url):
+            await until(lambda: holder(fake) == "first")
+            lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
+            fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
+            async with asyncio.timeout(30):
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    while True:
+                        await ask(f"{url}/healthz")
+                        await asyncio.sleep(0.05)
+
+
+def holder(fake: FakeKube) -> str | None:
+    lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
+    return lease and lease["spec"].get("holderIdentity")
 
 
 async def test_an_operator_that_ends_gives_the_lease_up(tmp_path, monkeypatch):
