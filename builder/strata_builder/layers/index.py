@@ -21,6 +21,7 @@ TEXTS: Final = (b"passwd", b"group")
 MAX_TEXT: Final = 1 << 20
 MAX_ENTRIES: Final = 2_000_000
 MAX_ENCODED: Final = 512 << 20
+_KINDS: Final = tuple(Kind)
 
 
 class Index:
@@ -62,8 +63,13 @@ class Index:
         """Paths with their packed entries."""
         return ((path, self._records[path]) for path in self._paths)
 
-    def directories(self) -> Iterator[Entry]:
-        return (record.unpack(path, found) for path, found in self.records() if found[0] == Kind.DIR)
+    def of_kind(self, kind: Kind) -> Iterator[Entry]:
+        return (record.unpack(path, found) for path, found in self.records() if found[0] == kind)
+
+    def kind(self, path: bytes) -> Kind | None:
+        """What `lookup` would tell of it, for a tenth of the time."""
+        found = self._records.get(path)
+        return None if found is None else _KINDS[found[0]]
 
     def lookup(self, path: bytes) -> Entry | None:
         """The entry as the layer holds it; None if the layer says nothing of `path`."""

@@ -41,7 +41,7 @@ class _Settling:
                 self._hide_below(folder)
         for path in sorted(self._unspoken(), key=paths.order, reverse=True):
             self._settle_unspoken(path)
-        for entry in reversed([*self._contents.directories()]):
+        for entry in reversed([*self._contents.of_kind(Kind.DIR)]):
             if not self._options.skip(entry.path):
                 self._settle(entry)
 

@@ -8,10 +8,11 @@ with that one, so it is not left out either.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from strata_builder.entries import Entry, Kind
+from strata_builder.entries import Kind
 from strata_builder.layers import paths
 from strata_builder.layers.index import Index
 
@@ -40,55 +41,57 @@ class _Above:
         self._emptied: set[bytes] = set()
 
     def add(self, index: Index) -> None:
-        for path in index.paths():
-            self._holders.setdefault(path, index)
+        new = itertools.filterfalse(self._holders.__contains__, index.paths())
+        self._holders.update(dict.fromkeys([*new], index))
         self._gone.update(index.whiteouts)
         self._emptied.update(index.opaque)
 
     def cover(self, index: Index) -> set[bytes]:
         found, hidden = set(self._gone), {*self._gone, *self._emptied}
-        for entry in self._replaced(index):
-            (hidden if entry.kind is Kind.DIR else found).add(entry.path)
+        for path in self._replaced(index):
+            (hidden if index.kind(path) is Kind.DIR else found).add(path)
         if hidden:
             held = [*index.paths()]
-            order = [*map(paths.order, held)]
-            found.update(*(_below(path, held, order) for path in hidden))
-        return {path for path in found if (held_as := index.lookup(path)) is not None and held_as.kind is Kind.FILE}
+            found.update(*(_below(path, held) for path in hidden))
+        return {path for path in found if index.kind(path) is Kind.FILE}
 
-    def _replaced(self, index: Index) -> Iterator[Entry]:
-        """Entries at whose path the uppermost layer that has it has something other than a directory."""
+    def _replaced(self, index: Index) -> Iterator[bytes]:
+        """Paths where the uppermost layer that has something there has no directory."""
         above = self._holders
-        for path in above if len(above) < len(index) else index.paths():
-            entry = index.lookup(path) if path in above else None
-            upper = above[path].lookup(path) if entry is not None else None
-            if entry is not None and upper is not None and upper.kind is not Kind.DIR:
-                yield entry
+        fewer, others = (above, index) if len(above) < len(index) else (index.paths(), above)
+        return (path for path in filter(others.__contains__, fewer) if above[path].kind(path) is not Kind.DIR)
 
 
-def _below(folder: bytes, held: Sequence[bytes], order: Sequence[bytes]) -> Sequence[bytes]:
-    """Those of the paths `held`, in the `order` of a walk, that lie below `folder`."""
+def _below(folder: bytes, held: Sequence[bytes]) -> Sequence[bytes]:
+    """Those of the paths `held`, in the order of a walk, that lie below `folder`."""
     if not folder:
         return held[1:] if held[:1] == [b""] else held
     start = paths.order(folder)
-    return held[bisect.bisect_left(order, start + b"\0") : bisect.bisect_left(order, start + b"\1")]
+    first, end = (bisect.bisect_left(held, start + after, key=paths.order) for after in (b"\0", b"\1"))
+    return held[first:end]
 
 
 def _worth_it(index: Index, covered: set[bytes]) -> frozenset[bytes]:
     """Without files of several names; nothing if it is little."""
     if not covered:
         return frozenset()
-    entries = [*index]
-    kept = {entry.link for entry in entries if entry.kind is Kind.HARDLINK}
-    covered -= kept
-    size = sum(entry.size for entry in entries if entry.path in covered)
-    return frozenset(covered) if len(covered) >= _MANY or size >= _LARGE else frozenset()
+    covered -= {entry.link for entry in index.of_kind(Kind.HARDLINK)}
+    if len(covered) >= _MANY:
+        return frozenset(covered)
+    found = (entry.size for path in covered if (entry := index.lookup(path)) is not None)
+    return frozenset(covered) if sum(found) >= _LARGE else frozenset()
 
 
 def needs_bytes(index: Index, covered: frozenset[bytes]) -> bool:
     """Whether the layer without what is `covered` is more than its table of contents tells."""
-    return any(_has_content(entry) and entry.path not in covered for entry in index)
+    shown = itertools.filterfalse(covered.__contains__, index.paths())
+    return any(_has_content(index, path) for path in shown)
 
 
-def _has_content(entry: Entry) -> bool:
+def _has_content(index: Index, path: bytes) -> bool:
     """A hard link may stand before its file in the order of a table of contents, and so needs the layer's own."""
-    return entry.kind is Kind.HARDLINK or (entry.kind is Kind.FILE and entry.size > 0)
+    kind = index.kind(path)
+    if kind is Kind.FILE:
+        held = index.lookup(path)
+        return held is not None and held.size > 0
+    return kind is Kind.HARDLINK
