@@ -472,7 +472,7 @@ async def deaf(monkeypatch):
 async def test_an_operator_whose_watches_do_not_end_gives_the_lease_up_and_says_so(tmp_path, monkeypatch):
     fake = FakeKube(*RESOURCES)
     with pytest.raises(stopping.Stuck, match="did not end"):
-        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, _url):
+        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as _found:
             await until(lambda: holder(fake) == "first")
     assert holder(fake) == ""
 
@@ -480,7 +480,7 @@ async def test_an_operator_whose_watches_do_not_end_gives_the_lease_up_and_says_
 async def test_one_that_has_lost_the_lease_says_that_even_if_its_watches_do_not_end(tmp_path, monkeypatch):
     fake = FakeKube(*RESOURCES)
     with pytest.raises(leader.Lost, match="second holds"):  # noqa: PT012
-        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as (recorder, url):
+        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as (_, url):
             await until(lambda: holder(fake) == "first")
             lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
             fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
