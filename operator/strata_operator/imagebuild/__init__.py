@@ -9,7 +9,7 @@
       kueue                                         Jobs that Kueue lets go and takes back
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
-      endings, settling, status, history, tags      what is said and kept of it
+      endings, image, settling, status, history, tags  what is said and kept of it
       triggers/bases, chains                        base images that have moved, and who makes them
     conflicts.py                                    whom to wake when a tag becomes free
     answers.py (I/O) -> the answers: repositories, remote (registry), triggers/poller (git), the API server

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import Final
 
 from strata_builder import contract
 from strata_operator import conditions, names
-from strata_operator.imagebuild import attempts, history, retry, state, status, wanting
+from strata_operator.imagebuild import attempts, history, image, retry, state, status, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.target import Target
@@ -150,7 +150,7 @@ def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tupl
     done = dataclasses.replace(
         changed.was,
         last_success=state.Success(current.number, generation, digest, case.now, current.isolation),
-        image=_image(changed, target, result, tags),
+        image=image.of(changed, _current(changed), target, result, tags),
     )
     text = f"build {current.number} put {target.repository}@{digest[:_SHOWN_DIGEST]} there"
     text += f", tagged {', '.join(tags)}" if tags else ""
@@ -170,70 +170,9 @@ def message(failure: contract.Failure) -> str:
     return "\n".join(part for part in (failure.message, failure.hint and f"hint: {failure.hint}") if part)
 
 
-def _image(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> dict[str, Any]:
-    current = _current(case)
-    digest = result.platforms[0].digest
-    found = {
-        **target.names(digest),
-        "digest": digest,
-        "size": sum(platform.size for platform in result.platforms),
-        "tags": list(tags),
-        "repository": target.repository,
-        "platforms": [{"platform": p.platform[:64], "digest": p.digest, "size": p.size} for p in result.platforms[:16]],
-        "inputs": current.inputs,
-        "source": _source(case, result),
-        "baseImages": [{"name": base.name[:512], "digest": base.digest[:256]} for base in result.base_images[:32]],
-        "metrics": metrics(case, result),
-        "steps": [_step(step) for step in result.steps[:32]],
-    }
-    return {name: value for name, value in found.items() if value not in (None, [], {}, "")}
-
-
-def _source(case: Case, result: contract.BuildResult) -> dict[str, str]:
-    if case.wanted.git is None:
-        return {}
-    said = result.source
-    found = {
-        "revision": case.wanted.git.revision[:255],
-        "commit": (_current(case).commit or said.commit)[:64],
-        "message": said.message[:200],
-        "author": said.author[:200],
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _step(step: contract.Step) -> dict[str, Any]:
-    found: dict[str, Any] = {"line": step.line, "instruction": step.instruction[:60], "cached": step.cached}
-    found |= {"reason": step.reason[:60]} if step.reason else {}
-    return found | {"seconds": round(step.seconds, 3), "size": step.size}
-
-
-def metrics(case: Case, result: contract.BuildResult) -> dict[str, Any]:
-    """The numbers of a build that succeeded, as the status has them."""
-    current, said = _current(case), result.metrics
-    started = current.start_time or case.now
-    found: dict[str, Any] = {
-        "durationSeconds": round(case.now - started, 3),
-        "queueSeconds": round(max(started - (current.queued_time or started), 0.0), 3),
-        "podStartSeconds": round(max(result.started - started, 0.0), 3) if result.started else 0,
-        "phases": {
-            "fetch": round(said.fetch_seconds, 3),
-            "build": round(said.build_seconds, 3),
-            "push": round(said.push_seconds, 3),
-        },
-        "pulledBytes": said.pulled_bytes,
-        "pushedBytes": said.pushed_bytes,
-        "cacheHits": said.cache_hits,
-        "cacheMisses": said.cache_misses,
-        "layers": said.layers,
-        "peakMemoryBytes": said.peak_memory_bytes,
-    }
-    return found
-
-
 def _ended(case: Case, result: str, reason: str, said: contract.BuildResult | None = None) -> Ended:
     current = _current(case)
-    numbers = metrics(case, said) if said else {}
+    numbers = image.metrics(current, said, case.now) if said else {}
     return Ended(
         result=result,
         reason=reason,
