@@ -97,10 +97,14 @@ class Store:
             self._prune({layer.descriptor.digest.removeprefix("sha256:") for layer in kept.layers()})
 
     def find(self, layer: str) -> Index | None:
-        """The table of contents of a layer, if one was kept here; a damaged one is as good as none."""
+        """The table of contents of a layer, if one was kept here; a damaged one, or one of another version, goes."""
+        place = self._table(layer)
         try:
-            return indexfile.decode(self._table(layer).read_bytes())
-        except (FileNotFoundError, errors.LayerError):
+            return indexfile.decode(place.read_bytes())
+        except FileNotFoundError:
+            return None
+        except errors.LayerError:
+            place.unlink(missing_ok=True)
             return None
 
     def keep_contents(self, found: Mapping[str, Index]) -> None:
@@ -108,7 +112,7 @@ class Store:
             place = self._table(layer)
             if not place.exists():
                 fresh = place.with_name(f".{place.name}.{os.getpid()}")
-                fresh.write_bytes(indexfile.encode(contents))
+                fresh.write_bytes(indexfile.encoded(contents))
                 fresh.rename(place)
 
     def _table(self, layer: str) -> Path:

@@ -39,8 +39,8 @@ class Described:
 
     def find(self, layer: str) -> Index | None:
         blob = self._known.get(layer)
-        if blob is None or blob.size > MAX_ENCODED:
-            return None
+        if blob is None or blob.size > MAX_ENCODED or blob.media_type != indexfile.MEDIA_TYPE:
+            return None  # also one that another version of this program has written
         try:
             return indexfile.decode(self._read(blob))
         except errors.BuildError as e:

@@ -38,17 +38,18 @@ def write(
     are dropped. Raises RegistryError.
 
     Nothing is asked or written where `seen`, what the artifact held a moment ago, has all of it but `builds` already. A
-    table that the registry does not take costs the next build time, no more: `note` hears of it.
+    table that the registry does not take costs the next build time, no more: `note` hears of it. One that is there and could
+    not be used is replaced.
     """
     found = contents or {}
-    if seen is not None and found.keys() <= seen.contents.keys():
+    if seen is not None and not _missing(found, seen):
         needed = _using(replace(made, builds={}), found, seen, today)
         if seen.holds(needed):
             return seen
     lost: set[digest.Digest] = set()
     for attempt in range(TRIES):
         there = _without(artifact.read(registry, repository, name), lost)
-        new = {layer: table for layer, table in found.items() if layer not in there.contents}
+        new = _missing(found, there)
         ours = _using(_without(made, lost), found, there, today)
         ours = replace(ours, contents={**ours.contents, **_upload(registry, repository, new, today, note)})
         whole = there.merged(ours).trimmed(today=today, max_age=max_age, max_size=max_size)
@@ -61,6 +62,15 @@ def write(
         else:
             return whole
     raise AssertionError("unreachable")
+
+
+def _missing(found: Mapping[str, index.Index], there: records.Records) -> dict[str, index.Index]:
+    """Those of `found` that are not there as they are to be. One that was read from what is kept is."""
+    return {layer: table for layer, table in found.items() if not _is_kept(table, there.contents.get(layer))}
+
+
+def _is_kept(table: index.Index, held: records.Contents | None) -> bool:
+    return held is not None and (table.encoded is not None or held.blob.digest == digest.of(indexfile.encoded(table)))
 
 
 def _using(
@@ -76,7 +86,7 @@ def _upload(
 ) -> dict[str, records.Contents]:
     kept: dict[str, records.Contents] = {}
     for layer, table in new.items():
-        data = indexfile.encode(table)
+        data = indexfile.encoded(table)
         blob = describe(data, indexfile.MEDIA_TYPE)
         try:
             registry.upload_blob(repository, blob, functools.partial(_bytes, data), check=False)

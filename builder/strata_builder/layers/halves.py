@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from strata_builder import workers
 from strata_builder.entries import Entry
 from strata_builder.frozen import frozen
-from strata_builder.layers import index, ownership, places, restore, settle, storage, unpack
+from strata_builder.layers import index, indexfile, ownership, places, restore, settle, storage, unpack
 from strata_builder.layers.content import NOTHING
 from strata_builder.layers.recorded import Skipped
 from strata_builder.layers.writing import Writing
@@ -79,7 +79,7 @@ def by(worker: workers.Worker, blob: BinaryIO, wanted: Wanted, root: Path) -> Wr
         told, skipped, implied, times = worker.answer()
     finally:
         os.close(place)
-    contents = wanted.known or index.Index(*told)
+    contents = wanted.known or indexfile.from_plain(told)
     return Written(contents, tuple(Skipped(*each) for each in skipped), implied, times)
 
 
@@ -115,8 +115,7 @@ def _called(
     with io.FileIO(blob, closefd=False) as stream:
         wanted, root = Wanted(media_type, diff_id, covered=covered), Path(f"/proc/self/fd/{place}")
         found = _from_blob(stream, wanted, root, index.Builder(), hashes=hashes)
-    told = found.contents
-    contents = (dict(told.records()), told.whiteouts, told.opaque, told.texts) if hashes else ()
+    contents = indexfile.plain(found.contents) if hashes else b""
     skipped = [(each.path, each.what, each.why) for each in found.skipped]
     return contents, skipped, [*found.implied], dict(found.times)
 

@@ -1,19 +1,18 @@
 """A layer's table of contents: enough to resolve paths, owners and users without the layer's bytes.
 
-An entry is its path and one packed record, some 200 bytes together; an `Entry` is made when asked for. `indexfile` is how it
-is kept.
+Of an entry there is its name, beside those of its directory (`names`), and a row (`rows`): some 120 bytes. An
+`Entry` is made when asked for. `indexfile` is how it is kept.
 """
 
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import paths, record
+from strata_builder.layers import names, paths, record, rows
 
 #: How the files are called whose text an index holds, so that names of users resolve without the layer: also where
 #: /etc/passwd is a link to one of them.
@@ -21,7 +20,6 @@ TEXTS: Final = (b"passwd", b"group")
 MAX_TEXT: Final = 1 << 20
 MAX_ENTRIES: Final = 2_000_000
 MAX_ENCODED: Final = 512 << 20
-_KINDS: Final = tuple(Kind)
 
 
 class Index:
@@ -31,50 +29,54 @@ class Index:
     of its files that are called so.
     """
 
-    __slots__ = ("_linked", "_paths", "_records", "opaque", "texts", "whiteouts")
+    __slots__ = ("_linked", "_names", "_rows", "encoded", "opaque", "texts", "whiteouts")
 
     def __init__(
         self,
-        records: Mapping[bytes, bytes],
+        names: names.Names,
+        rows: rows.Rows,
         whiteouts: Iterable[bytes],
         opaque: Iterable[bytes],
         texts: Mapping[bytes, bytes],
     ) -> None:
-        self._records = records
-        self._paths = paths.in_order(records)
+        self._names, self._rows = names, rows
         self._linked: frozenset[bytes] | None = None
         self.whiteouts = tuple(sorted(whiteouts, key=paths.order))
         self.opaque = tuple(sorted(opaque, key=paths.order))
         self.texts = dict(texts)
+        self.encoded: bytes | None = None  # as `indexfile` has read it
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._names)
 
     def __iter__(self) -> Iterator[Entry]:
-        return (record.unpack(path, self._records[path]) for path in self._paths)
+        return (self._rows.entry(number, path) for path, number in self._names.walk())
 
     def __contains__(self, path: bytes) -> bool:
-        return path in self._records
+        return self._names.find(path) is not None
 
     def paths(self) -> Iterator[bytes]:
-        return iter(self._paths)
+        return (path for path, _ in self._names.walk())
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Paths with their packed entries."""
-        return ((path, self._records[path]) for path in self._paths)
+    def pieces(self) -> Iterator[bytes]:
+        """Names and entries as they are kept."""
+        yield from self._names.pieces()
+        yield from self._rows.pieces()
 
     def of_kind(self, kind: Kind) -> Iterator[Entry]:
-        return (record.unpack(path, found) for path, found in self.records() if found[0] == kind)
+        """In the order of a walk."""
+        rows = self._rows
+        return (rows.entry(number, path) for path, number in self._names.walk() if rows.kind(number) is kind)
 
     def kind(self, path: bytes) -> Kind | None:
-        """What `lookup` would tell of it, for a tenth of the time."""
-        found = self._records.get(path)
-        return None if found is None else _KINDS[found[0]]
+        """What `lookup` would tell of it, for a third of the time."""
+        number = self._names.find(path)
+        return None if number is None else self._rows.kind(number)
 
     def lookup(self, path: bytes) -> Entry | None:
         """The entry as the layer holds it; None if the layer says nothing of `path`."""
-        found = self._records.get(path)
-        return None if found is None else record.unpack(path, found)
+        number = self._names.find(path)
+        return None if number is None else self._rows.entry(number, path)
 
     def shown(self, path: bytes) -> Entry | None:
         """The entry as an unpacked layer shows it: a hard link is a file."""
@@ -86,24 +88,20 @@ class Index:
     def has_links(self, path: bytes) -> bool:
         """Whether a hard link of the layer names `path`."""
         if self._linked is None:
-            links = (path for path, found in self._records.items() if found[0] == Kind.HARDLINK)
-            self._linked = frozenset(record.unpack(path, self._records[path]).link for path in links)
+            links = self._rows.of_kind(Kind.HARDLINK)
+            self._linked = frozenset(self._rows.entry(number, b"").link for number in links)
         return path in self._linked
 
     def children(self, folder: bytes) -> list[bytes]:
         """The names, sorted, that this layer holds directly or indirectly in `folder`."""
-        names = []
-        at = self._first_below(folder)
-        start = len(folder) + 1 if folder else 0
-        while at < len(self._paths) and paths.is_below(self._paths[at], folder):
-            name = self._paths[at][start:].partition(b"/")[0]
-            names.append(name)
-            at = self._after(paths.join(folder, name), at)
-        return names
+        return self._names.children(folder)
 
     def has_below(self, folder: bytes) -> bool:
-        at = self._first_below(folder)
-        return at < len(self._paths) and paths.is_below(self._paths[at], folder)
+        return self._names.has_below(folder)
+
+    def implies(self, path: bytes) -> bool:
+        """Whether it is a directory that the layer uses without holding it, as all use the root."""
+        return self._names.implies(path)
 
     def hides(self, path: bytes) -> bool:
         """Whether nothing that lower layers have at `path` shows through, by a whiteout of it or of what is above it,
@@ -113,29 +111,13 @@ class Index:
             _holds(self.opaque, folder) or _holds(self.whiteouts, folder) for folder in above
         )
 
-    def _first_below(self, folder: bytes) -> int:
-        if not folder:
-            return 1 if self._paths[:1] == [b""] else 0
-        return bisect.bisect_left(self._paths, paths.order(folder + b"/"), key=paths.order)
-
-    def _after(self, path: bytes, start: int) -> int:
-        return bisect.bisect_left(self._paths, paths.order(path) + b"\x01", lo=start, key=paths.order)
-
     def consistent(self) -> Self:
-        """Itself. Raises LayerError where an entry stands below one that is no directory, and for paths that go
-        through too many directories."""
-        budget, last = Folders(), b""
-        for path in self._paths:
-            folder = last_folder = path.rpartition(b"/")[0]
-            if folder == last:
-                continue
-            while folder and folder != last and not paths.is_below(last, folder):
-                budget.add(folder)
-                folder = paths.split(folder)[0]
-            last = last_folder
-        for above, path in itertools.pairwise(self._paths):
-            if path.startswith(above) and paths.is_below(path, above) and self._records[above][0] != Kind.DIR:
-                raise below_no_directory(path, above, Kind(self._records[above][0]))
+        """Itself. Raises LayerError where an entry stands below one that is no directory."""
+        for number in self._names.held:
+            kind = self._rows.kind(number)
+            if kind is not Kind.DIR:
+                above = self._names.path(number)
+                raise below_no_directory(paths.join(above, self._names.children(above)[0]), above, kind)
         return self
 
 
@@ -164,12 +146,10 @@ class Builder:
         self._opaque: set[bytes] = set()
         self._texts: dict[bytes, bytes] = {}
         self._size = 0
-
-    def __len__(self) -> int:
-        return len(self._records)
+        self._finished: Index | None = None
 
     def __contains__(self, path: bytes) -> bool:
-        return path in self._records
+        return path in self._records or (self._finished is not None and path in self._finished)
 
     def add(self, entry: Entry, text: bytes | None = None) -> None:
         """`text` is the content, if `keeps_text` says so.
@@ -191,6 +171,8 @@ class Builder:
             self._texts[entry.path] = text
 
     def lookup(self, path: bytes) -> Entry | None:
+        if self._finished is not None:
+            return self._finished.lookup(path)
         found = self._records.get(path)
         return None if found is None else record.unpack(path, found)
 
@@ -214,8 +196,14 @@ class Builder:
         self._opaque.add(folder)
 
     def finish(self) -> Index:
-        """Raises LayerError where an entry stands below one that is no directory."""
-        return Index(self._records, self._whiteouts, self._opaque, self._texts).consistent()
+        """The index, which holds from now on what was added, so that there is only one of it.
+
+        Raises LayerError where an entry stands below one that is no directory, and for paths that go through too many
+        directories."""
+        found = names.Names.of_paths(self._records, Folders().add)
+        held = rows.Rows.of_records(map(self._records.pop, found))
+        self._finished = Index(found, held, self._whiteouts, self._opaque, self._texts)
+        return self._finished.consistent()
 
 
 def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from typing import Final
 
 from strata_builder.entries import Entry, Kind
@@ -12,27 +13,43 @@ FIXED: Final = struct.Struct("<BHIIqQ")
 PLAIN_FILE: Final = FIXED.size + 32
 _DEVICE: Final = struct.Struct("<II")
 _LENGTH: Final = struct.Struct("<I")
-_CONTENT: Final = (Kind.FILE, Kind.HARDLINK)
+#: Kinds that have a digest.
+CONTENT: Final = (Kind.FILE, Kind.HARDLINK)
+#: Kinds of which every record has a rest.
+SPECIAL: Final = (Kind.SYMLINK, Kind.HARDLINK, Kind.CHAR, Kind.BLOCK)
 _LINKS: Final = (Kind.SYMLINK, Kind.HARDLINK)
 _DEVICES: Final = (Kind.CHAR, Kind.BLOCK)
 _KINDS: Final = tuple(Kind)
-_NO_DIGEST: Final = bytes(32)
+NO_DIGEST: Final = bytes(32)
 
 
-class CutShort(ValueError):
-    """Bytes end before what they announce."""
+class Impossible(ValueError):
+    """Bytes that this program has not written. Says why."""
+
+
+class CutShort(Impossible):
+    """They end before what they announce."""
+
+    def __init__(self) -> None:
+        super().__init__("it is cut short")
 
 
 def pack(entry: Entry) -> bytes:
-    _, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs, digest = entry
+    _, kind, mode, uid, gid, mtime, size, _, _, _, xattrs, digest = entry
     fixed = FIXED.pack(kind, mode, uid, gid, mtime, size)
-    if kind in _CONTENT:
-        fixed += bytes.fromhex(digest) if digest else _NO_DIGEST
-    if kind in _LINKS:
-        fixed += sized(link)
-    elif kind in _DEVICES:
-        fixed += _DEVICE.pack(major, minor)
-    return fixed + b"".join(sized(name) + sized(value) for name, value in xattrs) if xattrs else fixed
+    if kind in CONTENT:
+        fixed += bytes.fromhex(digest) if digest else NO_DIGEST
+    return fixed if not xattrs and kind not in SPECIAL else fixed + rest(entry)
+
+
+def rest(entry: Entry) -> bytes:
+    """What follows the fields that all have and the digest: nothing of nearly all files and directories."""
+    first = b""
+    if entry.kind in _LINKS:
+        first = sized(entry.link)
+    elif entry.kind in _DEVICES:
+        first = _DEVICE.pack(entry.major, entry.minor)
+    return first + b"".join(sized(name) + sized(value) for name, value in entry.xattrs)
 
 
 def unpack(path: bytes, record: bytes) -> Entry:
@@ -40,22 +57,24 @@ def unpack(path: bytes, record: bytes) -> Entry:
     kind, mode, uid, gid, mtime, size = FIXED.unpack_from(record)
     if kind == Kind.FILE and len(record) == PLAIN_FILE:
         found = record[FIXED.size :]
-        digest = "" if found == _NO_DIGEST else found.hex()
+        digest = "" if found == NO_DIGEST else found.hex()
         return Entry(path, Kind.FILE, mode, uid, gid, mtime, size, b"", 0, 0, (), digest)
     if kind == Kind.DIR and len(record) == FIXED.size:
         return Entry(path, Kind.DIR, mode, uid, gid, mtime)
-    return _unpack_more(Entry(path, _KINDS[kind], mode, uid, gid, mtime, size), Reader(record, FIXED.size))
+    entry = Entry(path, _KINDS[kind], mode, uid, gid, mtime, size)
+    read = Reader(record, FIXED.size)
+    found = read.take(32) if kind in CONTENT else NO_DIGEST
+    return with_rest(entry._replace(digest="" if found == NO_DIGEST else found.hex()), read)
 
 
-def _unpack_more(entry: Entry, read: Reader) -> Entry:
-    found = read.take(32) if entry.kind in _CONTENT else _NO_DIGEST
-    digest = "" if found == _NO_DIGEST else found.hex()
+def with_rest(entry: Entry, read: Reader) -> Entry:
+    """With what `rest` has made of it. Raises CutShort."""
     link = read.sized() if entry.kind in _LINKS else b""
     major, minor = _DEVICE.unpack(read.take(_DEVICE.size)) if entry.kind in _DEVICES else (0, 0)
     xattrs = []
     while read.left():
         xattrs.append((read.sized(), read.sized()))
-    return entry._replace(digest=digest, link=link, major=major, minor=minor, xattrs=tuple(xattrs))
+    return entry._replace(link=link, major=major, minor=minor, xattrs=tuple(xattrs))
 
 
 def sized(data: bytes) -> bytes:
@@ -65,6 +84,11 @@ def sized(data: bytes) -> bytes:
 
 def count(number: int) -> bytes:
     return _LENGTH.pack(number)
+
+
+def counts(numbers: Collection[int]) -> bytes:
+    """`numbers` of 32 bits after how many they are."""
+    return struct.pack(f"<I{len(numbers)}I", len(numbers), *numbers)
 
 
 class Reader:
@@ -93,6 +117,11 @@ class Reader:
 
     def count(self) -> int:
         return _LENGTH.unpack(self.take(_LENGTH.size))[0]  # type: ignore[no-any-return]
+
+    def counts(self) -> tuple[int, ...]:
+        """What `counts` has made."""
+        number = self.count()
+        return struct.unpack(f"<{number}I", self.take(number * _LENGTH.size))
 
     def left(self) -> int:
         return len(self._data) - self._at

@@ -34,7 +34,7 @@ class View:
             found = layer.index.shown(path)
             if found is not None:
                 return Entry(path, Kind.DIR, 0o755) if implied and found.kind is not Kind.DIR else found
-            implied = implied or path in layer.implied
+            implied = implied or layer.index.implies(path)
         # A directory that layers use without holding it: what unpackers make.
         return Entry(path, Kind.DIR, 0o755) if implied else None
 
@@ -99,7 +99,7 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 class _Layer:
     """One layer's index, and what has to be asked of it often."""
 
-    __slots__ = ("implied", "index", "opaque", "whiteouts")
+    __slots__ = ("index", "opaque", "whiteouts")
 
     def __init__(self, index: Index) -> None:
         self.index = index
@@ -109,20 +109,9 @@ class _Layer:
             parent, name = paths.split(path)
             hidden[parent].add(name)
         self.whiteouts = {parent: frozenset(names) for parent, names in hidden.items()}
-        self.implied = frozenset(_implied(index))
 
 
 @functools.lru_cache(maxsize=512)
 def _layer(index: Index) -> _Layer:
     """Views of one image share most of their layers."""
     return _Layer(index)
-
-
-def _implied(index: Index) -> Iterator[bytes]:
-    """The directories that a layer uses without holding them."""
-    last = None
-    for path in index.paths():
-        parent = paths.split(path)[0]
-        if parent != last:
-            last = parent
-            yield from (folder for folder in (*paths.parents(parent), parent) if folder and folder not in index)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import itertools
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from strata_builder.engine import artifact, records
+from strata_builder.frozen import replace
 from strata_builder.layers.indexfile import MEDIA_TYPE
-from strata_builder.oci.image import Descriptor, History, Image, LayerRef
+from strata_builder.oci import mediatypes
+from strata_builder.oci.image import Descriptor, History, Image, LayerRef, describe
 from strata_builder.oci.manifest import Manifest, parse_manifest
 from strata_builder.oci.platform import host
 from strata_builder.registry import push
@@ -95,6 +99,18 @@ class Project:
     def cache(self) -> records.Records:
         with closing(Registry(self.server.host, insecure=True)) as registry:
             return artifact.read(registry, f"apps/{self.name}", "cache")
+
+    def keep_instead(self, kinds: Mapping[str, str], data: bytes) -> None:
+        """Puts `data` in the place of the tables of these layers, as blobs of these media types."""
+        known, blob = self.cache(), describe(data, "")
+        contents = {layer: records.Contents(replace(blob, media_type=kind), 0) for layer, kind in kinds.items()}
+        changed = replace(known, contents={**known.contents, **contents})
+        config = describe(changed.to_bytes(), artifact.MEDIA_TYPE)
+        with closing(Registry(self.server.host, insecure=True)) as registry:
+            for descriptor, content in ((blob, data), (config, changed.to_bytes())):
+                registry.upload_blob(f"apps/{self.name}", descriptor, functools.partial(io.BytesIO, content))
+            manifest = Manifest(config, changed.blobs(), mediatypes.OCI_MANIFEST)
+            push.put(registry, f"apps/{self.name}", "cache", manifest.to_bytes(), manifest.media_type)
 
     def layers(self) -> list[str]:
         return [layer.digest for layer in self.image().layers]
@@ -190,3 +206,20 @@ def test_a_table_that_is_gone_costs_time_and_not_the_build(project: Project) -> 
     again, _ = project.build("again")
     assert len(again) <= 7
     assert project.cache().contents.keys() >= set(base)
+
+
+def test_a_table_of_another_version_is_replaced_and_then_used(project: Project) -> None:
+    """So is one that was written badly; each is read from its layer once more, not at every build."""
+    base = project.push_base()
+    project.write(FILES, *LINES)
+    project.build()
+    project.keep_instead({base[0]: MEDIA_TYPE.replace(".v3+", ".v1+"), base[1]: MEDIA_TYPE}, b"strata index 1\n")
+    project.write({"app/main": b"second"}, *LINES)
+    asked, said = project.build()
+    assert sorted(digest for digest in asked.read() if digest in base) == sorted(base)
+    assert f"layer {base[0]} is not used" not in said
+    assert f"layer {base[1]} is not used: this is not an index of a layer" in said
+    project.write({"app/main": b"third"}, *LINES)
+    asked, said = project.build()
+    assert not [digest for digest in asked.read() if digest in base]
+    assert "is not used" not in said
