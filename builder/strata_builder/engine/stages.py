@@ -151,6 +151,8 @@ class Worker:
         key = self.keyed.steps[self.index, position]
         if isinstance(step.instruction, ins.Run):
             return self._run(step, state, key, label)
+        if self._runs_after(position) and any(self.edges.blobs.recall(layer) is None for layer in state.layers):
+            self._show(state)  # which reads those layers, too, and they need not be read for their contents alone
         lower = self.edges.blobs.view(state.layers, keep=self.unpacks)
         if isinstance(step.instruction, ins.Workdir):
             placed = copying.workdir(step, lower, epoch=self.options.source_date_epoch)
@@ -198,18 +200,35 @@ class Worker:
             return Done(self.edges.known.steps[content].layer, True, "same on the same files", (key, content))
         if self.edges.roots is None:
             raise errors.NeedsSandbox("RUN needs a sandbox, and this build has none", place=step.place)
+        root = self._show(state)
+        runner = running.Runner(step, self.options, self.edges, self._layers)
+        view_ = self.edges.blobs.view(state.layers, keep=True)
+        runner.run(root, view_, label)
+        self.seconds.ran(state.layers)
+        layer = self._pack(*root.changes(view_, clamp=self.options.source_date_epoch))
+        root.commit(layer)
+        return Done(layer, False, self._why(), (key, content))
+
+    def _runs_after(self, position: int) -> bool:
+        """Whether a later step of the stage has to run, as far as definitions tell."""
+        if self.edges.roots is None:
+            return False
+        return any(
+            isinstance(step.instruction, ins.Run)
+            and not is_known(self.keyed, self.options, self.edges.known, self.index, number, step)
+            for number, step in enumerate(self.stage.steps)
+            if number > position
+        )
+
+    def _show(self, state: State) -> Root:
+        """The stage's file system, with all that a step is to see now."""
+        assert self.edges.roots is not None
         self.root = self.root or self.edges.roots.open()
         index = functools.partial(self.edges.blobs.index, keep=True)
         fresh = frozenset(times.new_to_a_run(state.made, index, self.options.source_date_epoch))
         self.seconds.part(state.layers, fresh)
         self.root.sync(state.layers, fresh=fresh)
-        runner = running.Runner(step, self.options, self.edges, self._layers)
-        view_ = self.edges.blobs.view(state.layers, keep=True)
-        runner.run(self.root, view_, label)
-        self.seconds.ran(state.layers)
-        layer = self._pack(*self.root.changes(view_, clamp=self.options.source_date_epoch))
-        self.root.commit(layer)
-        return Done(layer, False, self._why(), (key, content))
+        return self.root
 
     def _pack(self, items: Items | Sequence[Item], whiteouts: Sequence[bytes] = ()) -> LayerRef | None:
         blob = self.edges.scratch / f"layer-{next(_names)}"
