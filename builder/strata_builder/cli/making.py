@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.cli import exports, session, values
+from strata_builder.cli import early, exports, session, values
 from strata_builder.cli.store import MAX_AGE_DAYS, MAX_BYTES
 from strata_builder.engine import blobs, execute, recording, records, steps
 from strata_builder.engine.roots import Roots
@@ -29,8 +29,8 @@ def every(opened: session.Session, outputs: list[values.Output], first: session.
     """Builds each platform and writes `outputs`; `first` is the first one's plan. Raises BuildError."""
     with warnings.collected(opened.report.note) as found:
         begun, *others = opened.platforms()
-        made = [_build(opened, begun, first, found)]
-        made += [_build(opened, platform, opened.keyed(platform), found) for platform in others]
+        made = [_build(opened, outputs, begun, first, found)]
+        made += [_build(opened, outputs, platform, opened.keyed(platform), found) for platform in others]
     exports.write(outputs, made, opened)
     _tell(made, opened)
     if not outputs:
@@ -38,12 +38,17 @@ def every(opened: session.Session, outputs: list[values.Output], first: session.
 
 
 def _build(
-    opened: session.Session, platform: platforms.Platform, keyed: session.Keyed, found: warnings.Warnings
+    opened: session.Session,
+    outputs: list[values.Output],
+    platform: platforms.Platform,
+    keyed: session.Keyed,
+    found: warnings.Warnings,
 ) -> exports.Made:
     found.look(opened.source.dockerfile, keyed.options, keyed.plan, opened.source.ignore)
     _refuse_foreign_runs(keyed)
     store = blobs.Blobs(opened.store.blobs, opened.images, keyed.contents)
-    with _roots(keyed, opened, store) as roots:
+    places = early.places(opened, outputs, keyed.plan, platform)
+    with early.Uploads(places, opened, store) as uploads, _roots(keyed, opened, store) as roots:
         edges = execute.Edges(
             blobs=store,
             remotes=opened.remotes,
@@ -52,6 +57,7 @@ def _build(
             scratch=opened.scratch,
             roots=roots,
             cancel=threading.Event(),
+            made=uploads.made,
         )
         built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
     remotes = storedfiles.every(opened.scratch / "remotes")
