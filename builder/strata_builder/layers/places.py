@@ -37,6 +37,7 @@ class Places:
         self.times: dict[bytes, int] = {}
         self._told, self._skip = told, skip
         self._budget = index.Folders()
+        self._last: bytes | None = None  # whose time has been looked at
 
     def __enter__(self) -> Self:
         return self
@@ -54,8 +55,10 @@ class Places:
                 raise
             self.imply(parent, path)
             fd = self.folders.fd(parent)
-        if parent not in self.times and parent not in self._told:
-            self.times[parent] = os.fstat(fd).st_mtime_ns
+        if parent != self._last:
+            self._last = parent
+            if parent not in self.times and parent not in self._told:
+                self.times[parent] = os.fstat(fd).st_mtime_ns
         return fd
 
     def imply(self, folder: bytes, path: bytes) -> None:
@@ -74,6 +77,7 @@ class Places:
         self.directory(folder)
         self.implied.add(folder)
         self.times.pop(folder, None)
+        self._last = None
 
     def make(self, path: bytes, make: Callable[[bytes, int], None]) -> None:
         """Calls `make(name, descriptor of the parent)`, having removed what stands there."""
@@ -84,6 +88,15 @@ class Places:
         except FileExistsError:
             self.folders.remove(path, self._skip)
             make(name, self.parent(path))
+
+    def create(self, path: bytes, flags: int, mode: int) -> int:
+        """A descriptor of the new file `path`: open(2). What stands there is removed."""
+        name = path.rpartition(b"/")[2]
+        try:
+            return os.open(name, flags, mode, dir_fd=self.parent(path))
+        except FileExistsError:
+            self.folders.remove(path, self._skip)
+            return os.open(name, flags, mode, dir_fd=self.parent(path))
 
     def directory(self, path: bytes) -> None:
         """Makes it, its mode for the time being 0700, unless it is one."""

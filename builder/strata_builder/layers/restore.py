@@ -29,6 +29,11 @@ _ZEROS: Final = bytes(_BUFFER)
 _TYPES: Final = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 
 
+def nothing(path: bytes) -> bool:  # noqa: ARG001
+    """The usual `skip`, which need not be asked."""
+    return False
+
+
 @frozen
 class Options:
     """How a layer is written; see `unpack.unpack_to`."""
@@ -38,7 +43,7 @@ class Options:
     opaque_xattr: str = "user.overlay.opaque"
     copy_links: bool = False
     lower: Callable[[bytes], Entry | None] | None = None
-    skip: Callable[[bytes], bool] = lambda _: False
+    skip: Callable[[bytes], bool] = nothing
     on_entry: OnEntry | None = None
     hashes: bool = True
     covered: Collection[bytes] = ()
@@ -57,7 +62,7 @@ class Restorer:
         where it is not to be hashed."""
         if entry.path in self._options.covered:
             return self._covered(entry, content)
-        skipped = self._options.skip(entry.path)
+        skipped = self._options.skip is not nothing and self._options.skip(entry.path)
         if entry.kind is Kind.FILE:
             return digest_of(entry, content.pieces()) if skipped else self._file(entry, content)
         if not skipped:
@@ -86,24 +91,19 @@ class Restorer:
     # -- each kind
 
     def _file(self, entry: Entry, content: Contents) -> tuple[str, bytes | None]:
-        fd = self._create(entry)
+        fd = self._places.create(entry.path, _CREATE, entry.mode & 0o777)
         try:
             written = self._content(entry, content, fd)
             if not self._is_born_so(entry, fd):
                 self._ownership.owner_and_mode(entry, fd)
-            self._ownership.attributes(entry, fd)
+            if entry.xattrs:
+                self._ownership.attributes(entry, fd)
             os.utime(fd, ns=times_of(entry))
             if self._options.on_entry is not None:
                 self._options.on_entry(entry._replace(digest=written[0]), os.fstat(fd))
         finally:
             os.close(fd)
         return written
-
-    def _create(self, entry: Entry) -> int:
-        created: list[int] = []
-        mode = entry.mode & 0o777
-        self._places.make(entry.path, lambda name, fd: created.append(os.open(name, _CREATE, mode, dir_fd=fd)))
-        return created[0]
 
     def _is_born_so(self, entry: Entry, fd: int) -> bool:
         """Whether the kernel has made the new file with the owner and mode that it is to have.
@@ -113,11 +113,12 @@ class Restorer:
         """
         wanted = entry.mode, entry.uid, entry.gid
         known = self._born.of(entry.path.rpartition(b"/")[0])
-        if wanted not in known:
+        born_so = known.get(wanted)
+        if born_so is None:
             found = os.fstat(fd)
             owned = self._options.owner is OwnerPolicy.IGNORE or (found.st_uid, found.st_gid) == wanted[1:]
-            known[wanted] = owned and stat.S_IMODE(found.st_mode) == entry.mode
-        return known[wanted]
+            born_so = known[wanted] = owned and stat.S_IMODE(found.st_mode) == entry.mode
+        return born_so
 
     def _content(self, entry: Entry, content: Contents, fd: int) -> tuple[str, bytes | None]:
         whole = content.whole()

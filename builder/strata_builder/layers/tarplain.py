@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import adler32
 
 from strata_builder.entries import Entry, Kind
@@ -19,15 +19,9 @@ _KINDS: Final = {b"0": Kind.FILE, b"1": Kind.HARDLINK, b"2": Kind.SYMLINK, b"5":
 _LINKS: Final = (Kind.HARDLINK, Kind.SYMLINK)
 
 
-class Plain(NamedTuple):
-    """`name` is what the header calls the `entry`; its content of `entry.size` bytes follows."""
-
-    entry: Entry
-    name: bytes
-
-
-def read(block: bytes) -> Plain | None:
-    """The entry that the 512 bytes of `block` announce; None where they may not be all of it, or are no such header."""
+def read(block: bytes) -> tuple[Entry, bytes] | None:
+    """The entry that the 512 bytes of `block` announce, and what they call it; its content of `size` bytes follows. None
+    where they may not be all of it, or are no such header."""
     name, owner, size, time, stated, flag, link, magic, prefix = _FIELDS.unpack(block)
     kind = _KINDS.get(flag)
     if kind is None or _sum(stated) != (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2:
@@ -42,7 +36,7 @@ def read(block: bytes) -> Plain | None:
     if kind in _LINKS and not (target if kind is Kind.SYMLINK else _is_path(target)):
         return None
     mode, uid, gid = owners
-    return Plain(Entry(path, kind, mode, uid, gid, mtime, length if kind is Kind.FILE else 0, target), raw)
+    return Entry(path, kind, mode, uid, gid, mtime, length if kind is Kind.FILE else 0, target), raw
 
 
 def _path(raw: bytes) -> bytes:

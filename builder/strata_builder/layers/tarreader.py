@@ -60,7 +60,7 @@ class TarReader:
         self._source.skip(tarheader.BLOCK)
         self._counted()
         entry, self._name = plain
-        return entry, Content(self._source, entry.size, plain.name), tarheader.padding(entry.size)
+        return entry, Content(self._source, entry.size, self._name), -entry.size % tarheader.BLOCK
 
     def _extended(self) -> _Found | None:
         """The next entry, whatever its header; None at the end."""

@@ -88,6 +88,8 @@ def scan(
 def _is_content(entry: Entry, built: index.Builder) -> bool:
     """False for a marker, which is noted instead. So is a device 0:0: it is the whiteout of overlay file systems, which
     show nothing there, and a few tools have packed it as it lay there."""
+    if entry.kind is not Kind.CHAR and paths.WHITEOUT not in entry.path:
+        return True
     if paths.is_overlay_whiteout(entry):
         built.hide(entry.path)
         return False
@@ -116,7 +118,7 @@ def unpack_to(
     opaque_xattr: str = "user.overlay.opaque",
     copy_links: bool = False,
     lower: Callable[[bytes], Entry | None] | None = None,
-    skip: Callable[[bytes], bool] = lambda _: False,
+    skip: Callable[[bytes], bool] = restore.nothing,
     on_entry: OnEntry | None = None,
     diff_id: str | None = None,
     limits: Limits = LIMITS,

@@ -88,4 +88,4 @@ def test_both_ways_tell_the_same_of_every_header(monkeypatch: pytest.MonkeyPatch
 def test_what_nearly_all_headers_are_like_is_read_the_short_way(name: bytes, kind: bytes) -> None:
     found = tarplain.read(tars.block(name, kind, link=b"x" if kind in b"12" else b""))
     assert found is not None
-    assert (found.name, found.entry.path) == (name, name.removeprefix(b"./"))
+    assert (found[1], found[0].path) == (name, name.removeprefix(b"./"))
