@@ -145,8 +145,7 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
 
 def _timed(items: Items, epoch: int | None, *, dated: bool = True) -> Placed:
     """`items` with their step's time where they have none of their own; with an epoch none is later than that."""
-    undated = set() if dated else {entry.path for entry in items.entries() if entry.mtime != STEP_TIME}
-    content = digests.placed(items.entries(), undated=undated)
+    content = digests.rows(items.rows(None if dated else STEP_TIME))
     when = digests.step_time(content) if epoch is None else epoch
     items.retime(lambda time: when if time == STEP_TIME or (epoch is not None and time > epoch) else time)
     return Placed(items, content)

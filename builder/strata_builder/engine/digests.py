@@ -1,8 +1,8 @@
 """Cache keys. Pure: values in, hex out.
 
-Every part is a JSON value, and JSON keeps them apart: no two different steps can spell one key. Entries are told by lines
-of numbers and of strings after their lengths, which are as unmistakable and ten times as quick. Keys hold content, mode, names,
-links and xattrs of files; of their times only those that a layer keeps and that are no accident.
+Every part is a JSON value, and JSON keeps them apart: no two different steps can spell one key. Entries are told by numbers
+of fixed width and by strings after their lengths, which are as unmistakable and twenty times as quick. Keys hold content,
+mode, names, links and xattrs of files; of their times only those that a layer keeps and that are no accident.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Container, Iterable, Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from strata_builder.entries import Entry, Kind
 
-_AT_ONCE = 256  # lines that are hashed together
+_AT_ONCE = 256  # entries that are hashed together
+#: Kind, mode, numbers of a device, and how many bytes of path, content or link, and attributes follow.
+_HEAD = struct.Struct("<BHIIIII")
 FORMAT = 3  # a change of what a key means changes every key
 
 # A step's time lies in [2000-01-01, 2020-01-01): never in the future, never the epoch that some tools take for "unset".
@@ -33,11 +36,14 @@ def entries(found: Iterable[tuple[bytes, Entry]]) -> str:
     return _digest(_line(path, entry) for path, entry in found)
 
 
-def placed(found: Iterable[Entry], *, undated: Container[bytes] = ()) -> str:
-    """One digest over a layer's entries with their owners and times; without the times of the paths in `undated`."""
-    return _digest(
-        b"%d %d %b %b" % (entry.uid, entry.gid, _time(entry, undated), _line(entry.path, entry)) for entry in found
-    )
+def shown(found: Iterable[Entry]) -> str:
+    """One digest over entries with their owners, without their times."""
+    return _digest(b"%d %d %b" % (entry.uid, entry.gid, _line(entry.path, entry)) for entry in found)
+
+
+def rows(found: Iterable[bytes]) -> str:
+    """One digest over a layer's entries as `Items.rows` tells them."""
+    return _digest(iter(found))
 
 
 def step_time(content_key: str) -> int:
@@ -56,26 +62,11 @@ def _digest(lines: Iterator[bytes]) -> str:
     return hasher.hexdigest()
 
 
-def _time(entry: Entry, undated: Container[bytes]) -> bytes:
-    return b"-" if entry.path in undated else b"%d" % entry.mtime
-
-
 def _line(path: bytes, entry: Entry) -> bytes:
     _, kind, mode, _, _, _, _, link, major, minor, xattrs, digest = entry
     what = digest.encode("ascii") if kind is Kind.FILE else link
     more = b"".join(b"%d:%b%d:%b" % (len(key), key, len(value), value) for key, value in xattrs) if xattrs else b""
-    return b"%d %d %d %d %d:%b%d:%b%d:%b\n" % (
-        kind,
-        mode,
-        major,
-        minor,
-        len(path),
-        path,
-        len(what),
-        what,
-        len(more),
-        more,
-    )
+    return _HEAD.pack(kind, mode, major, minor, len(path), len(what), len(more)) + path + what + more
 
 
 def _plain(value: Any) -> Any:

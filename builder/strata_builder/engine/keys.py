@@ -191,7 +191,7 @@ def shown_by(tree: Tree, source: str) -> str:
 
     Raises BuildError where there is no such source."""
     found = _walked(selecting.select(tree, source, where="a mount"), selecting.excludes(()))
-    return digests.placed(entry._replace(path=path, mtime=0) for path, entry in found)
+    return digests.shown(entry._replace(path=path) for path, entry in found)
 
 
 def is_remote(source: str) -> bool:

@@ -47,11 +47,15 @@ class Manner:
     mode: Callable[[Entry], int] | None = None
     folder: int = FOLDER
 
-    def dress(self, entry: Entry, path: bytes) -> Entry:
-        """`entry` as it arrives at `path`."""
-        uid, gid = self.owner or (entry.uid, entry.gid)
-        mode = entry.mode if self.mode is None or entry.kind == Kind.SYMLINK else self.mode(entry)
-        return Entry(path, entry.kind, mode, uid, gid, *entry[5:])
+    def dress(self, entry: Entry, path: bytes, time: int | None = None, digest: str | None = None) -> Entry:
+        """`entry` as it arrives at `path`, with this time and digest if they are given."""
+        _, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs, known = entry
+        if self.owner is not None:
+            uid, gid = self.owner
+        if self.mode is not None and kind is not Kind.SYMLINK:
+            mode = self.mode(entry)
+        mtime, known = mtime if time is None else time, known if digest is None else digest
+        return Entry._make((path, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs, known))
 
     def new_folder(self, path: bytes) -> Entry:
         uid, gid = self.owner or (0, 0)
@@ -90,10 +94,12 @@ class Layer:
                 self._new.add(parent)
         self._last = path
 
-    def put(self, path: bytes, entry: Entry, origin: int = 0) -> None:
+    def put(
+        self, path: bytes, entry: Entry, origin: int = 0, *, time: int | None = None, digest: str | None = None
+    ) -> None:
         """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
         self._make_way(path, entry.kind)
-        self._set(self.manner.dress(entry, path), origin)
+        self._set(self.manner.dress(entry, path, time, digest), origin)
 
     def _make_way(self, path: bytes, kind: Kind) -> None:
         """Raises LayerError where `path` cannot become what it is to be."""
@@ -211,10 +217,10 @@ def _beside(source: selecting.Source, to: bytes) -> items.Origin:
 
 
 def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry, origin: int) -> None:
-    kind, time = entry.kind, entry.mtime if source.dated else STEP_TIME
-    digest = source.tree.digest(path) if kind is Kind.FILE or kind is Kind.HARDLINK else ""
-    _, _, mode, uid, gid, _, size, link, major, minor, xattrs, _ = entry
-    layer.put(to, Entry(path, kind, mode, uid, gid, time, size, link, major, minor, xattrs, digest), origin)
+    digest = None
+    if not entry.digest and (entry.kind is Kind.FILE or entry.kind is Kind.HARDLINK):
+        digest = source.tree.digest(path)
+    layer.put(to, entry, origin, time=None if source.dated else STEP_TIME, digest=digest)
 
 
 def _with_parents(path: bytes) -> list[bytes]:

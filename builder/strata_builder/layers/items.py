@@ -16,6 +16,7 @@ _NONE: Final = 0
 _KIND: Final = _NUMBER.size
 _MTIME: Final = struct.Struct("<q")
 _MTIME_AT: Final = _NUMBER.size + struct.calcsize("<BHII")
+_NO_TIME: Final = _MTIME.pack(-(1 << 62))
 _KINDS: Final = tuple(Kind)
 
 
@@ -56,6 +57,15 @@ class Items:
     def entries(self) -> Iterator[Entry]:
         """As from iterating, without what opens their content."""
         return (record.unpack(path, self._records[path][_NUMBER.size :]) for path in sorted(self._records))
+
+    def rows(self, undated: int | None = None) -> Iterator[bytes]:
+        """Every path with all that is known of it, sorted by paths: equal for equal layers. If `undated` is given, times
+        other than this one are left out."""
+        for path in sorted(self._records):
+            found = self._records[path]
+            if undated is not None and _MTIME.unpack_from(found, _MTIME_AT)[0] != undated:
+                found = found[:_MTIME_AT] + _NO_TIME + found[_MTIME_AT + _MTIME.size :]
+            yield b"%b%b" % (record.sized(path), record.sized(found[_NUMBER.size :]))
 
     def origin(self, origin: Origin) -> int:
         """A number for `put_from`."""

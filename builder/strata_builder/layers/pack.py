@@ -76,9 +76,8 @@ def pack(
 def _checked(found: Iterable[Item]) -> items.Items:
     """Those items, with a file and its hard links so named that the first of them in the tar is the file."""
     gathered = found if isinstance(found, items.Items) else _gathered(found)
-    for path in gathered.paths():
-        if not paths.is_usual(path):
-            _check_name(path)
+    for path in paths.unusual(gathered.paths()):
+        _check_name(path)
     for path in gathered.of_kind(Kind.CHAR):
         item = gathered.get(path)
         assert item is not None
@@ -178,9 +177,11 @@ def _write(steps: Iterable[Item | bytes], pipe: pipeline.Pipeline) -> index.Inde
 
 def _write_file(item: Item, pipe: pipeline.Pipeline, built: index.Builder) -> None:
     entry = item.entry
-    with contextlib.closing(_opened(item)) as source:
-        write = _write_whole if entry.size <= _SMALL else _copy
+    write, source = _write_whole if entry.size <= _SMALL else _copy, _opened(item)
+    try:
         digest, text = write(entry, source, pipe)
+    finally:
+        source.close()
     if not entry.digest:
         entry = entry._replace(digest=digest)
     elif digest != entry.digest:

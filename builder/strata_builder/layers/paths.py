@@ -6,6 +6,7 @@ itself is b"".
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -54,6 +55,7 @@ def is_plain(path: bytes) -> bool:
     return b"/." not in path and b"//" not in path and b"\0" not in path
 
 
+_AT_ONCE: Final = 1024
 #: What `normalise` changes or refuses, but for its length; and what is reserved.
 _ODD: Final = re.compile(rb"\0|(?:\A|/)(?:\.?\.?(?:/|\Z)|\.wh\.)")
 
@@ -61,6 +63,15 @@ _ODD: Final = re.compile(rb"\0|(?:\A|/)(?:\.?\.?(?:/|\Z)|\.wh\.)")
 def is_usual(path: bytes) -> bool:
     """Whether a look is enough to see that `path` is normal and not reserved, as nearly all are. The root is not."""
     return len(path) <= MAX_NAME and not _ODD.search(path)
+
+
+def unusual(found: Iterable[bytes]) -> Iterator[bytes]:
+    """Those for which a look is not enough; of many at once."""
+    left = iter(found)
+    while some := list(itertools.islice(left, _AT_ONCE)):
+        joined = b"/%b/" % b"/".join(some)
+        if b"/." in joined or b"//" in joined or b"\0" in joined or max(map(len, some)) > MAX_NAME:
+            yield from (path for path in some if not is_usual(path))
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:

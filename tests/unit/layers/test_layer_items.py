@@ -126,3 +126,36 @@ def _open(held: items.Items, path: bytes) -> None:
     assert item is not None
     assert item.open is not None
     item.open()
+
+
+def test_rows_tell_apart_what_is_not_the_same() -> None:
+    file = Entry(b"a/b", Kind.FILE, 0o644, 1, 2, 3, 4, b"", 0, 0, (), "ab" * 32)
+    others = [
+        [file._replace(path=b"a/c")],
+        [file._replace(mode=0o600)],
+        [file._replace(uid=2)],
+        [file._replace(gid=1)],
+        [file._replace(mtime=4)],
+        [file._replace(size=5)],
+        [file._replace(digest="cd" * 32)],
+        [file._replace(xattrs=((b"user.a", b"b"),))],
+        [file._replace(xattrs=((b"user.", b"ab"),))],
+        [file._replace(kind=Kind.HARDLINK, link=b"x")],
+        [Entry(b"a/b", Kind.SYMLINK, 0o777, link=b"x")],
+        [Entry(b"a/b", Kind.CHAR, 0o644, major=1, minor=2)],
+        [Entry(b"a/b", Kind.CHAR, 0o644, major=2, minor=1)],
+        [file, file._replace(path=b"a/c")],
+        [],
+    ]
+    told = {b"".join(items.Items(map(Item, entries)).rows()) for entries in [[file], *others]}
+    assert len(told) == 1 + len(others)
+
+
+def test_rows_without_times_tell_those_that_are_a_steps() -> None:
+    def rows(*times: int) -> list[bytes]:
+        found = [Item(Entry(b"f%d" % n, Kind.DIR, 0o755, mtime=time)) for n, time in enumerate(times)]
+        return list(items.Items(found).rows(-1))
+
+    assert rows(5, -1) == rows(6, -1)
+    assert rows(5, -1) != rows(-1, 5)
+    assert rows(5, 5) != rows(5, -1)

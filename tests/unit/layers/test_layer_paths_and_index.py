@@ -150,3 +150,14 @@ def test_an_entry_takes_no_more_than_400_bytes() -> None:
     tracemalloc.stop()
     assert len(found) == count
     assert used / count < 400
+
+
+ODD = [b"", b".", b"..", b"/a", b"a/", b"a//b", b"./a", b"a/.", b"a/../b", b".wh.a", b"a/.wh..wh..opq", b"a\0b"]
+
+
+@pytest.mark.parametrize("odd", [*ODD, b"x" * 256, b"a/" + b"y" * 255])
+@pytest.mark.parametrize("at", [0, 1, 1022, 1023, 1024, 2500])
+def test_of_many_paths_the_unusual_ones_are_found(odd: bytes, at: int) -> None:
+    usual = [b"usr/.hidden/f%d" % number if number % 7 == 0 else b"usr/f%d" % number for number in range(2500)]
+    found = [*usual[:at], odd, *usual[at:]]
+    assert list(paths.unusual(found)) == [path for path in found if not paths.is_usual(path)] == [odd]
