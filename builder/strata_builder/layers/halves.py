@@ -83,6 +83,16 @@ def by(worker: workers.Worker, blob: BinaryIO, wanted: Wanted, root: Path) -> Wr
     return Written(contents, tuple(Skipped(*each) for each in skipped), implied, times)
 
 
+def wake(worker: workers.Worker) -> None:
+    """Has it load all that `by` needs, while that waits for something else. Raises workers.Failed."""
+    worker.ask(_loaded)
+    worker.answer()
+
+
+def _loaded() -> None:
+    """In the worker, which has loaded this module to call it."""
+
+
 def finish(written: Written, root: Path, lower: Callable[[bytes], Entry | None]) -> tuple[Skipped, ...]:
     """The other half; `lower` looks paths up in the layers below. All that could not be set. Raises as `from_blob` does."""
     skipped = [*written.skipped]

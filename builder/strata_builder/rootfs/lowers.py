@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -187,6 +188,9 @@ class Lowers:
         if wanted.known is not None and not wanted.needs_bytes:
             return halves.from_index(wanted.known, wanted.without, path)
         how = halves.Wanted(layer.descriptor.media_type, layer.diff_id, wanted.known, wanted.without)
+        if worker is not None:
+            with suppress(workers.Failed):
+                halves.wake(worker)
         with self._blobs.open(layer) as blob, blame.layer(layer.descriptor.digest):
             if worker is not None:
                 try:

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from strata_builder import workers
+from strata_builder.rootfs import kept
 from strata_builder.sandbox import command, host, roots
 from support.layertrees import file
 from support.sandboxes import LocalBlobs, Steps, busybox_items
@@ -17,7 +19,8 @@ def main(scratch: Path) -> None:
         sys.exit(code)
     blobs = LocalBlobs(scratch / "blobs")
     far = blobs.must_add([file("far", b"x", uid=70_000_000, gid=5)])
-    places = roots.UserNSRoots(scratch / "roots", blobs, scratch / "caches")
+    store = kept.Folder(scratch / "layers")
+    places = roots.UserNSRoots(scratch / "roots", blobs, scratch / "caches", store=store)
     steps = Steps(places.open(), blobs, [blobs.must_add(busybox_items()), far])
     secret = command.MountSpec("secret", b"/run/secrets/s", content=b"s", uid=1000, mode=0o400)
     cache = command.MountSpec("cache", b"/c", id="c", uid=1000)
@@ -31,9 +34,26 @@ def main(scratch: Path) -> None:
     with places.show(steps.layers) as merged:
         names = sorted(path.name for path in merged.iterdir())
     places.close()
+    store.close()
+    opened = len(blobs.opened)
+    with workers.started(1):
+        places = roots.UserNSRoots(scratch / "later", blobs, scratch / "caches", store=store)
+        with places.show([*steps.layers[:2], blobs.must_add([file("own", b"x", uid=1000, gid=33)])]) as merged:
+            later = [
+                [path.name, *_owner(path)] for path in sorted(merged.iterdir()) if path.name in ("bin", "far", "own")
+            ]
+        places.close()
+        store.close()
     owners = {path: [entry.uid, entry.gid] for path, entry in entries.items()}
     found = {"entries": owners, "gone": gone, "said": first, "alone": [alone.exit_code, steps.said()], "names": names}
+    found |= {"later": later, "opened later": len(blobs.opened) - opened}
+    store.prune(0, 0)
+    found |= {"kept": [p.name for p in (scratch / "layers").iterdir()]}
     print(json.dumps(found | {"left": [p.name for p in (scratch / "roots").iterdir()]}))
+
+
+def _owner(path: Path) -> tuple[int, int]:
+    return path.stat().st_uid, path.stat().st_gid
 
 
 if __name__ == "__main__":

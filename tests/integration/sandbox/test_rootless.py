@@ -47,6 +47,9 @@ def test_a_user_with_subordinate_ids_runs_steps_as_root_would(tmp_path: Path):
     assert found["alone"] == [0, "lo\nbuildkitsandbox"]
     assert {"bin", "far", "p", "var"} <= set(found["names"])
     assert found["left"] == []
+    assert found["later"] == [["bin", 0, 0], ["far", 0, 0], ["own", 1000, 33]]
+    assert found["opened later"] == 1, "what the first build unpacked was there"
+    assert found["kept"] == []
 
 
 def test_a_user_without_subordinate_ids_is_told_which_line_is_missing(tmp_path: Path):
