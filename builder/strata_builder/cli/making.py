@@ -91,12 +91,16 @@ def _roots(keyed: session.Keyed, opened: session.Session, store: blobs.Blobs) ->
 
     unpacked = kept.Folder(opened.store.layers)
     kind = roots.UserNSRoots(opened.scratch / "roots", store, opened.store.mounts, learn=store.learn, store=unpacked)
-    try:
-        yield kind
-    finally:
+
+    def end() -> None:
         kind.close()
         unpacked.close()
         unpacked.prune(MAX_BYTES, MAX_AGE_DAYS)
+
+    try:
+        yield kind
+    finally:
+        opened.beside(end)
 
 
 def _keep_cache(

@@ -7,8 +7,8 @@ import functools
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from strata_builder.frozen import frozen
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
-from strata_builder.pod import remotes
+from strata_builder.pod import ahead, remotes
 from strata_builder.registry import config, mirrors, proxies, registries
 from strata_builder.registry import errors as registry_errors
 
@@ -52,7 +52,9 @@ class Session:
         scratch: Path,
         found: registries.Registries,
         reporter: report.Reporter,
+        ends: ExitStack,
     ) -> None:
+        self._ends = ends
         self.given, self.store, self.scratch, self.registries, self.report = given, kept, scratch, found, reporter
         self.images = layouts.Images(found)
         self.seen: dict[Reference, records.Records] = {}  # caches of registries, as they were read
@@ -70,6 +72,12 @@ class Session:
             given.context, given.file, scratch, self.secrets, keep_git_dir=keep, remembered_in=kept.digests
         )
         self.contexts = sources.named(values.contexts(given.build_context), scratch, self.secrets)
+
+    def beside(self, work: Callable[[], None]) -> None:
+        """Does it while this session goes on, which ends after it."""
+        begun = ahead.Ahead(work, "beside")
+        begun.start()
+        self._ends.callback(begun.result)
 
     def _fetch(self, url: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         self._fetcher(url, add, place, stored)
@@ -157,8 +165,13 @@ def cache_at(source: values.CacheReference, platform: Platform) -> Reference:
 def opened(given: argparse.Namespace) -> Iterator[Session]:
     """The session of a parsed command line."""
     kept = store.Store(store.folder(os.environ))
-    with _reporting(given) as reporter, kept.scratch() as scratch, registries.Registries(_settings(given)) as found:
-        yield Session(given, kept, scratch, found, reporter)
+    with (
+        _reporting(given) as reporter,
+        kept.scratch() as scratch,
+        registries.Registries(_settings(given)) as found,
+        ExitStack() as ends,
+    ):
+        yield Session(given, kept, scratch, found, reporter, ends)
 
 
 def _settings(given: argparse.Namespace) -> registries.Settings:
