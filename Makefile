@@ -131,6 +131,12 @@ bench-growth: dev ## The same scenarios in several sizes (half an hour)
 	@$(BIN)/python -m bench growth --results $(BENCH_RESULTS) $(BENCH_ARGS)
 	@$(MAKE) bench-plots
 
+.PHONY: bench-profile
+bench-profile: dev ## Where the time of our builds goes (five minutes; BENCH_ARGS="--scenarios b,c")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench profile --results $(BENCH_RESULTS) $(BENCH_ARGS)
+	@$(MAKE) bench-plots
+
 .PHONY: bench-files
 bench-files: dev ## Processor time for each small file that is unpacked, compared and packed (a minute)
 	@$(BIN)/python -m bench.files $(BENCH_ARGS)

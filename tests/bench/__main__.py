@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import absolute, builders, costs, document, lab, report, results, scenarios, targets
+from bench import absolute, builders, costs, document, lab, profiles, report, results, scenarios, targets
 from cluster import binaries
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,18 @@ def _measure(
     found.write(asked.results)
 
 
+def _profile(asked: argparse.Namespace) -> None:
+    found = _begun(asked)
+    with _lab() as bench:
+        for key in asked.scenarios:
+            wanted = scenarios.SCENARIOS[key]
+            names = [name for name in wanted.builders if name in ("strata", "strata-warm")]
+            _say(wanted.title)
+            found.profiles[key] = profiles.of_scenario(bench, wanted, names, asked.rounds)
+            found.write(asked.results)
+    print(profiles.table({key: found.profiles[key] for key in asked.scenarios}))
+
+
 def _absolute(asked: argparse.Namespace) -> None:
     found = _begun(asked)
     found.start, found.images = absolute.starts(asked.rounds), absolute.images(_say)
@@ -118,6 +130,8 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--builders", default=peers, type=_words(builders.NAMES), help=f"default: {peers}")
     growth = adding("growth", _growth, "the same in several sizes", rounds=3)
     _add_scenarios(growth, [key for key, family in scenarios.FAMILIES.items() if family.sizes])
+    profile = adding("profile", _profile, "where the time of our builds goes", rounds=3)
+    _add_scenarios(profile, [key for key, one in scenarios.SCENARIOS.items() if not one.row])
     adding("absolute", _absolute, "time to first work, sizes of the images", rounds=11)
     told = adding(
         "report", _report, "draw the plots and write the page (docs/benchmarks.md) from what was kept", rounds=0

@@ -63,9 +63,11 @@ class Builder(abc.ABC):
 
 
 class Strata(Builder):
-    """`strata build` in a new pod: nothing is there but what the registry has; or, with `keeps`, on one machine."""
+    """`strata build` in a new pod: nothing is there but what the registry has; or, with `keeps`, on one machine. `below` is
+    a program with arguments that starts it, to look at it."""
 
     copies = 0
+    below: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, name: str, group: costs.Group, host: str, *, compression: str = "gzip", keeps: bool = False
@@ -81,7 +83,7 @@ class Strata(Builder):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def build(self, job: Job) -> None:
-        argv = [*command(), "build", "--insecure-registry", self._host, "--compression", self._compression]
+        argv = [*self.below, *command(), "build", "--insecure-registry", self._host, "--compression", self._compression]
         argv += [word for platform in job.platforms for word in ("--platform", platform)]
         if not self.keeps:
             cache = f"type=registry,ref={job.cache}"

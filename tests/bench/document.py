@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import absolute, growth, report, results, rows, scenarios, targets
+from bench import absolute, growth, profiles, report, results, rows, scenarios, targets
 
 _SECTION = re.compile(r"^@when (\w+)@\n(.*?)^@end@\n", re.MULTILINE | re.DOTALL)
 TEMPLATE = Path(__file__).with_name("benchmarks.md.in")
@@ -47,6 +47,7 @@ def _missing(found: results.Results) -> str:
 SECTIONS: dict[str, Callable[[results.Results], bool]] = {
     "row": lambda found: "l" in found.scenarios,
     "growth": lambda found: bool(found.growth),
+    "profiles": lambda found: bool(found.profiles),
 }
 PARTS: dict[str, Callable[[results.Results], str]] = {
     "machine": _machine,
@@ -58,4 +59,5 @@ PARTS: dict[str, Callable[[results.Results], str]] = {
     "row": _row,
     "bends": lambda found: growth.bends(found.growth),
     "growth": lambda found: growth.table(found.growth),
+    "profiles": lambda found: profiles.table(found.profiles),
 }

@@ -40,8 +40,9 @@ class Measured:
 
 @dataclass
 class Results:
-    """`scenarios` by letter, `growth` by letter and size, `start` and `images` of `bench.absolute`, `machine` where
-    they were measured, `parts` the day and commit of each run that had a part in it."""
+    """`scenarios` by letter, `growth` by letter and size, `start` and `images` of `bench.absolute`, `profiles` of
+    `bench.profiles` by letter and builder, `machine` where they were measured, `parts` the day and commit of each run that
+    had a part in it."""
 
     machine: str = ""
     parts: list[str] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Results:
     growth: dict[str, dict[int, Measured]] = field(default_factory=dict)
     start: dict[str, list[float]] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
+    profiles: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A run adds to them from now on."""
@@ -78,6 +80,7 @@ class Results:
                 self.of(key, size).add(found)
         self.start |= other.start
         self.images |= other.images
+        self.profiles |= other.profiles
 
     def write(self, file: Path) -> None:
         """Whole or not at all."""
@@ -99,6 +102,7 @@ def read(file: Path) -> Results:
         {key: {int(size): _measured(one) for size, one in by.items()} for key, by in kept["growth"].items()},
         kept["start"],
         kept["images"],
+        kept.get("profiles", {}),
     )
 
 
