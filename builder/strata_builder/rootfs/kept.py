@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -129,12 +130,18 @@ class Folder:
 
     def prune(self, most: int, days: int) -> None:
         """Removes what nobody holds: what a build left unfinished, what was not used for so many days, and then what was not
-        used for longest, until no more than `most` bytes are left."""
-        left = most
-        for used, size, path in sorted(self._every(), reverse=True):
+        used for longest, until no more than `most` bytes are left and a tenth of the disk is free."""
+        every = sorted(self._every(), reverse=True)
+        left = min(most, sum(size for _, size, _ in every) - self._wanting()) if every else 0
+        for used, size, path in every:
             left -= size
             if left < 0 or time.time() - used > days * 86400:
                 self._remove(path)
+
+    def _wanting(self) -> int:
+        """Bytes of the disk that should be free and are not; below 0 where there are more."""
+        disk = shutil.disk_usage(self._folder)
+        return disk.total // 10 - disk.free
 
     def _every(self) -> Iterator[tuple[float, int, Path]]:
         """When each was last used, its size, its folder; of what is of no use, that it was never used."""

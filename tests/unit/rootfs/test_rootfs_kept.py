@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -127,6 +128,18 @@ def test_what_was_not_used_for_longest_goes_first_and_what_is_in_use_not_at_all(
     assert {key for key, path in paths.items() if path.exists()} == {"c", "d"}
     used.prune(25, 0)
     assert names(place) == set()
+
+
+def test_of_a_disk_that_is_nearly_full_as_much_is_given_back_as_is_wanted(
+    place: Path, store: kept.Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {key: keep(store, key, size=100) for key in "abcd"}
+    for age, key in enumerate("abcd"):
+        os.utime(paths[key].parent / "told.json", (time.time() - age * 60,) * 2)
+    store.close()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 9_150, 850))  # type: ignore[attr-defined]
+    store.prune(1000, 1)
+    assert {key for key, path in paths.items() if path.exists()} == {"a", "b"}
 
 
 @pytest.mark.parametrize("told", [b"", b"{}", b"[]", b'{"boot": 1, "size": "x", "unset": []}', b"\xff"])
