@@ -106,11 +106,12 @@ def make(request: contract.BuildRequest, blobs: Blobs, paths: Paths) -> ChrootRo
 
 def main() -> None:
     """The build role of a pod, with these roots."""
-    from strata_builder.pod import ending, rungs
+    from strata_builder import start
     from strata_builder.pod import main as pod
+    from strata_builder.pod import rungs
 
     rungs.roots = make  # type: ignore[assignment]
-    ending.leave(pod.main())
+    start.leave(pod.main())
 
 
 def _kill_when(cancel: threading.Event, timeout: float | None, process: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,3 @@
-import sys
-
 from strata_builder import start
 
-sys.exit(start.command())
+start.command()

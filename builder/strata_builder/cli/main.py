@@ -18,6 +18,8 @@ _SURROUNDINGS: Final = frozenset(
         *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
     }
 )
+#: What may become of anything that is written, standard output too, which has no name.
+_WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return contract.ExitCode.INTERRUPTED
     except OSError as e:
-        if e.errno not in _SURROUNDINGS or not e.filename:
+        if e.errno not in (_SURROUNDINGS if e.filename else _WRITING):
             return _fault()
         if getattr(given, "debug", False):
             _print_where()
-        print(f"error: {os.fsdecode(e.filename)}: {e.strerror}", file=sys.stderr)
+        print(f"error: {os.fsdecode(e.filename) if e.filename else 'cannot write'}: {e.strerror}", file=sys.stderr)
         return contract.ExitCode.FAILED
     except Exception:  # noqa: BLE001  the last resort
         return _fault()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from strata_builder import contract, errors, termination
 from strata_builder.buildlog import text
@@ -146,10 +145,3 @@ def _is_unexpected(error: BaseException) -> bool:
 
 def _shown(error: BaseException, failure: contract.Failure) -> str:
     return f"error: {error}" if isinstance(error, errors.BuildError) else f"error: {failure.message}"
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process now: a thread that waits for the network must not keep the pod alive."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
