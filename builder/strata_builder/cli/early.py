@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Self
 
 from strata_builder import errors
-from strata_builder.cli import session, values
+from strata_builder.cli import caches, session, values
 from strata_builder.engine import blobs, records, steps
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
@@ -31,7 +31,7 @@ def places(
     if any(output.push for output in outputs):
         found |= {(name.host, name.repository): _of_the_image(plan) for name in map(Reference.parse, opened.given.tag)}
     for text in opened.given.cache_to:
-        cache = session.cache_at(values.cache("--cache-to", text), platform)
+        cache = caches.at(values.cache("--cache-to", text), platform)
         found[cache.host, cache.repository] = plan.stages.keys()
     return found
 
@@ -83,7 +83,7 @@ class Uploads:
 
     def _send(self, where: Where, layer: LayerRef) -> None:
         host, repository = where
-        present, wanted = self._opened.present[where], layer.descriptor
+        present, wanted = self._opened.caches.present[where], layer.descriptor
         if wanted.digest not in present:
             path = self._store.path(layer)
             self._opened.registries.get(host).upload_blob(repository, wanted, lambda: path.open("rb"))

@@ -83,7 +83,7 @@ def _push_one(one: Made, registry: Registry, repository: str, tag: str, opened: 
         at_hand=lambda layer: _at_hand(one, layer),
         bring=one.blobs.path,
         mount_from=publish.mounts(registry.host, one.built.bases),
-        present=opened.present[registry.host, repository],
+        present=opened.caches.present[registry.host, repository],
         version=tag,
     ).descriptor
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.cli import early, exports, session, values
+from strata_builder.cli import caches, early, exports, session, values
 from strata_builder.cli.store import MAX_AGE_DAYS, MAX_BYTES
 from strata_builder.engine import blobs, execute, recording, records, steps
 from strata_builder.engine.roots import Roots
@@ -110,9 +110,9 @@ def _keep_cache(
     kept: records.Records,
     store: blobs.Blobs,
 ) -> None:
-    where = session.cache_at(to, platform)
+    where = caches.at(to, platform)
     registry = opened.registries.get(where.host)
-    present = opened.present[where.host, where.repository]
+    present = opened.caches.present[where.host, where.repository]
     today = int(time.time()) // 86400
     made = replace(kept, steps=records.used_today(kept.steps.items(), today))
     for layer in made.layers():
@@ -128,7 +128,7 @@ def _keep_cache(
         max_age=_CACHE_AGE,
         max_size=_CACHE_SIZE,
         contents=store.known,
-        seen=opened.seen.get(where),
+        seen=opened.caches.seen.get(where),
         note=opened.report.note,
     )
     opened.report.note(f"cache kept at {where}")

@@ -6,24 +6,21 @@ import argparse
 import functools
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strata_builder.cli import layouts, sources, store, values
+from strata_builder.cli import caches, layouts, sources, store, values
 from strata_builder.context.validators import Stored
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import artifact, buildargs, epochs, indexes, planner, records, report, steps
+from strata_builder.engine import buildargs, epochs, indexes, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.frozen import frozen
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.platform import Platform
-from strata_builder.oci.reference import Reference
 from strata_builder.pod import ahead, remotes
 from strata_builder.registry import config, mirrors, proxies, registries
-from strata_builder.registry import errors as registry_errors
 
 if TYPE_CHECKING:
     from strata_builder.engine import keys
@@ -57,13 +54,12 @@ class Session:
         self._ends = ends
         self.given, self.store, self.scratch, self.registries, self.report = given, kept, scratch, found, reporter
         self.images = layouts.Images(found)
-        self.seen: dict[Reference, records.Records] = {}  # caches of registries, as they were read
-        self.present: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # host, repository: blobs that it has
+        self.caches = caches.Caches(found, self.images, reporter.note)
         self.secrets = sources.secrets(given.secret)
         self.agents: Mapping[str, Path] = {}  # set by a command that builds
-        self.remotes = remotes.Remotes(scratch / "remotes", self._fetch, lambda: self._found.remotes)
+        self.remotes = remotes.Remotes(scratch / "remotes", self._fetch, lambda: self._known().remotes)
         (scratch / "remotes").mkdir()
-        self._found = records.Records()
+        self._known: Callable[[], records.Records] = records.Records
         self.args = values.pairs("--build-arg", given.build_arg, os.environ)
         if os.environ.get(epochs.ARGUMENT):
             self.args.setdefault(epochs.ARGUMENT, os.environ[epochs.ARGUMENT])
@@ -125,40 +121,17 @@ class Session:
 
     def keyed(self, platform: Platform) -> Keyed:
         """Reads the cache, resolves the bases, hashes the context."""
-        found = self.store.records()
-        contents: list[indexes.Kept] = [self.store]
-        for text in self.given.cache_from:
-            read, tables = self._cache(values.cache("--cache-from", text), platform)
-            found = found.merged(read)
-            contents.append(tables)
-        self._found = records.Records() if self.given.no_cache else found
-        options = self.options(platform)
-        plan = planner.make(self.source.dockerfile, options, self.images)
-        from strata_builder.engine import keys  # takes a moment, and the first registry has been asked
+        kept = self.store.records()
+        asked = [values.cache("--cache-from", text) for text in self.given.cache_from]
+        with self.caches.reading(asked, platform) as read:
+            self._known = records.Records if self.given.no_cache else lambda: kept.merged(read().records)
+            options = self.options(platform)
+            plan = planner.make(self.source.dockerfile, options, self.images)
+            from strata_builder.engine import keys  # takes a moment, and the first registry has been asked
 
+            found = read()
         known = keys.of_plan(plan, options, self.remotes)
-        return Keyed(options, plan, known, found, indexes.Several(*contents))
-
-    def _cache(self, source: values.CacheReference, platform: Platform) -> tuple[records.Records, indexes.Kept]:
-        where = cache_at(source, platform)
-        registry = self.registries.get(where.host)
-        try:
-            found = artifact.read(registry, where.repository, where.version)
-        except registry_errors.RegistryError as e:
-            self.report.note(f"warning: the cache at {source.reference} cannot be read: {e.message}")
-            return records.Records(), indexes.Nothing()
-        self.images.knows(found.layers(), lambda d: registry.blob(where.repository, d.digest, d.size))
-        self.seen[where] = found
-        self.present[where.host, where.repository].update(blob.digest for blob in found.blobs())
-        held = {layer: contents.blob for layer, contents in found.contents.items()}
-        read = lambda blob: registry.blob_bytes(where.repository, blob, limit=blob.size)  # noqa: E731
-        return found, indexes.Described(held, read, self.report.note)
-
-
-def cache_at(source: values.CacheReference, platform: Platform) -> Reference:
-    """Where a cache lies; without a tag, under the one of its platform."""
-    where = Reference.parse(source.reference)
-    return where if where.tag else where.with_tag(artifact.tag(platform))
+        return Keyed(options, plan, known, kept.merged(found.records), indexes.Several(self.store, *found.tables))
 
 
 @contextmanager

@@ -6,7 +6,10 @@ the tables of contents of those layers and of bases.
 
 from __future__ import annotations
 
+import functools
+
 from strata_builder.engine import records
+from strata_builder.oci.descriptor import Descriptor
 from strata_builder.oci.manifest import parse_manifest
 from strata_builder.oci.platform import Platform
 from strata_builder.registry import errors
@@ -29,4 +32,10 @@ def read(registry: Registry, repository: str, name: str) -> records.Records:
     manifest = parse_manifest(found.data, found.media_type, name=f"cache {repository}:{name}")
     if manifest.config.media_type != MEDIA_TYPE:
         return records.Records()
-    return records.Records.from_bytes(registry.blob_bytes(repository, manifest.config, limit=2 * records.MAX_BYTES))
+    return _records(registry, repository, manifest.config)
+
+
+@functools.lru_cache(maxsize=4)
+def _records(registry: Registry, repository: str, config: Descriptor) -> records.Records:
+    """Once for each digest: before an artifact is written it is looked at again, and mostly it is still the same."""
+    return records.Records.from_bytes(registry.blob_bytes(repository, config, limit=2 * records.MAX_BYTES))

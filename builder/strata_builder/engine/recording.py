@@ -12,6 +12,7 @@ from strata_builder.engine import artifact, records
 from strata_builder.frozen import replace
 from strata_builder.layers import index, indexfile
 from strata_builder.oci import digest, mediatypes
+from strata_builder.oci import errors as oci_errors
 from strata_builder.oci.image import Descriptor, Manifest, describe
 from strata_builder.registry import errors
 from strata_builder.registry.client import Registry
@@ -48,7 +49,7 @@ def write(
             return seen
     lost: set[digest.Digest] = set()
     for attempt in range(TRIES):
-        there = _without(artifact.read(registry, repository, name), lost)
+        there = _without(_read(registry, repository, name), lost)
         new = _missing(found, there)
         ours = _using(_without(made, lost), found, there, today)
         ours = replace(ours, contents={**ours.contents, **_upload(registry, repository, new, today, note)})
@@ -62,6 +63,14 @@ def write(
         else:
             return whole
     raise AssertionError("unreachable")
+
+
+def _read(registry: Registry, repository: str, name: str) -> records.Records:
+    """What is there; what is damaged is replaced."""
+    try:
+        return artifact.read(registry, repository, name)
+    except (build_errors.LayerError, oci_errors.ImageInvalid):
+        return records.Records()
 
 
 def _missing(found: Mapping[str, index.Index], there: records.Records) -> dict[str, index.Index]:

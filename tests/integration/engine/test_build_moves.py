@@ -32,6 +32,7 @@ BINARY = registry_process.find_binary()
 BUILDER = Path(__file__).parents[3] / "builder"
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no registry binary; `make cluster-up` builds one")
 _names = itertools.count()
+EMPTY: Mapping[Descriptor, bytes] = {}
 _SIZE = 200_000  # bytes of a file that cannot be compressed
 
 
@@ -105,11 +106,15 @@ class Project:
         known, blob = self.cache(), describe(data, "")
         contents = {layer: records.Contents(replace(blob, media_type=kind), 0) for layer, kind in kinds.items()}
         changed = replace(known, contents={**known.contents, **contents})
-        config = describe(changed.to_bytes(), artifact.MEDIA_TYPE)
+        self.keep(changed.to_bytes(), changed.blobs(), {blob: data})
+
+    def keep(self, data: bytes, named: tuple[Descriptor, ...] = (), blobs: Mapping[Descriptor, bytes] = EMPTY) -> None:
+        """Makes `data` the records of the cache."""
+        config = describe(data, artifact.MEDIA_TYPE)
         with closing(Registry(self.server.host, insecure=True)) as registry:
-            for descriptor, content in ((blob, data), (config, changed.to_bytes())):
+            for descriptor, content in {**blobs, config: data}.items():
                 registry.upload_blob(f"apps/{self.name}", descriptor, functools.partial(io.BytesIO, content))
-            manifest = Manifest(config, changed.blobs(), mediatypes.OCI_MANIFEST)
+            manifest = Manifest(config, named, mediatypes.OCI_MANIFEST)
             push.put(registry, f"apps/{self.name}", "cache", manifest.to_bytes(), manifest.media_type)
 
     def layers(self) -> list[str]:
@@ -223,3 +228,15 @@ def test_a_table_of_another_version_is_replaced_and_then_used(project: Project) 
     asked, said = project.build()
     assert not [digest for digest in asked.read() if digest in base]
     assert "is not used" not in said
+
+
+def test_damaged_records_cost_one_build_its_time(project: Project) -> None:
+    project.push_base()
+    project.write(FILES, *LINES)
+    project.build()
+    project.keep(b"{}")
+    _, said = project.build()
+    assert "cannot be read: the cache's record is damaged" in said
+    asked, said = project.build()
+    assert "cannot be read" not in said
+    assert len(asked) <= 7

@@ -42,7 +42,9 @@ def _fake() -> Iterator[FakeRegistry]:
 @pytest.fixture(name="opened")
 def _opened() -> Iterator[Any]:
     with registries.Registries(registries.Settings(loopback_insecure=True)) as found:
-        yield SimpleNamespace(registries=found, present=defaultdict(set), given=SimpleNamespace())
+        yield SimpleNamespace(
+            registries=found, caches=SimpleNamespace(present=defaultdict(set)), given=SimpleNamespace()
+        )
 
 
 @pytest.fixture(name="store")
@@ -67,7 +69,7 @@ def test_a_layer_is_there_before_the_build_has_ended(fake: FakeRegistry, opened:
     with early.Uploads({where: {0}}, opened, store) as uploads:
         uploads.made(0, 0, records.Record(made))
         uploads.made(0, 1, records.Record(None))
-        until(lambda: made.descriptor.digest in opened.present[where])
+        until(lambda: made.descriptor.digest in opened.caches.present[where])
     assert opened.registries.get(fake.host).has_blob("some/image", made.descriptor.digest)
 
 
@@ -80,8 +82,8 @@ def test_all_that_was_begun_is_done_at_the_end_and_only_where_it_is_wanted(
         for number, each in enumerate(made):
             uploads.made(number % 2, number, records.Record(each))
     digests = [each.descriptor.digest for each in made]
-    assert opened.present[image] == {*digests[1::2]}
-    assert opened.present[cache] == {*digests}
+    assert opened.caches.present[image] == {*digests[1::2]}
+    assert opened.caches.present[cache] == {*digests}
 
 
 def test_a_refusal_is_left_for_the_end(fake: FakeRegistry, opened: Any, store: blobs.Blobs) -> None:
@@ -90,8 +92,8 @@ def test_a_refusal_is_left_for_the_end(fake: FakeRegistry, opened: Any, store: b
     with early.Uploads({(fake.host, "refused"): {0}, (fake.host, "good"): {0}}, opened, store) as uploads:
         for each in made:
             uploads.made(0, 0, records.Record(each))
-    assert opened.present[fake.host, "good"] == {each.descriptor.digest for each in made}
-    assert not opened.present[fake.host, "refused"]
+    assert opened.caches.present[fake.host, "good"] == {each.descriptor.digest for each in made}
+    assert not opened.caches.present[fake.host, "refused"]
 
 
 def test_a_build_that_failed_waits_for_nothing(opened: Any, store: blobs.Blobs) -> None:

@@ -1,0 +1,81 @@
+"""Caches of --cache-from, at a registry that is none of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strata_builder import cli
+from strata_builder.engine import artifact, records
+from strata_builder.oci import mediatypes
+from strata_builder.oci.descriptor import describe
+from strata_builder.oci.manifest import Manifest
+from support.fake_registry import FakeRegistry, Seen
+
+_WRONG = json.dumps({"v": records.VERSION, "steps": {"x": {}}}).encode()
+PATIENCE = 60  # seconds; what is asked one after the other never comes together
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as found:
+        yield found
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STRATA_CACHE_DIR", str(tmp_path / "kept"))
+    (tmp_path / "context").mkdir()
+    return tmp_path / "context"
+
+
+def plan(context: Path, fake: FakeRegistry) -> int:
+    return cli.main(["plan", "--cache-from", f"type=registry,ref={fake.host}/team/app:cache", str(context)])
+
+
+@pytest.mark.parametrize("held", [b"", b"{}", b"[" * 100_000, _WRONG])
+def test_a_cache_that_is_damaged_is_not_used_and_told(
+    context: Path, fake: FakeRegistry, held: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    manifest = Manifest(describe(held, artifact.MEDIA_TYPE), (), mediatypes.OCI_MANIFEST)
+    fake.add_blob("team/app", held)
+    fake.add_manifest("team/app", manifest.to_bytes(), manifest.media_type, "cache")
+    assert plan(context, fake) == 0
+    assert f"warning: the cache at {fake.host}/team/app:cache cannot be read: the cache's record is damaged" in (
+        capsys.readouterr().err
+    )
+
+
+def test_caches_are_read_while_bases_are_looked_up(
+    context: Path, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (context / "Dockerfile").write_text(f"FROM {fake.host}/team/base\nCOPY Dockerfile /\n")
+    both, record = threading.Barrier(2), fake.record
+
+    def together(seen: Seen) -> None:
+        if re.search("/manifests/(cache|latest)", seen.path):
+            both.wait(PATIENCE)
+        record(seen)
+
+    monkeypatch.setattr(fake, "record", together)
+    plan(context, fake)
+    assert {seen.path for seen in fake.requests("GET")} >= {
+        "/v2/team/app/manifests/cache",
+        "/v2/team/base/manifests/latest",
+    }
+
+
+def test_a_wrong_base_is_told_when_the_cache_has_been_read(
+    context: Path, fake: FakeRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (context / "Dockerfile").write_text(f"FROM {fake.host}/team/base\nCOPY Dockerfile /\n")
+    assert plan(context, fake) == 1
+    assert f"base image {fake.host}/team/base" in capsys.readouterr().err
+    assert fake.requests("GET", "/manifests/cache")
+    assert "cache" not in {thread.name for thread in threading.enumerate()}
