@@ -149,10 +149,13 @@ def judged(
     auditing.lost(verdict, slots)
     auditing.digests(verdict, slots, ground.references)
     auditing.tags(verdict, ground.home, seen, ground.references.known.values())
-    asked = collections.Counter((one.wish.name, one.wish.contents) for slot in slots for one in slot.had)
-    repeated = {name for (name, _), count in asked.items() if count > 1}
+    asked = {
+        (name, ground.references.known[contents]): count
+        for slot in slots
+        for (name, contents), count in slot.asks.items()
+    }
     pushed = [put for put in ground.log.puts if not put.name.startswith(BEFORE)]
-    auditing.pushes(verdict, seen, pushed, repeated)
+    auditing.pushes(verdict, seen, pushed, asked)
     auditing.counted(verdict, seen, breaker.told)
     return verdict
 

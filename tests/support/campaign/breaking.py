@@ -14,6 +14,7 @@ from cluster import folders, processes
 from support import api_proxy, faults, outside
 from support.campaign import api, background, recovery, watching
 
+GAP = "gap-"  # what begins so is made only to be deleted while a watch has a gap
 #: Cards of each kind in the deck.
 DECK: dict[str, int] = {
     "operator killed": 7,
@@ -182,7 +183,7 @@ class Breaker(background.Background):
     def _gap(self) -> bool:
         """Pods and Jobs of running builds, and an ImageBuild that nobody waits for."""
         self._gaps += 1
-        victim = f"gap-{self._gaps}"
+        victim = f"{GAP}{self._gaps}"
         self.server.apply("imagebuilds", _victim(victim))
         self._wait(self._chance.uniform(0, 3))
         running = [pod for pod in self.seen.pods if pod.get("status", {}).get("phase") in ("Pending", "Running")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import random
 import threading
@@ -49,6 +50,7 @@ class Slot(background.Background):
         self.contents: set[wishes.Contents] = set()  # all that were ever asked for
         self.lost: list[tuple[str, str]] = []  # name, what did not come about
         self.askings: list[recovery.Asking] = []
+        self.asks = collections.Counter[tuple[str, wishes.Contents]]()  # waited for or not
         self.asked = {"created": 0, "edited": 0, "rebuilt": 0, "deleted": 0, "not waited for": 0}
         self._number = number
         self._chance = random.Random(f"{seed}/{number}")
@@ -97,6 +99,7 @@ class Slot(background.Background):
         self.asked[way] += 1
         self.final[wish.name] = wish
         self.contents.add(wish.contents)
+        self.asks[wish.name, wish.contents] += 1
         now = time.monotonic()
         if not (self.askings and self.askings[-1].name == wish.name and self.askings[-1].ended is None):
             self.askings.append(recovery.Asking(wish.name, now, now))
