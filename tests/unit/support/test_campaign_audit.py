@@ -63,7 +63,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
     found = seen(body())
     assert problems(found) == []
     verdict = auditing.Verdict()
-    auditing.pushes(verdict, found, [*put(DIGEST), *put(OTHER), *put("n1"), *put("cache-linux-amd64", 3)], set())
+    auditing.pushes(verdict, found, [*put(DIGEST), *put(OTHER), *put("n1"), *put("cache-linux-amd64", 3)], {})
     assert verdict.problems == []
     assert (verdict.facts["image manifests put"], verdict.facts["tags put"]) == (2, 1)
 
@@ -132,24 +132,33 @@ def test_a_success_that_tells_another_digest_later_is_found() -> None:
 
 def test_a_second_job_of_an_attempt_is_found() -> None:
     verdict = auditing.Verdict()
-    auditing.pushes(verdict, seen(body(), jobs={("u", 1, 1): {"j1", "j2"}}), [], set())
+    auditing.pushes(verdict, seen(body(), jobs={("u", 1, 1): {"j1", "j2"}}), [], {})
     assert len(verdict.problems) == 1
 
 
 @pytest.mark.parametrize(
-    ("jobs", "repeated", "fine"),
+    ("jobs", "asked", "fine"),
     [
-        ({("u", 1, 1): {"a"}, ("u", 2, 1): {"b"}}, set(), False),  # no attempt was killed
-        ({("u", 1, 1): {"a"}, ("u", 1, 2): {"b"}}, set(), True),
-        ({("u", 1, 1): {"a"}}, {"b0-1"}, False),  # more often than there were attempts
-        ({("u", 1, 1): {"a"}, ("u", 2, 1): {"b"}}, {"b0-1"}, True),  # asked for twice
+        ({("u", 1, 1): {"a"}, ("u", 2, 1): {"b"}}, 1, False),  # no attempt was killed
+        ({("u", 1, 1): {"a"}, ("u", 2, 1): {"b"}}, 0, False),  # asked for by nobody
+        ({("u", 1, 1): {"a"}, ("u", 1, 2): {"b"}}, 1, True),
+        ({("u", 1, 1): {"a"}}, 2, False),  # more often than there were attempts
+        ({("u", 1, 1): {"a"}, ("u", 2, 1): {"b"}}, 2, True),
     ],
 )
-def test_an_image_that_is_put_twice_is_found(jobs: Any, repeated: set[str], fine: bool) -> None:
+def test_an_image_that_is_put_twice_is_found(jobs: Any, asked: int, fine: bool) -> None:
     verdict = auditing.Verdict()
-    auditing.pushes(verdict, seen(body(), jobs=jobs), put(DIGEST, 2), repeated)
+    auditing.pushes(verdict, seen(body(), jobs=jobs), put(DIGEST, 2), {("b0-1", DIGEST): asked, ("b0-2", DIGEST): 9})
     assert (verdict.problems == []) is fine
     assert verdict.facts["of these again"] == 1
+    assert all("was put 2 times" in one.text and "Succeeded" in one.text for one in verdict.problems)
+
+
+def test_what_was_deleted_in_a_gap_may_have_had_a_job_that_no_look_saw() -> None:
+    for name, fine in (("team/gap-1", True), ("team/b0-9", False)):
+        verdict = auditing.Verdict()
+        auditing.pushes(verdict, seen(body()), [registrylog.Put(name, DIGEST, "strata")], {})
+        assert (verdict.problems == []) is fine
 
 
 def test_a_success_that_is_counted_twice_is_found() -> None:
