@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
 
 from strata_builder import errors
-from strata_builder.cli import values
+from strata_builder.cli import beside, values
 from strata_builder.engine import artifact, images, indexes, records
 from strata_builder.frozen import frozen
 from strata_builder.oci.platform import Platform
@@ -18,7 +16,6 @@ from strata_builder.oci.reference import Reference
 from strata_builder.registry.registries import Registries
 
 Note = Callable[[str], None]
-_T = TypeVar("_T")
 
 
 @frozen
@@ -44,14 +41,9 @@ class Caches:
         if not sources:
             yield work
             return
-        thread = _Beside(work)
-        thread.start()
-        try:
-            yield thread.result
-        except Exception:
-            thread.join()
-            raise
-        thread.join()
+        with beside.ended() as begun:
+            begun.append(beside.Beside(work))
+            yield begun[0].result
 
     def _read(self, sources: Sequence[values.CacheReference], platform: Platform) -> Read:
         found = [self._one(source, platform) for source in sources]
@@ -78,25 +70,3 @@ def at(source: values.CacheReference, platform: Platform) -> Reference:
     """Where a cache lies; without a tag, under the one of its platform."""
     where = Reference.parse(source.reference)
     return where if where.tag else where.with_tag(artifact.tag(platform))
-
-
-class _Beside(threading.Thread, Generic[_T]):
-    """Its work may raise, to whoever asks for the result."""
-
-    def __init__(self, work: Callable[[], _T]) -> None:
-        super().__init__(name="cache", daemon=True)
-        self._work = work
-        self._found: list[_T] = []
-        self._failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._found.append(self._work())
-        except BaseException as e:  # noqa: BLE001  raised by `result`
-            self._failure = e
-
-    def result(self) -> _T:
-        self.join()
-        if self._failure is not None:
-            raise self._failure
-        return self._found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.cli import caches, early, exports, session, values
+from strata_builder.cli import beside, caches, early, exports, session, values
 from strata_builder.cli.store import MAX_AGE_DAYS, MAX_BYTES
 from strata_builder.engine import blobs, execute, recording, records, steps
 from strata_builder.engine.roots import Roots
@@ -27,11 +28,15 @@ _CACHE_SIZE: Final = 10 << 30
 
 def every(opened: session.Session, outputs: list[values.Output], first: session.Keyed) -> None:
     """Builds each platform and writes `outputs`; `first` is the first one's plan. Raises BuildError."""
-    with warnings.collected(opened.report.note) as found:
-        begun, *others = opened.platforms()
-        made = [_build(opened, outputs, begun, first, found)]
-        made += [_build(opened, outputs, platform, opened.keyed(platform), found) for platform in others]
-    exports.write(outputs, made, opened)
+    with beside.ended() as keeping:
+        with warnings.collected(opened.report.note) as found:
+            begun, *others = opened.platforms()
+            made = [_build(opened, outputs, begun, first, found)]
+            keeping += _keep(made[0], opened)
+            for platform in others:
+                made.append(_build(opened, outputs, platform, opened.keyed(platform), found))
+                keeping += _keep(made[-1], opened)
+        exports.write(outputs, made, opened)
     _tell(made, opened)
     if not outputs:
         opened.report.note("nothing was written but the cache: give --push, or -o type=oci,dest=FILE")
@@ -60,16 +65,18 @@ def _build(
             made=uploads.made,
         )
         built = execute.execute(keyed.plan, keyed.keys, keyed.options, edges)
-    remotes = storedfiles.every(opened.scratch / "remotes")
     opened.store.keep_contents(store.known)
     if opened.source.digests is not None:
         opened.source.digests.keep()
-    opened.store.keep(built.used, remotes)
-    for text in opened.given.cache_to:
-        _keep_cache(
-            opened, values.cache("--cache-to", text), platform, records.Records(built.used, remotes=remotes), store
-        )
+    opened.store.keep(built.used, storedfiles.every(opened.scratch / "remotes"))
     return exports.Made(platform, built, store)
+
+
+def _keep(made: exports.Made, opened: session.Session) -> list[beside.Beside[None]]:
+    """Its records go to where --cache-to says while the image goes elsewhere."""
+    kept = records.Records(made.built.used, remotes=storedfiles.every(opened.scratch / "remotes"))
+    wanted = [values.cache("--cache-to", text) for text in opened.given.cache_to]
+    return [beside.Beside(functools.partial(_keep_cache, opened, to, made.platform, kept, made.blobs)) for to in wanted]
 
 
 def _refuse_foreign_runs(keyed: session.Keyed) -> None:

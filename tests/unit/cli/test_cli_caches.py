@@ -15,7 +15,7 @@ from strata_builder.engine import artifact, records
 from strata_builder.oci import mediatypes
 from strata_builder.oci.descriptor import describe
 from strata_builder.oci.manifest import Manifest
-from support.fake_registry import FakeRegistry, Seen
+from support.fake_registry import Answer, FakeRegistry, Seen
 
 _WRONG = json.dumps({"v": records.VERSION, "steps": {"x": {}}}).encode()
 PATIENCE = 60  # seconds; what is asked one after the other never comes together
@@ -38,6 +38,25 @@ def plan(context: Path, fake: FakeRegistry) -> int:
     return cli.main(["plan", "--cache-from", f"type=registry,ref={fake.host}/team/app:cache", str(context)])
 
 
+def build(context: Path, fake: FakeRegistry) -> int:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    cache = f"type=registry,ref={fake.host}/team/app:cache"
+    words = ["build", "--isolation", "layers", "--cache-to", cache, "--push", "-t", f"{fake.host}/team/app"]
+    return cli.main([*words, str(context)])
+
+
+def _only_together(fake: FakeRegistry, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets nothing be done to the tags `cache` and `latest` but to both at once."""
+    both, record = threading.Barrier(2), fake.record
+
+    def together(seen: Seen) -> None:
+        if seen.method == method and re.search("/manifests/(cache|latest)", seen.path):
+            both.wait(PATIENCE)
+        record(seen)
+
+    monkeypatch.setattr(fake, "record", together)
+
+
 @pytest.mark.parametrize("held", [b"", b"{}", b"[" * 100_000, _WRONG])
 def test_a_cache_that_is_damaged_is_not_used_and_told(
     context: Path, fake: FakeRegistry, held: bytes, capsys: pytest.CaptureFixture[str]
@@ -56,14 +75,7 @@ def test_caches_are_read_while_bases_are_looked_up(
     context: Path, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (context / "Dockerfile").write_text(f"FROM {fake.host}/team/base\nCOPY Dockerfile /\n")
-    both, record = threading.Barrier(2), fake.record
-
-    def together(seen: Seen) -> None:
-        if re.search("/manifests/(cache|latest)", seen.path):
-            both.wait(PATIENCE)
-        record(seen)
-
-    monkeypatch.setattr(fake, "record", together)
+    _only_together(fake, "GET", monkeypatch)
     plan(context, fake)
     assert {seen.path for seen in fake.requests("GET")} >= {
         "/v2/team/app/manifests/cache",
@@ -78,4 +90,24 @@ def test_a_wrong_base_is_told_when_the_cache_has_been_read(
     assert plan(context, fake) == 1
     assert f"base image {fake.host}/team/base" in capsys.readouterr().err
     assert fake.requests("GET", "/manifests/cache")
-    assert "cache" not in {thread.name for thread in threading.enumerate()}
+    assert "beside" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_cache_is_written_while_the_image_is_pushed(
+    context: Path, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _only_together(fake, "PUT", monkeypatch)
+    assert build(context, fake) == 0
+    assert {"cache", "latest"} <= fake.manifests["team/app"].keys()
+
+
+@pytest.mark.parametrize(("refused", "done"), [("cache", "latest"), ("latest", "cache")])
+def test_what_is_refused_is_an_error_and_the_other_is_done_nevertheless(
+    context: Path, fake: FakeRegistry, refused: str, done: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.fault("PUT", f"/manifests/{refused}", *[Answer(403)] * 3)
+    assert build(context, fake) == 1
+    assert "error: " in capsys.readouterr().err
+    assert done in fake.manifests["team/app"]
+    assert refused not in fake.manifests["team/app"]
+    assert "beside" not in {thread.name for thread in threading.enumerate()}
