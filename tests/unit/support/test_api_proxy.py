@@ -145,7 +145,7 @@ async def test_a_watch_that_is_cut_has_told_what_happened_before(
     assert [event["object"]["metadata"]["name"] for event in events] == ["a"]
     assert bool(rest) is middle
     async with asyncio.timeout(10):
-        while proxy.watches:  # it notices after its client has
+        while proxy.watches:  # noqa: ASYNC110 -- it notices after its client has
             await asyncio.sleep(0.01)
 
 
