@@ -31,7 +31,6 @@ from strata_operator.registry import view
 log = logging.getLogger(__name__)
 
 _NODES_AGE: Final = 600.0
-_WORKLOADS_AGE: Final = 30.0
 _LEARNT: Final = 6 * 3600.0  # what a pod has found out by failing is tried again after so long, or by the next operator
 _HEARING: Final = 600.0  # what the receiver reads at each delivery need not be looked at often to tell of it
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -210,8 +209,8 @@ class Answers:
 
     async def _workloads(self, seen: Observed, asked: questions.Workloads) -> list[kube.Object]:
         """One list for all that wait in the namespace."""
-        key = (seen.key.namespace, asked)
-        if (known := self._known.recall(key, _WORKLOADS_AGE)) is None:
+        key = (seen.key.namespace, questions.Workloads)
+        if (known := self._known.recall(key, asked.max_age)) is None:
             fields = "regarding.kind=Workload"
             pages = self._frame.kube.pages(names.EVENTS, namespace=seen.key.namespace, fields=fields)
             known = [event async for page, _ in pages for event in page]

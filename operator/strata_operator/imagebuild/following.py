@@ -82,13 +82,15 @@ def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
     if kueue.is_elsewhere(job, case.seen.queue):
         text = f"Job {job['metadata']['name']} waits in another queue of Kueue than it is to by now: it is made anew"
         return starting.wait(case.change(job=""), verdicts.Waiting("Queued", text), clear=True)
-    note = kueue.said(job, (yield questions.Workloads())) if kueue.is_queued(job) else ""
+    new = case.now - kueue.waits_since(job) < _GLANCE  # Kueue says why within seconds, if it does
+    age = _WATCHED if new else _GLANCE / 2
+    note = kueue.said(job, (yield questions.Workloads(age))) if kueue.is_queued(job) else ""
     text = kueue.waits(job, note)
     before = conditions.find(case.was.conditions, status.BUILDING) or {}
     if not note and str(before.get("message", "")).startswith(kueue.beginning(job)):
         text = str(before["message"])  # its event is gone, and it still waits
     said = starting.progress(case, "Queued", text)
-    return conclude(case.change(phase=state.STARTING), said, look_again=_GLANCE)
+    return conclude(case.change(phase=state.STARTING), said, look_again=_WATCHED if new and not note else _GLANCE)
 
 
 def _running(case: Case, verdict: verdicts.Verdict) -> Decision:

@@ -16,6 +16,7 @@ from strata_operator.imagebuild import podstatus
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 #: Labels that are carried from the ImageBuild to its Job; on the pod they would have it queued once more by itself.
 LABELS: Final = frozenset({QUEUE, "kueue.x-k8s.io/priority-class"})
+_ADMITTED: Final = "Admitted"
 _WORKLOAD: Final = 57  # characters of a Workload's name that are made of its Job's: job-<name>, then a hash
 
 
@@ -49,6 +50,12 @@ def is_suspended(job: kube.Object | None) -> bool:
     return bool(((job or {}).get("spec") or {}).get("suspend"))
 
 
+def waits_since(job: kube.Object) -> float:
+    """Unix time since when a suspended Job waits: from its beginning, or from when it was taken back."""
+    found = conditions.find((job.get("status") or {}).get("conditions"), "Suspended") or {}
+    return podstatus.time(found.get("lastTransitionTime")) or podstatus.created(job)
+
+
 def let_go(job: kube.Object) -> float:
     """Unix time since when the Job may run: 0 if it was never suspended."""
     found = conditions.find((job.get("status") or {}).get("conditions"), "Suspended") or {}
@@ -73,11 +80,10 @@ def begun(job: kube.Object) -> float:
 
 
 def said(job: kube.Object, events: Iterable[kube.Object]) -> str:
-    """What Kueue's newest event says of the Job's Workload; empty if there is none (they last an hour)."""
-    name = f"job-{job['metadata']['name']}"[:_WORKLOAD]
-    mine = [
-        e for e in events if re.fullmatch(re.escape(name) + "-[0-9a-f]{5}", str((e.get("regarding") or {}).get("name")))
-    ]
+    """What Kueue's newest event says of why the Job's Workload waits; empty if there is none (they last an hour)."""
+    name = re.compile(re.escape(f"job-{job['metadata']['name']}"[:_WORKLOAD]) + "-[0-9a-f]{5}")
+    waiting = [event for event in events if event.get("reason") != _ADMITTED]  # that was before it was taken back
+    mine = [event for event in waiting if name.fullmatch(str((event.get("regarding") or {}).get("name")))]
     newest = max(mine, key=podstatus.event_time, default=None)
     return podstatus.clean(podstatus.note(newest))[:500] if newest else ""
 

@@ -187,6 +187,8 @@ class Events:
 class Workloads:
     """Events of the Workloads of Kueue in the namespace -> Sequence[body] of events.k8s.io/v1."""
 
+    max_age: float  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Published:

@@ -107,6 +107,27 @@ def test_what_kueue_says_is_told_and_kept_when_its_event_is_gone():
     assert "insufficient unused quota for cpu" in queue.world.message()
 
 
+def test_what_kueue_says_is_looked_for_soon_while_it_has_said_nothing_and_then_seldom():
+    queue = Queue()
+    assert queue.world.settle().look_again == 5.0  # its event is a moment away
+    queue.world.answers[questions.Workloads] = [queue.event("insufficient unused quota for cpu")]
+    assert queue.world.settle().look_again == 60.0
+    queue.world.answers[questions.Workloads] = []
+    queue.world.now += 600.0
+    assert queue.world.settle().look_again == 60.0
+    queue.set(suspended=False)
+    queue.set(suspended=True)  # taken back
+    assert queue.world.settle().look_again == 5.0
+
+
+def test_that_it_was_admitted_is_not_said_of_what_was_taken_back():
+    queue = Queue()
+    admitted = queue.event("Admitted by ClusterQueue team", at=NOW + 5) | {"reason": "Admitted"}
+    queue.world.answers[questions.Workloads] = [queue.event("Preempted to accommodate a workload"), admitted]
+    queue.world.settle()
+    assert "yet: Preempted to accommodate" in queue.world.message()
+
+
 def test_waiting_for_days_is_neither_lost_nor_stuck_nor_an_attempt():
     queue = Queue()
     for _ in range(5):
