@@ -107,9 +107,10 @@ class _Events:
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """Whole lines. It is what kopf reads by."""
-        rest = b""
+        rest, began, silent = b"", asyncio.get_running_loop().time(), True
         async for piece in self._content.iter_chunked(size):
             *lines, rest = (rest + piece).split(b"\n")
+            silent = False
             for line in filter(None, lines):
                 if not line.startswith(_EVENTS) and (found := _trouble(line)):
                     await self._pause(*found)
@@ -120,6 +121,10 @@ class _Events:
             if found := _trouble(rest):
                 await self._pause(*found)
             yield _LIST_ANEW if found else rest
+        elif silent and asyncio.get_running_loop().time() < began + _FIRST:
+            # kopf would ask again at once, and for ever
+            await self._pause("ended without a word", False)
+            yield _LIST_ANEW
 
 
 def _trouble(line: bytes) -> tuple[str, bool] | None:

@@ -216,6 +216,7 @@ TOLD = {
     "JSON that is no object": api_proxy.Tell("[]\n"),
     "an event without an object": api_proxy.Tell('{"type":"MODIFIED"}\n'),
     "half an event, and a clean end": api_proxy.Tell('{"type":"ADDED","object":{"metadata":{"name":"ha'),
+    "nothing": api_proxy.Tell(""),
     "a page for people": api_proxy.Tell("<html>maintenance</html>", kind="text/html"),
 }
 
