@@ -1,4 +1,4 @@
-"""Modules of other projects, in the versions that the test cluster's go.mod and go.sum name."""
+"""Modules of other projects, in the versions that go.mod and go.sum of the test cluster, or of a further module, name."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Module:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
 
 
-def find(path: str) -> Module:
-    """The module of that path, fetched if Go's cache does not have it; Go checks it against go.sum."""
+def find(path: str, source: Path = folders.SOURCE) -> Module:
+    """The module of that path as the Go module in `source` has it, fetched if Go's cache lacks it; checked against go.sum."""
     go = toolchain.find()
     toolchain.install(go)
     command = [str(go.program), "mod", "download", "-json", path]
     done = subprocess.run(
-        command, cwd=folders.SOURCE, env=os.environ | toolchain.fixed(), capture_output=True, text=True, check=False
+        command, cwd=source, env=os.environ | toolchain.fixed(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -15,8 +15,10 @@ class Missing(Exception):
     """The program cannot be had here; says what is missing and what to do."""
 
 
-def ensure(source: Path, expected: str) -> Path:
+def ensure(source: Path, expected: str, package: str = ".") -> Path:
     """The program of the Go module in `source`; compiles it if that was not done yet, which takes `expected`.
+
+    `package` is another module's that this one requires, where the program is not its own.
 
     Raises Missing where there is no Go, or where it fails.
     """
@@ -27,7 +29,7 @@ def ensure(source: Path, expected: str) -> Path:
     with locks.held(f"go-{source.name}"):
         if not program.exists():
             toolchain.install(go)
-            _compile(go, source, program, expected)
+            _compile(go, source, package, program, expected)
     return program
 
 
@@ -38,7 +40,7 @@ def _key(source: Path, version: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(go: toolchain.Go, source: Path, program: Path, expected: str) -> None:
+def _compile(go: toolchain.Go, source: Path, package: str, program: Path, expected: str) -> None:
     unfinished = program.parent.with_name(f".{program.parent.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -52,6 +54,7 @@ def _compile(go: toolchain.Go, source: Path, program: Path, expected: str) -> No
         "-ldflags=-s -w",
         "-o",
         str(unfinished / source.name),
+        package,
     ]
     with progress.step(f"compiling {source.name} of the tests, once", expected):
         done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)

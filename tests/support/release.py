@@ -15,6 +15,20 @@ from support import helm_chart, kubectl
 PROXIES = "strata-node-proxy"
 
 
+def helm(
+    k: kubectl.Kubectl, *words: str, given: Any = None, wait: bool = True, namespace: str = helm_chart.NAMESPACE
+) -> str:
+    """Run helm; `given` are values on its standard input. Fails the test if helm does."""
+    program = helm_chart.helm()
+    assert program, "helm is nowhere"
+    argv = [program, *words, "--namespace", namespace, "--kubeconfig", str(k.where.kubeconfig)]
+    argv += ["--wait", "--timeout", "3m"] if wait else []
+    text = yaml.safe_dump(given) if given is not None else ""
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @contextlib.contextmanager
 def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
     """The release upgraded to `values` beside its own; afterwards it is as it was."""
@@ -28,19 +42,19 @@ def changed(k: kubectl.Kubectl, values: Mapping[str, Any]) -> Iterator[None]:
 
 def change(k: kubectl.Kubectl, values: Mapping[str, Any]) -> None:
     """Upgrade the release to `values` beside its own; for who brings it back otherwise."""
-    _helm(k, "upgrade", "strata", str(helm_chart.CHART), "--reuse-values", "--values", "-", given=values)
+    helm(k, "upgrade", "strata", str(helm_chart.CHART), "--reuse-values", "--values", "-", given=values)
 
 
 def upgraded(k: kubectl.Kubectl, chart: Path) -> None:
     """The release becomes that of `chart`, with the values that it was given."""
-    _helm(k, "upgrade", "strata", str(chart), "--reset-then-reuse-values")
+    helm(k, "upgrade", "strata", str(chart), "--reset-then-reuse-values")
 
 
 @contextlib.contextmanager
 def removed(k: kubectl.Kubectl) -> Iterator[None]:
     """No release; afterwards it is as it was."""
     revision = _revision(k)
-    _helm(k, "uninstall", "strata", "--keep-history")
+    helm(k, "uninstall", "strata", "--keep-history")
     try:
         yield
     finally:
@@ -51,7 +65,7 @@ def _bring_back(k: kubectl.Kubectl, revision: str) -> None:
     k.ask("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=1s")
     if _ends(k):  # a namespace that goes cannot be made again before it is gone
         k("wait", f"namespace/{PROXIES}", "--for=delete", "--timeout=90s")
-    _helm(k, "rollback", "strata", revision)
+    helm(k, "rollback", "strata", revision)
 
 
 def _ends(k: kubectl.Kubectl) -> bool:
@@ -60,16 +74,5 @@ def _ends(k: kubectl.Kubectl) -> bool:
 
 
 def _revision(k: kubectl.Kubectl) -> str:
-    history = yaml.safe_load(_helm(k, "history", "strata", "--output", "yaml", wait=False))
+    history = yaml.safe_load(helm(k, "history", "strata", "--output", "yaml", wait=False))
     return str(max(entry["revision"] for entry in history))
-
-
-def _helm(k: kubectl.Kubectl, *words: str, given: Any = None, wait: bool = True) -> str:
-    program = helm_chart.helm()
-    assert program, "helm is nowhere"
-    argv = [program, *words, "--namespace", helm_chart.NAMESPACE, "--kubeconfig", str(k.where.kubeconfig)]
-    argv += ["--wait", "--timeout", "3m"] if wait else []
-    text = yaml.safe_dump(given) if given is not None else ""
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
