@@ -22,9 +22,9 @@ class Hasher(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def hasher() -> Hasher:
-    """Of nothing so far."""
-    return blake3()
+def hasher(data: ReadableBuffer = b"") -> Hasher:
+    """Of `data` so far."""
+    return blake3(data)
 
 
 def digest(data: ReadableBuffer) -> str:

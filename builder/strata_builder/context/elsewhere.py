@@ -6,9 +6,11 @@ Whatever it cannot do it leaves open: whoever asked looks again, and says what i
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context import descriptors, listing, scan, stable
 
 Root = tuple[bytes, int, int]
@@ -23,35 +25,48 @@ def read(root: Root, folders: list[bytes], most: int) -> list[tuple[listing.Part
     return [_read(_folders(root), folder, most) for folder in folders]
 
 
+def digests(root: Root, folder: bytes, names: list[bytes], stamps: bytes) -> bytes:
+    """Of each of a directory's files with its stamp the digest, listing.UNKNOWN for what is not so, or cannot be read."""
+    try:
+        with _folders(root).folder(folder) as descriptor:
+            return files(descriptor, names, stamps)
+    except OSError:
+        return listing.UNKNOWN * len(names)
+
+
+def files(folder: int, names: Sequence[bytes], stamps: bytes) -> bytes:
+    """As `digests`, of the directory behind a descriptor."""
+    size = stable.STAMP
+    return b"".join([_digest(folder, name, stamps[at * size : (at + 1) * size]) for at, name in enumerate(names)])
+
+
 def _read(folders: descriptors.Descriptors, folder: bytes, most: int) -> tuple[listing.Parts, bytes] | None:
     try:
         with folders.folder(folder) as descriptor:
             found = scan.read(descriptor, folder)
+            hashed = found.files()
+            if found.is_shared or sum(map(found.size, hashed)) > most:
+                return found.parts(), b""
+            return found.parts(), files(descriptor, [found.names[at] for at in hashed], found.stamps(hashed))
     except (OSError, errors.LayerError):
         return None
-    files = found.files()
-    if found.is_shared or sum(map(found.size, files)) > most:
-        return found.parts(), b""
-    return found.parts(), _digests(folders, folder, [found.names[at] for at in files], found.stamps(files))
 
 
-def digests(root: Root, folder: bytes, names: list[bytes], stamps: bytes) -> bytes:
-    """Of each of a directory's files with its stamp the digest, listing.UNKNOWN for what is not so, or cannot be read."""
-    return _digests(_folders(root), folder, names, stamps)
-
-
-def _digests(folders: descriptors.Descriptors, folder: bytes, names: list[bytes], stamps: bytes) -> bytes:
-    size = stable.STAMP
-    return b"".join(
-        [_digest(folders, folder, name, stamps[at * size : (at + 1) * size]) for at, name in enumerate(names)]
-    )
-
-
-def _digest(folders: descriptors.Descriptors, folder: bytes, name: bytes, stamp: bytes) -> bytes:
+def _digest(folder: int, name: bytes, stamp: bytes) -> bytes:
+    """Of small files there are many: without the checks and words of `stable`, for a doubt is UNKNOWN."""
     try:
-        return bytes.fromhex(stable.digest(folders.open(folder, name, descriptors.FILE), stamp, name))
+        descriptor = os.open(name, descriptors.FILE, dir_fd=folder)
+        size = stable.size(stamp)
+        if size > stable.SMALL:
+            return bytes.fromhex(stable.digest(descriptor, stamp, name))
+        try:
+            data, status = os.read(descriptor, size + 1), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
     except (OSError, errors.LayerError):
         return listing.UNKNOWN
+    same = len(data) == size and stable.stamp(status) == stamp and stat.S_ISREG(status.st_mode)
+    return contents.hasher(data).digest() if same else listing.UNKNOWN
 
 
 def _folders(root: Root) -> descriptors.Descriptors:

@@ -157,6 +157,19 @@ class FolderTree:
             if digest != listing.UNKNOWN:
                 self._keep(found, at, digest, began)
 
+    def hash(self, folder: bytes, found: listing.Listing, files: Sequence[int]) -> None:
+        """Reads files of a directory for their digests. Raises LayerError."""
+        began = self.now()
+        names = [found.names[at] for at in files]
+        try:
+            with self._folders.folder(folder) as descriptor:
+                self.hashed(found, files, elsewhere.files(descriptor, names, found.stamps(files)), began)
+        except OSError as e:
+            raise _unreadable(folder, e) from e
+        for at in files:
+            if not found.is_hashed(at):
+                self.digest(tree.join(folder, found.names[at]))  # again, to say what is wrong
+
     def now(self) -> int:
         return self._known.now() if self._known is not None else 0
 

@@ -75,9 +75,9 @@ class Together:
 
     def _make(self, call: _Call) -> None:
         found = self._tree.directory(call.folder)
-        for at in call.files:
-            self._tree.digest(join(call.folder, found.names[at]))
-        if not call.files:
+        if call.files:
+            self._tree.hash(call.folder, found, call.files)
+        else:
             self._learnt(call.folder, found)
         self._done(call)
 
