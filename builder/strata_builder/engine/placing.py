@@ -218,7 +218,8 @@ def _beside(source: selecting.Source, to: bytes) -> items.Origin:
 
 def _put(layer: Layer, to: bytes, source: selecting.Source, path: bytes, entry: Entry, origin: int) -> None:
     digest = None
-    if not entry.digest and (entry.kind is Kind.FILE or entry.kind is Kind.HARDLINK):
+    # Also where the entry tells it: what a tree was asked for it reads in one pass, all else file by file.
+    if entry.kind is Kind.FILE or (entry.kind is Kind.HARDLINK and not entry.digest):
         digest = source.tree.digest(path)
     layer.put(to, entry, origin, time=None if source.dated else STEP_TIME, digest=digest)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder.context.memory import MemoryTree
-from strata_builder.engine import steps
+from strata_builder.engine import blobs, steps
 from strata_builder.oci.descriptor import Descriptor
 from strata_builder.oci.image import History, Image, LayerRef
 from strata_builder.oci.platform import Platform
@@ -72,3 +72,16 @@ def test_a_stage_whose_steps_are_all_known_unpacks_nothing(tmp_path: Path) -> No
     roots.shown.clear()
     engine.build(lines, MemoryTree({b"a": b"a", b"b": b"c"}), images=base, runs=True)
     assert roots.shown == []
+
+
+def test_files_of_another_stage_come_out_of_their_layer_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    open_ = blobs.Blobs.open
+    monkeypatch.setattr(blobs.Blobs, "open", lambda store, layer: opened.append(layer.diff_id) or open_(store, layer))
+    context = MemoryTree({b"d/%d" % number: b"%d" % number for number in range(40)})
+    lines = "FROM scratch AS made\nCOPY d /d\nFROM scratch\nCOPY --from=made /d /e\n"
+    built = Engine(tmp_path).build(lines, context)
+    assert len(built.texts()) == 41
+    assert len(opened) == 1
