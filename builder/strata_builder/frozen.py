@@ -2,13 +2,16 @@
 
 The standard library compiles six methods for each class, and loads a parser and a disassembler of Python besides; with the
 150 classes that a builder knows before it does anything, most of which have no instance in most builds, that was a third of
-its start. Here `__init__` alone is compiled, when the first instance is made, and it writes the slots directly: instances,
-too, are made in less than half of the time. To `dataclasses` they are its own (PEP 557); for type checkers PEP 681.
+its start. Here `__init__` alone is compiled, when a first instance is made and once for all classes of as many fields, and it
+writes the slots directly: instances, too, are made in less than half of the time. To `dataclasses` they are its own (PEP 557);
+for type checkers PEP 681.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, dataclass_transform, overload
 
@@ -115,31 +118,46 @@ def _first_init(cls: Any) -> Callable[..., None]:
 
 
 def _init(cls: Any) -> Callable[..., None]:
-    names: dict[str, Any] = {"_MADE_ANEW": _MADE_ANEW}
-    parameters, body = ["self"], []
+    known = fields(cls)
+    names: dict[str, Any] = {}
+    for number, (name, field) in enumerate(known.items()):
+        names[f"set{number}"] = _setter(getattr(cls, name).__set__, field)
+    shape = _shape(len(known), hasattr(cls, "__post_init__"))
+    code = shape.replace(co_varnames=("self", *known), co_qualname=f"{cls.__qualname__}.__init__")
+    return types.FunctionType(code, names, "__init__", _defaults(cls))
+
+
+def _setter(write: Callable[[Any, Any], None], field: Field) -> Callable[[Any, Any], None]:
+    factory = field.default_factory
+    if factory is _MISSING:
+        return write
+    return lambda self, given: write(self, factory() if given is _MADE_ANEW else given)
+
+
+def _defaults(cls: Any) -> tuple[Any, ...]:
+    """Of the last parameters of `__init__`. Raises TypeError where one without a default follows."""
+    found: list[Any] = []
     for name, field in fields(cls).items():
-        names[f"_set_{name}"] = getattr(cls, name).__set__
-        parameter, given = _parameter(name, field, names)
-        parameters.append(parameter)
-        body.append(f" _set_{name}(self, {given})")
-    if hasattr(cls, "__post_init__"):
-        body.append(" self.__post_init__()")
-    # Names of a class are all that is compiled, as in the standard library.
-    exec("\n".join([f"def __init__({', '.join(parameters)}):", *(body or [" pass"])]), names)  # noqa: S102
-    made: Callable[..., None] = names["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
+        if field.default_factory is not _MISSING:
+            found.append(_MADE_ANEW)
+        elif field.default is not _MISSING:
+            found.append(field.default)
+        elif found:
+            raise TypeError(f"{cls.__qualname__}.{name}: a field without a default follows one that has one")
+    return tuple(found)
 
 
-def _parameter(name: str, field: Field, names: dict[str, Any]) -> tuple[str, str]:
-    """As declared, and what the field is set to; both use `names`."""
-    if field.default_factory is not _MISSING:
-        names[f"_new_{name}"] = field.default_factory
-        return f"{name}=_MADE_ANEW", f"_new_{name}() if {name} is _MADE_ANEW else {name}"
-    if field.default is not _MISSING:
-        names[f"_default_{name}"] = field.default
-        return f"{name}=_default_{name}", name
-    return name, name
+@functools.cache
+def _shape(count: int, post_init: bool) -> types.CodeType:
+    """What classes with as many fields share, all but names. To compile it takes ten times as long as to give it others."""
+    numbers = range(count)
+    lines = [f"def __init__({', '.join(['self', *(f'f{number}' for number in numbers)])}):", " pass"]
+    lines += [f" set{number}(self, f{number})" for number in numbers]
+    lines += [" self.__post_init__()"] if post_init else []
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)  # noqa: S102 -- numbers are all that is compiled
+    code: types.CodeType = names["__init__"].__code__
+    return code
 
 
 def _nothing(_: object) -> tuple[()]:

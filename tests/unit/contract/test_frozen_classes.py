@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -124,6 +125,43 @@ def test_they_can_be_pickled():
 def test_what_all_instances_would_share_is_refused(default: Any):
     with pytest.raises(TypeError, match=r"Odd\.a: a default that can change needs a default_factory"):
         frozen(type("Odd", (), {"__annotations__": {"a": "int"}, "a": default, "__module__": __name__}))
+
+
+def test_a_field_without_a_default_after_one_that_has_one_is_refused_with_the_first_instance():
+    odd = frozen(type("Odd", (), {"__annotations__": {"a": "int", "b": "int"}, "a": 1, "__module__": __name__}))
+    with pytest.raises(TypeError, match=r"Odd\.b: a field without a default follows one that has one"):
+        odd(1, 2)
+
+
+def test_classes_of_as_many_fields_have_their_own_names_and_defaults():
+    @frozen
+    class One:
+        a: int
+        b: list[int] = ours.field(default_factory=list)
+
+    @frozen
+    class Other:
+        x: int = 1
+        y: int = 2
+
+        def __post_init__(self) -> None:
+            if self.x > self.y:
+                raise ValueError(f"{self.x} > {self.y}")
+
+    @frozen
+    class Third:
+        b: int
+        a: int = 7
+
+    assert (One(a=1), Other(y=5), Third(b=2)) == (One(1, []), Other(1, 5), Third(2, 7))
+    assert One(1).b is not One(1).b
+    assert One.__init__.__qualname__.endswith("One.__init__")
+    assert str(inspect.signature(Third)) == "(b, a=7)"
+    with pytest.raises(ValueError, match="3 > 2"):
+        Other(3)
+    for call in (lambda: One(b=[]), lambda: Third(1, x=2), lambda: Third(1, 2, 3), lambda: Other(1, x=1)):  # type: ignore[call-arg,misc]
+        with pytest.raises(TypeError, match=r"__init__\(\)"):
+            call()
 
 
 def test_replace_is_theirs():
