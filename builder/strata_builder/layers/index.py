@@ -56,7 +56,12 @@ class Index:
         return self._names.find(path) is not None
 
     def paths(self) -> Iterator[bytes]:
-        return (path for path, _ in self._names.walk())
+        """Each directory's together: not in the order of a walk, in which entries come."""
+        return iter(self._names)
+
+    def below(self, folder: bytes) -> Iterator[bytes]:
+        """The paths below `folder`, as from `paths`."""
+        return self._names.below(folder)
 
     def pieces(self) -> Iterator[bytes]:
         """Names and entries as they are kept."""
@@ -65,8 +70,9 @@ class Index:
 
     def of_kind(self, kind: Kind) -> Iterator[Entry]:
         """In the order of a walk."""
-        rows = self._rows
-        return (rows.entry(number, path) for path, number in self._names.walk() if rows.kind(number) is kind)
+        wanted = frozenset(self._rows.of_kind(kind))
+        found = self._names.walk() if wanted else iter(())
+        return (self._rows.entry(number, path) for path, number in found if number in wanted)
 
     def kind(self, path: bytes) -> Kind | None:
         """What `lookup` would tell of it, for a third of the time."""

@@ -26,10 +26,10 @@ class Names:
     """`folders` are the directories that something is below of, the root always first. `ends` tells where among `names`
     those of each begin and end; before the first stands an empty one if the layer holds the root."""
 
-    __slots__ = ("_ends", "_folders", "_implied", "_names", "held")
+    __slots__ = ("_ends", "_folders", "_implied", "_names", "_order", "held")
 
     def __init__(self, folders: Sequence[bytes], ends: array[int], names: list[bytes]) -> None:
-        self._folders = dict(zip(folders, itertools.count(), strict=False))
+        self._folders, self._order = dict(zip(folders, itertools.count(), strict=False)), folders
         self._ends, self._names = ends, names
         self._implied: dict[bytes, list[bytes]] = {}
         self.held = array("I")  # the numbers of `folders` but for those that the layer uses without holding them
@@ -67,10 +67,17 @@ class Names:
 
     def __iter__(self) -> Iterator[bytes]:
         """The paths in the order of their numbers."""
-        yield from self._names[: self._ends[0]]
-        for folder, group in self._folders.items():
+        return itertools.chain(self._names[: self._ends[0]], self.below(b""))
+
+    def below(self, folder: bytes) -> Iterator[bytes]:
+        """The paths below `folder`, in the order of their numbers."""
+        first = self._folders.get(folder, len(self._order))
+        for group in range(first, len(self._order)):
+            above = self._order[group]
+            if group > first and folder and not above.startswith(folder + b"/"):
+                return
             names = self._names[self._ends[group] : self._ends[group + 1]]
-            yield from map((folder + b"/").__add__, names) if folder else names
+            yield from map((above + b"/").__add__, names) if above else names
 
     def find(self, path: bytes) -> int | None:
         """The number of `path`."""

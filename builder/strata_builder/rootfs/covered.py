@@ -7,13 +7,11 @@ with that one, so it is not left out either.
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from strata_builder.entries import Kind
-from strata_builder.layers import paths
 from strata_builder.layers.index import Index
 
 #: What it takes for a layer to be unpacked apart for one stack, which others then cannot share: paths, or bytes in them.
@@ -50,9 +48,7 @@ class _Above:
         found, hidden = set(self._gone), {*self._gone, *self._emptied}
         for path in self._replaced(index):
             (hidden if index.kind(path) is Kind.DIR else found).add(path)
-        if hidden:
-            held = [*index.paths()]
-            found.update(*(_below(path, held) for path in hidden))
+        found.update(*map(index.below, hidden))
         return {path for path in found if index.kind(path) is Kind.FILE}
 
     def _replaced(self, index: Index) -> Iterator[bytes]:
@@ -60,15 +56,6 @@ class _Above:
         above = self._holders
         fewer, others = (above, index) if len(above) < len(index) else (index.paths(), above)
         return (path for path in filter(others.__contains__, fewer) if above[path].kind(path) is not Kind.DIR)
-
-
-def _below(folder: bytes, held: Sequence[bytes]) -> Sequence[bytes]:
-    """Those of the paths `held`, in the order of a walk, that lie below `folder`."""
-    if not folder:
-        return held[1:] if held[:1] == [b""] else held
-    start = paths.order(folder)
-    first, end = (bisect.bisect_left(held, start + after, key=paths.order) for after in (b"\0", b"\1"))
-    return held[first:end]
 
 
 def _worth_it(index: Index, covered: set[bytes]) -> frozenset[bytes]:

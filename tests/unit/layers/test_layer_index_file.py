@@ -212,14 +212,18 @@ def test_an_index_tells_what_went_into_it_in_whatever_order(seed: int) -> None:
     again = indexfile.decode(indexfile.encode(made))
     above = {folder for path in entries for folder in ((b"", *paths.parents(path)) if path else ())}
     for found in (made, again):
-        assert [entry.path for entry in found] == sorted(entries, key=paths.order) == [*found.paths()]
+        assert [entry.path for entry in found] == sorted(entries, key=paths.order)
+        assert sorted(found.paths()) == sorted(entries)
         assert {entry.path: entry for entry in found} == entries
         assert len(found) == len(entries)
+        for kind in Kind:
+            assert [*found.of_kind(kind)] == [entry for entry in found if entry.kind is kind]
         for path in (*entries, *above, b"nothing", b"a/nothing", b"/a"):
             assert found.lookup(path) == entries.get(path)
             assert (path in found) == (path in entries)
             assert found.has_below(path) == (path in above)
             below = {p[len(path) + 1 :] if path else p for p in entries if paths.is_below(p, path) and p}
+            assert {*found.below(path)} == {p for p in entries if paths.is_below(p, path)}
             assert found.children(path) == sorted({p.partition(b"/")[0] for p in below})
             assert found.implies(path) == (path not in entries and (path in above or not path))
     assert indexfile.encode(again) == indexfile.encode(made)
