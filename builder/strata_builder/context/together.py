@@ -32,7 +32,7 @@ class _Call(NamedTuple):
     folder: bytes
     weight: int
     began: int
-    files: Sequence[int] = ()
+    files: list[int] | None = None
 
 
 class Together:
@@ -74,7 +74,7 @@ class Together:
         self._hand_out(0)
 
     def _make(self, call: _Call) -> None:
-        found = self._tree.directory(call.folder)
+        found = self._tree.directories.read(call.folder)
         if call.files:
             self._tree.hash(call.folder, found, call.files)
         else:
@@ -83,7 +83,7 @@ class Together:
 
     def _learnt(self, folder: bytes, found: listing.Listing) -> None:
         """What is below a directory, and what of its files is not known, is to be done next."""
-        kept = self._tree.kept(folder, found)
+        kept = self._tree.kept.positions(folder, found)
         for at in reversed(kept):
             if found.kind(at) is Kind.DIR:
                 self._add(_Call(join(folder, found.names[at]), _READ, self._tree.now()))
@@ -141,22 +141,24 @@ class Together:
 
     def _is_known(self, call: _Call) -> bool:
         """A directory that was read for something else."""
-        return not call.files and self._tree.is_read(call.folder)
+        return not call.files and self._tree.directories.is_read(call.folder)
 
     def _ask(self, helper: workers.Worker, calls: list[_Call]) -> None:
         first = calls[0]
         if first.files:
-            found = self._tree.directory(first.folder)
+            found = self._tree.directories.read(first.folder)
             names = [found.names[at] for at in first.files]
-            helper.ask(elsewhere.digests, self._tree.identified, first.folder, names, found.stamps(first.files))
+            helper.ask(
+                elsewhere.digests, self._tree.directories.identified, first.folder, names, found.stamps(first.files)
+            )
         else:
             most = 0 if self._tree.is_choosy else _BATCH
-            helper.ask(elsewhere.read, self._tree.identified, [call.folder for call in calls], most)
+            helper.ask(elsewhere.read, self._tree.directories.identified, [call.folder for call in calls], most)
 
     def _take(self, helper: workers.Worker, asked: deque[list[_Call]]) -> None:
         answer, calls = helper.answer(), asked.popleft()
         if calls[0].files:
-            self._tree.hashed(self._tree.directory(calls[0].folder), calls[0].files, answer, calls[0].began)
+            self._tree.hashed(self._tree.directories.read(calls[0].folder), calls[0].files, answer, calls[0].began)
             self._done(calls[0])
             return
         for call, result in reversed(list(zip(calls, answer, strict=True))):
@@ -164,7 +166,7 @@ class Together:
                 self._make(call)
                 continue
             found = listing.Listing.of(result[0])
-            self._tree.learn(call.folder, found)
+            self._tree.directories.learn(call.folder, found)
             if result[1]:
                 self._tree.hashed(found, found.files(), result[1], call.began)
             self._learnt(call.folder, found)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strata_builder import contents, errors, workers
-from strata_builder.context import elsewhere, folder, remembered
+from strata_builder.context import directories, elsewhere, folder, remembered
 from strata_builder.dockerfile.ignore import IgnoreRules
 from strata_builder.engine import hashing, selecting
 from strata_builder.entries import Entry, Kind
@@ -28,18 +30,24 @@ def walked(tree: folder.FolderTree) -> list[tuple[bytes, Entry]]:
         return list(hashing.digested(hashing.Named(below, tree, path, entry) for below, path, entry in found))
 
 
-class Watched(folder.FolderTree):
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> collections.Counter[str]:
     """Counts what this process reads itself."""
+    found = collections.Counter[str]()
 
-    reads = 0
+    def counted(name: str, size: Callable[..., int]) -> None:
+        real = getattr(directories.Directories, name)
 
-    def _scan(self, path: bytes) -> folder.listing.Listing:
-        self.reads += 1
-        return super()._scan(path)
+        def counting(self: directories.Directories, *arguments: Any) -> object:
+            found[name] += size(*arguments)
+            return real(self, *arguments)
 
-    def _descriptor(self, path: bytes, name: bytes) -> int:
-        self.reads += 1
-        return super()._descriptor(path, name)
+        monkeypatch.setattr(directories.Directories, name, counting)
+
+    counted("_scan", lambda _: 1)
+    counted("open", lambda _: 1)
+    counted("hash", lambda _folder, _found, files: len(files))
+    return found
 
 
 def make(root: Path, seed: int) -> int:
@@ -74,25 +82,29 @@ def helped() -> Iterator[None]:
 
 @pytest.mark.parametrize("ignore", [None, b"a*\n!a1*\n*/b*\n**/.x*\n"])
 @pytest.mark.parametrize("seed", range(5))
-def test_all_find_what_one_finds(tmp_path: Path, seed: int, ignore: bytes | None) -> None:
+def test_all_find_what_one_finds(
+    tmp_path: Path, seed: int, ignore: bytes | None, reads: collections.Counter[str]
+) -> None:
     count = make(tmp_path / "context", seed)
     rules = IgnoreRules.parse(ignore) if ignore else None
     alone = walked(folder.FolderTree(tmp_path / "context", rules))
+    reads.clear()
     with workers.started(2):
-        tree = Watched(tmp_path / "context", rules)
-        assert walked(tree) == alone
+        assert walked(folder.FolderTree(tmp_path / "context", rules)) == alone
     assert all(entry.digest for _, entry in alone if entry.kind is Kind.FILE)
-    assert tree.reads < count, "nobody helped"
+    assert reads.total() < count, "nobody helped"
 
 
-def test_what_was_read_together_is_there_for_later(helped: None, tmp_path: Path) -> None:
+def test_what_was_read_together_is_there_for_later(
+    helped: None, tmp_path: Path, reads: collections.Counter[str]
+) -> None:
     make(tmp_path / "context", 7)
-    tree = Watched(tmp_path / "context")
+    tree = folder.FolderTree(tmp_path / "context")
     found = walked(tree)
-    tree.reads = 0
+    reads.clear()
     assert walked(tree) == found
     assert {path: tree.lookup(path) for path, _ in found if b"/" not in path}
-    assert tree.reads == 0
+    assert reads.total() == 0
 
 
 def test_a_file_with_many_names_is_read_once(helped: None, tmp_path: Path) -> None:
@@ -162,14 +174,19 @@ def test_a_worker_does_not_take_another_directory_of_that_name_for_the_same(help
 def test_what_is_no_longer_there_has_no_digest_of_a_worker(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     tree = folder.FolderTree(tmp_path)
-    stamp = tree.directory(b"").stamp(0)
+    stamp = tree.directories.read(b"").stamp(0)
     known = bytes.fromhex(contents.digest(b"text"))
-    assert elsewhere.digests(tree.identified, b"", [b"file", b"none"], stamp * 2) == known + elsewhere.listing.UNKNOWN
+    assert (
+        elsewhere.digests(tree.directories.identified, b"", [b"file", b"none"], stamp * 2)
+        == known + elsewhere.listing.UNKNOWN
+    )
     with pytest.raises(errors.LayerError, match="another directory"):
         elsewhere.digests((os.fsencode(tmp_path), 0, 0), b"", [b"file"], stamp)
 
 
-def test_digests_of_workers_are_remembered_and_not_asked_for_again(helped: None, tmp_path: Path) -> None:
+def test_digests_of_workers_are_remembered_and_not_asked_for_again(
+    helped: None, tmp_path: Path, reads: collections.Counter[str]
+) -> None:
     make(tmp_path / "context", 6)
     later = lambda: time.time_ns() + 10**10  # noqa: E731 -- what changed just now is not remembered
     digests = remembered.Digests(tmp_path / "digests", clock=later)
@@ -181,6 +198,7 @@ def test_digests_of_workers_are_remembered_and_not_asked_for_again(helped: None,
             path.chmod(0)  # a change of mode moves the ctime
             break
     again = remembered.Digests(tmp_path / "digests", clock=later)
-    tree = Watched(tmp_path / "context", known=again)
+    reads.clear()
+    tree = folder.FolderTree(tmp_path / "context", known=again)
     assert [(name, entry.digest) for name, entry in walked(tree)] == [(name, entry.digest) for name, entry in found]
-    assert tree.reads <= 1 + sum(entry.kind is Kind.DIR for _, entry in found) + 1
+    assert reads["open"] + reads["hash"] <= 1
