@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from strata_builder import errors
+from strata_builder.engine import placing, selecting
+from strata_builder.frozen import replace
+from strata_builder.layers import pack
 from strata_builder.rootfs import inplace, lowers, points, stage_tree, trash
 from support import tars
 from support.layertrees import file, folder, hard, link
@@ -47,6 +50,18 @@ def test_one_pass_over_a_layer_brings_out_all_that_was_asked_for(blobs: LocalBlo
     for n in range(50):
         tree.digest(b"f%d" % n)
     assert [content(tree, b"f%d" % n) for n in range(50)] == [str(n).encode() for n in range(50)]
+    assert len(blobs.opened) == 1
+
+
+def test_a_copy_of_many_files_passes_once_over_their_layer(blobs: LocalBlobs, tmp_path: Path):
+    layer = blobs.must_add([folder("d"), *(file(f"d/f{n}", str(n).encode()) for n in range(50)), hard("d/h", "d/f1")])
+    tree = tree_over(blobs, tmp_path / "scratch", layer)
+    found = [replace(one, dated=True) for one in selecting.select(tree, "d", where="a stage")]
+    placed = placing.Layer(placing.Nothing(), placing.Manner())
+    placing.place(found, b"to", into=False, layer=placed, excluded=selecting.excludes(()))
+    packed = pack.pack(placed.finished(), blob=tmp_path / "blob")
+    assert packed is not None
+    assert len(packed.index) == 52
     assert len(blobs.opened) == 1
 
 
