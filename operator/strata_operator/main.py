@@ -224,7 +224,7 @@ async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.E
             standalone=True,
             stop_flag=stop,
         )
-        await stopping.run(watching, stop)
+        await stopping.run(watching, stop, lambda: stopping.LIMIT_OF_LOSERS if work.done() else stopping.LIMIT)
     except stopping.Stuck:
         await end_work()
         if not work.cancelled():

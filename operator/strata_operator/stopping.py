@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-#: Seconds. Who has lost the Lease is to be gone before another one may have it.
-LIMIT: Final = 3.0
+#: Seconds, and of who has lost the Lease: it is to be gone before another one may have it.
+LIMIT: Final = 20.0
+LIMIT_OF_LOSERS: Final = 3.0
 
 
 class Stuck(Exception):
     """Watching was told to end and did not: only the process itself can end it."""
 
 
-async def run(watching: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """`watching` to its end, for which it has LIMIT seconds once `stop` is set. Raises Stuck, and what it raises.
+async def run(watching: Coroutine[Any, Any, None], stop: asyncio.Event, limit: Callable[[], float]) -> None:
+    """`watching` to its end, for which it has `limit` seconds once `stop` is set. Raises Stuck, and what it raises.
 
     kopf waits for its tasks without a limit. A request that is cancelled just when its answer is an error can go on as if
     it had not been, and then waits for ever; meanwhile nobody acts, and nothing is watched.
@@ -26,9 +27,9 @@ async def run(watching: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
     try:
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            await asyncio.wait({task}, timeout=LIMIT)
+            await asyncio.wait({task}, timeout=limit())
         if not task.done():
-            raise Stuck(f"watching did not end within {LIMIT:.0f} s")
+            raise Stuck(f"watching did not end within {limit():.0f} s")
         task.result()
     finally:
         stopped.cancel()

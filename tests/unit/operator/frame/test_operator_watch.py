@@ -475,6 +475,7 @@ class Deaf:
 async def deaf(monkeypatch):
     found = Deaf()
     monkeypatch.setattr(main.kopf, "operator", found)
+    monkeypatch.setattr(stopping, "LIMIT", 0.5)
     try:
         yield
     finally:
