@@ -33,7 +33,8 @@ def run(
         exchange.wait(lambda: exchange.there(paths.plan), [fetch])
         plan = planfile.PlanFile.from_bytes(exchange.read(paths.plan, planfile.MAX_PLAN))
         if plan.missing:
-            with workers.started():  # before there are secrets and threads, and as closed to steps as this process
+            # Before there are secrets and threads, and as closed to steps as this process. In place none would outlive a step.
+            with workers.started(0 if request.isolation == "InPlace" else None):
                 _Build(request, paths, reporter, deadline, plan, requests, fetch, hide).run()
         exchange.publish(paths.build_done)
     finally:
