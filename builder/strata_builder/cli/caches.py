@@ -42,7 +42,7 @@ class Caches:
             yield work
             return
         with beside.ended() as begun:
-            begun.append(beside.Beside(work))
+            begun.append(beside.begun(work))
             yield begun[0].result
 
     def _read(self, sources: Sequence[values.CacheReference], platform: Platform) -> Read:

@@ -21,6 +21,7 @@ from strata_builder.lint import building as warnings
 from strata_builder.oci import platform as platforms
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod import storedfiles
+from strata_builder.pod.ahead import Ahead
 
 _CACHE_AGE: Final = 14  # days
 _CACHE_SIZE: Final = 10 << 30
@@ -72,11 +73,11 @@ def _build(
     return exports.Made(platform, built, store)
 
 
-def _keep(made: exports.Made, opened: session.Session) -> list[beside.Beside[None]]:
+def _keep(made: exports.Made, opened: session.Session) -> list[Ahead[None]]:
     """Its records go to where --cache-to says while the image goes elsewhere."""
     kept = records.Records(made.built.used, remotes=storedfiles.every(opened.scratch / "remotes"))
     wanted = [values.cache("--cache-to", text) for text in opened.given.cache_to]
-    return [beside.Beside(functools.partial(_keep_cache, opened, to, made.platform, kept, made.blobs)) for to in wanted]
+    return [beside.begun(functools.partial(_keep_cache, opened, to, made.platform, kept, made.blobs)) for to in wanted]
 
 
 def _refuse_foreign_runs(keyed: session.Keyed) -> None:

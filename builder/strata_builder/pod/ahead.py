@@ -32,6 +32,10 @@ class Ahead(Generic[T]):
         if kind is None:
             self._thread.join()
 
+    def wait(self) -> None:
+        """Until it has ended, well or not."""
+        self._thread.join()
+
     def result(self) -> T:
         """What came of it, however often it is asked for. Raises what `work` raised."""
         self._thread.join()
