@@ -154,7 +154,10 @@ def leftovers(verdict: Verdict, server: api.Api, seen: watching.Recorder) -> Non
     uids = {body["metadata"]["uid"] for body in seen.bodies.values()}
     for job in server.list("jobs"):
         name, owners = job["metadata"]["name"], job["metadata"].get("ownerReferences", [])
-        verdict.require(owners and owners[0]["uid"] in uids, STATUS, f"Job {name} belongs to nobody")
+        told = {key: job["metadata"].get(key) for key in ("creationTimestamp", "deletionTimestamp", "finalizers")}
+        of = [(owner["name"], owner["uid"], owner["uid"] in seen.names) for owner in owners]
+        orphan = f"Job {name} of {of} (name, uid, was seen) belongs to nobody: {told}, {job.get('status')}"
+        verdict.require(owners and owners[0]["uid"] in uids, STATUS, orphan)
         ends = "ttlSecondsAfterFinished" in job["spec"] or "deletionTimestamp" in job["metadata"]
         verdict.require(ends, STATUS, f"Job {name} has no end")
     running = [pod for pod in server.list("pods", _LABEL) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
