@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NoReturn
 
 _HEAD: Final = struct.Struct("<IB")  # bytes of a message, and the descriptors that come with it
@@ -69,23 +69,25 @@ class Worker:
 
     def _send(self, rest: memoryview) -> None:
         """Both ends would wait for ever if each sent more than a socket holds."""
+        both = select.poll()
+        both.register(self, select.POLLIN | select.POLLOUT)
         while rest:
-            readable, writable, _ = select.select([self], [self], [])
-            if readable:
+            events = both.poll()[0][1]
+            if events & ~select.POLLOUT:
                 self._answers.append(_received(self._connection)[0])
-            if writable:
+            if events & select.POLLOUT:
                 rest = rest[self._connection.send(rest, socket.MSG_DONTWAIT) :]
 
     def _gone(self, error: OSError) -> Failed:
         return Failed(f"the worker {self._pid} is gone: {error}")
 
     def fileno(self) -> int:
-        """For select(2)."""
+        """For poll(2)."""
         return self._connection.fileno()
 
     def is_done(self) -> bool:
         """Whether `answer` would not wait."""
-        return bool(self._answers or select.select([self], [], [], 0)[0])
+        return bool(self._answers) or bool(ready([self], 0))
 
     def end(self) -> None:
         """At once, whatever it does."""
@@ -93,6 +95,14 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):  # somebody else may have ended and buried it
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
+
+
+def ready(some: Iterable[Worker], milliseconds: int | None = None) -> list[int]:
+    """Descriptors of those whose answer is there, or which are gone; waits for one, no longer than that."""
+    waiting = select.poll()
+    for worker in some:
+        waiting.register(worker, select.POLLIN)
+    return [descriptor for descriptor, _ in waiting.poll(milliseconds)]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import threading
 import time
@@ -33,10 +32,10 @@ def every(opened: session.Session, outputs: list[values.Output], first: session.
         with warnings.collected(opened.report.note) as found:
             begun, *others = opened.platforms()
             made = [_build(opened, outputs, begun, first, found)]
-            keeping += _keep(made[0], opened)
+            keeping.append(_keep(made[0], opened))
             for platform in others:
                 made.append(_build(opened, outputs, platform, opened.keyed(platform), found))
-                keeping += _keep(made[-1], opened)
+                keeping.append(_keep(made[-1], opened, keeping[-1]))
         exports.write(outputs, made, opened)
     _tell(made, opened)
     if not outputs:
@@ -73,11 +72,18 @@ def _build(
     return exports.Made(platform, built, store)
 
 
-def _keep(made: exports.Made, opened: session.Session) -> list[Ahead[None]]:
-    """Its records go to where --cache-to says while the image goes elsewhere."""
+def _keep(made: exports.Made, opened: session.Session, before: Ahead[None] | None = None) -> Ahead[None]:
+    """Its records go to where --cache-to says while the image goes elsewhere; after another platform's, which may go to the
+    same place."""
     kept = records.Records(made.built.used, remotes=storedfiles.every(opened.scratch / "remotes"))
-    wanted = [values.cache("--cache-to", text) for text in opened.given.cache_to]
-    return [beside.begun(functools.partial(_keep_cache, opened, to, made.platform, kept, made.blobs)) for to in wanted]
+
+    def work() -> None:
+        if before is not None:
+            before.wait()
+        for text in opened.given.cache_to:
+            _keep_cache(opened, values.cache("--cache-to", text), made.platform, kept, made.blobs)
+
+    return beside.begun(work)
 
 
 def _refuse_foreign_runs(keyed: session.Keyed) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -70,7 +69,7 @@ class Together:
             self._hand_out(call.weight)
             self._make(call)
         else:
-            select.select([helper for helper, calls in self._asked.items() if calls], [], [])
+            workers.ready(helper for helper, calls in self._asked.items() if calls)
         self._hand_out(0)
 
     def _make(self, call: _Call) -> None:

@@ -328,6 +328,7 @@ def test_memory_does_not_grow_with_the_layer(tmp_path: Path, compression: str) -
 
 def test_the_order_of_a_walk_is_the_order_of_a_layer(tmp_path: Path) -> None:
     layer = packed(tmp_path / "blob", random_tree(random.Random(99)))
-    found = list(layer.index.paths())
+    found = [entry.path for entry in layer.index]
     assert found == sorted(found, key=paths.order)
+    assert sorted(layer.index.paths()) == sorted(found)
     assert isinstance(layer, pack.PackedLayer)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import operator
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,6 +123,24 @@ def test_it_is_done_when_the_answer_is_there(worker: workers.Worker) -> None:
     assert worker.answer() == [b"now"]
     os.close(read)
     os.close(write)
+
+
+def test_a_program_may_have_thousands_of_descriptors(worker: workers.Worker) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3000:
+        pytest.skip("no more than select(2) takes are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
+    try:
+        low = worker._connection
+        worker._connection = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 2000))
+        low.close()
+        worker.ask(operator.mul, b"0123456789", 100_000)
+        assert workers.ready([worker]) == [worker.fileno()]
+        assert worker.is_done()
+        assert worker.answer() == b"0123456789" * 100_000
+        assert not worker.is_done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_none_outlives_the_program_however_it_ends() -> None:
