@@ -168,8 +168,12 @@ def test_a_step_that_failed_is_in_the_status_the_events_and_the_registry(lab: La
     assert (entry["result"], attempt["attempt"], attempt["result"]) == ("RunFailed", 1, "RunFailed")
     assert attempt["lastLines"] == "first\nlast words"
     assert entry["log"].startswith(f"{lab.host}/team/fails:cache-log-")
-    notes = [e["note"] for e in lab.control.ask("GET", "/apis/events.k8s.io/v1/namespaces/team/events")["items"]]
-    assert [n for n in notes if n.endswith("\nlog: strata logs fails -n team --build 1 --attempt 1")], notes
+
+    def is_told() -> bool:  # after the status
+        events = lab.control.ask("GET", "/apis/events.k8s.io/v1/namespaces/team/events")["items"]
+        return any(e["note"].endswith("\nlog: strata logs fails -n team --build 1 --attempt 1") for e in events)
+
+    lab.until(is_told)
     lab.remove_pods()
     lines = lab.printed("fails").splitlines()
     assert [line for line in lines if line.startswith("build |") and line.endswith(" last words")]

@@ -104,6 +104,14 @@ async def ask(url: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
+async def until_gone(url: str) -> None:
+    async with asyncio.timeout(30):
+        with contextlib.suppress(aiohttp.ClientConnectorError):
+            while True:
+                await ask(f"{url}/healthz")
+                await asyncio.sleep(0.05)
+
+
 async def until_status(url: str, status: int) -> None:
     async with asyncio.timeout(15):
         while True:
@@ -449,11 +457,7 @@ async def test_an_operator_that_has_lost_the_lease_ends_and_does_nothing_more(tm
             recorder.seen.clear()
             lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
             fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
-            async with asyncio.timeout(15):
-                with contextlib.suppress(aiohttp.ClientConnectorError):
-                    while True:
-                        await ask(f"{url}/healthz")
-                        await asyncio.sleep(0.05)
+            await until_gone(url)
             fake.put(names.REGISTRIES, registry("two"))
     assert recorder.seen == []
     assert fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"]["holderIdentity"] == "second"
@@ -497,11 +501,7 @@ async def test_one_that_has_lost_the_lease_says_that_even_if_its_watches_do_not_
             await until(lambda: holder(fake) == "first")
             lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
             fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
-            async with asyncio.timeout(30):
-                with contextlib.suppress(aiohttp.ClientConnectorError):
-                    while True:
-                        await ask(f"{url}/healthz")
-                        await asyncio.sleep(0.05)
+            await until_gone(url)
 
 
 def holder(fake: FakeKube) -> str | None:
