@@ -21,7 +21,8 @@ from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, Manifest, describe
 from strata_builder.oci.manifest import parse_manifest
 from strata_builder.registry import errors
-from strata_builder.registry.client import ManifestBytes, Registry
+from strata_builder.registry.client import Registry
+from strata_builder.registry.manifests import ManifestBytes
 
 CONFIG_TYPE: Final = "application/vnd.strata.log.v1+json"
 LAYER_TYPE: Final = "application/vnd.strata.log.v1.text+gzip"

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import BinaryIO
 
 from strata_builder.frozen import frozen
 from strata_builder.oci import digest as digests
-from strata_builder.oci import manifest as manifests
-from strata_builder.oci import mediatypes
 from strata_builder.oci import reference as references
 from strata_builder.oci.descriptor import Descriptor
-from strata_builder.registry import addresses, challenges, connect, download, errors, links, proxies, retry, upload
+from strata_builder.registry import (
+    addresses,
+    challenges,
+    connect,
+    download,
+    errors,
+    lists,
+    manifests,
+    proxies,
+    retry,
+    upload,
+)
 from strata_builder.registry.config import Credential, DockerConfig
 from strata_builder.registry.counters import Counters, Totals
-from strata_builder.registry.session import Call, Session, scope, warnings_of
-from strata_builder.registry.transport import Response, Transport
-
-MAX_LIST: Final = 4 << 20  # bytes of one page
-MAX_PAGES: Final = 1000
-_TAG_FIXED: Final = frozenset({400, 403, 409, 412})
-
-
-class ManifestBytes(NamedTuple):
-    """A manifest exactly as stored; `digest` is that of `data`."""
-
-    data: bytes
-    media_type: str
-    digest: digests.Digest
+from strata_builder.registry.manifests import ManifestBytes, PutResult
+from strata_builder.registry.session import Call, Session
+from strata_builder.registry.transport import Transport
 
 
 @frozen
@@ -39,16 +36,6 @@ class PingResult:
 
     authorised: bool
     schemes: tuple[str, ...] = ()
-
-
-@frozen
-class PutResult:
-    """`subject` is the digest that the registry linked as a referrer ("" = the fallback tag must be kept); `warnings`
-    are for people."""
-
-    digest: digests.Digest
-    subject: str = ""
-    warnings: tuple[str, ...] = ()
 
 
 class Registry:
@@ -107,20 +94,8 @@ class Registry:
         return PingResult(response.status == 200, tuple(dict.fromkeys(c.scheme for c in offered)))
 
     def head_manifest(self, repository: str, version: str) -> Descriptor | None:
-        """What a tag or digest names, by HEAD; None if there is none. A registry that leaves the digest out is asked by
-        GET."""
-        call = self._manifest_call("HEAD", repository, version)
-        try:
-            response = self._session.call(call)
-        except errors.NotFound:
-            return None
-        response.close()
-        digest, size = response.header("docker-content-digest"), response.length
-        media_type = response.header("content-type").partition(";")[0].strip()
-        if digests.is_digest(digest) and size is not None and media_type in mediatypes.ACCEPT:
-            return Descriptor(media_type, digest, size)
-        found = self.manifest(repository, version)
-        return Descriptor(found.media_type, found.digest, len(found.data))
+        """What a tag or digest names, by HEAD; None if there is none."""
+        return manifests.head(self._session, repository, version)
 
     def resolve(self, reference: references.Reference) -> Descriptor:
         """The descriptor of what `reference` names. Raises NotFound."""
@@ -130,78 +105,17 @@ class Registry:
         return found
 
     def manifest(self, repository: str, version: str) -> ManifestBytes:
-        """A manifest or index by tag or digest, verified against the digest asked for and the one that the registry
-        states."""
-        response = self._session.call(self._manifest_call("GET", repository, version))
-        stated = response.header("docker-content-digest")
-        media_type = response.header("content-type").partition(";")[0].strip()
-        data = self._limited(response, manifests.MAX_MANIFEST, f"manifest {repository}:{version}")
-        actual = digests.of(data)
-        for expected in (version if digests.is_digest(version) else "", stated):
-            if expected and expected != actual:
-                raise errors.DigestMismatch(
-                    f"manifest {version} of {self.host}/{repository} should have digest {expected} but has {actual}",
-                    host=self.host,
-                    repository=repository,
-                    method="GET",
-                )
-        return ManifestBytes(data, media_type, actual)
+        """A manifest or index by tag or digest, verified."""
+        return manifests.get(self._session, repository, version)
 
     def put_manifest(self, repository: str, version: str, data: bytes, media_type: str) -> PutResult:
         """Stores exactly `data` under a tag or its digest. Raises BlobsUnknown with the digests that the registry
         lacks, TagImmutable."""
-        if len(data) > manifests.MAX_MANIFEST:
-            raise errors.TooLarge(
-                f"the manifest has {len(data)} bytes, more than a registry takes ({manifests.MAX_MANIFEST})",
-                host=self.host,
-            )
-        digest = digests.of(data)
-        call = Call(
-            "PUT",
-            f"/v2/{repository}/manifests/{version}",
-            f"push manifest {version}",
-            repository,
-            (scope(repository, "pull,push"),),
-            (201, 202),
-            (("Content-Type", media_type),),
-            data,
-        )
-        try:
-            response = self._session.call(call)
-        except errors.RegistryError as e:
-            if (
-                e.status in _TAG_FIXED
-                and not digests.is_digest(version)
-                and self._has_same(repository, version, digest)
-            ):
-                return PutResult(digest)
-            raise
-        response.read_all(errors.MAX_BODY)
-        stated = response.header("docker-content-digest")
-        if stated and stated != digest:
-            raise errors.DigestMismatch(
-                f"{self.host}/{repository} stored manifest {digest} as {stated}",
-                host=self.host,
-                repository=repository,
-                method="PUT",
-            )
-        return PutResult(digest, response.header("oci-subject"), warnings_of(response))
+        return manifests.put(self._session, repository, version, data, media_type)
 
     def delete_manifest(self, repository: str, version: str) -> bool:
         """False if it was not there. By digest this removes every tag that names it."""
-        call = Call(
-            "DELETE",
-            f"/v2/{repository}/manifests/{version}",
-            f"delete manifest {version}",
-            repository,
-            (scope(repository, "delete"),),
-            (200, 202, 204),
-        )
-        try:
-            self._session.call(call).read_all(errors.MAX_BODY)
-        except errors.NotFound:
-            return False
-        return True
+        return manifests.delete(self._session, repository, version)
 
     def has_blob(self, repository: str, digest: digests.Digest, size: int | None = None) -> bool:
         """By HEAD. A registry may be wrong after a collection: only a read, or the manifest's PUT, is proof."""
@@ -255,81 +169,11 @@ class Registry:
 
     def tags(self, repository: str) -> Iterator[str]:
         """All tags, page by page, in the registry's order. Raises NotFound for an unknown repository."""
-        path = f"/v2/{repository}/tags/list?n=1000"
-        for document in self._pages(path, f"list the tags of {repository}", repository):
-            yield from (tag for tag in _listed(document, "tags") if isinstance(tag, str))
+        return lists.tags(self._session, repository)
 
     def referrers(self, repository: str, digest: digests.Digest, *, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Manifests whose subject is `digest`; from the fallback tag where the registry has no referrers API."""
-        path = f"/v2/{repository}/referrers/{digest}"
-        query = addresses.with_query(path, "artifactType", artifact_type) if artifact_type else path
-        try:
-            documents = list(self._pages(query, f"list the referrers of {digest}", repository))
-        except (errors.NotFound, errors.Rejected):
-            documents = self._fallback_referrers(repository, digest)
-        found = [
-            Descriptor.from_json(item, f"referrers of {digest}: manifests[{n}]")
-            for document in documents
-            for n, item in enumerate(_listed(document, "manifests"))
-            if isinstance(item, dict)
-        ]
-        return tuple(item for item in found if not artifact_type or item.artifact_type == artifact_type)
-
-    def _fallback_referrers(self, repository: str, digest: digests.Digest) -> list[dict[str, Any]]:
-        try:
-            found = self.manifest(repository, referrers_tag(digest))
-        except errors.NotFound:
-            return []
-        index = manifests.parse_index(found.data, found.media_type, name=f"referrers of {digest}")
-        return [{"manifests": [child.to_json() for child in index.manifests]}]
-
-    def _pages(self, path: str, doing: str, repository: str) -> Iterator[dict[str, Any]]:
-        seen: set[str] = set()
-        while path and path not in seen and len(seen) < MAX_PAGES:
-            seen.add(path)
-            response = self._session.call(Call("GET", path, doing, repository, (scope(repository, "pull"),)))
-            link = links.following(response.headers_of("link"))
-            data = self._limited(response, MAX_LIST, doing)
-            try:
-                document = json.loads(data)
-            except (ValueError, RecursionError):
-                document = None
-            if not isinstance(document, dict):
-                raise errors.ProtocolError(
-                    f"{doing}: {self.host} answered no JSON object", host=self.host, repository=repository
-                )
-            yield document
-            path = self._next(response.url, link) if link else ""
-
-    def _next(self, url: str, link: str) -> str:
-        following = addresses.resolve(url, link)
-        if addresses.Origin.of(following) != addresses.Origin.of(self._session.base):
-            raise errors.ProtocolError(
-                f"{self.host} continues its list at another host, {addresses.redact(following)}", host=self.host
-            )
-        return following
-
-    def _manifest_call(self, method: str, repository: str, version: str) -> Call:
-        accept = (("Accept", ", ".join(mediatypes.ACCEPT)),)
-        doing = f"pull manifest {repository}{'@' if digests.is_digest(version) else ':'}{version}"
-        return Call(
-            method,
-            f"/v2/{repository}/manifests/{version}",
-            doing,
-            repository,
-            (scope(repository, "pull"),),
-            headers=accept,
-        )
-
-    def _has_same(self, repository: str, tag: str, digest: digests.Digest) -> bool:
-        found = self.head_manifest(repository, tag)
-        return found is not None and found.digest == digest
-
-    def _limited(self, response: Response, limit: int, what: str) -> bytes:
-        data = response.read_all(limit + 1)
-        if len(data) > limit:
-            raise errors.ProtocolError(f"{what}: {self.host} answered more than {limit} bytes", host=self.host)
-        return data
+        return lists.referrers(self._session, repository, digest, artifact_type=artifact_type)
 
     def _credential(self, repository: str) -> Credential | None:
         """Looked up once a repository: a credential helper is a program to be run."""
@@ -349,17 +193,6 @@ class Registry:
             method="HEAD",
             hint="check the spelling of the repository and the tag",
         )
-
-
-def referrers_tag(digest: digests.Digest) -> str:
-    """The tag that stands in for the referrers API (distribution-spec, "Referrers Tag Schema")."""
-    return digest.replace(":", "-")
-
-
-def _listed(document: dict[str, Any], key: str) -> list[Any]:
-    """Registries say null for an empty list."""
-    found = document.get(key)
-    return found if isinstance(found, list) else []
 
 
 def _connector(

@@ -18,7 +18,8 @@ from strata_builder.oci.reference import Reference
 from strata_builder.registry import errors
 
 if TYPE_CHECKING:
-    from strata_builder.registry.client import ManifestBytes, Registry
+    from strata_builder.registry.client import Registry
+    from strata_builder.registry.manifests import ManifestBytes
     from strata_builder.registry.registries import Registries
 
 #: A mirror that answers so is passed over; only the upstream's own word counts.

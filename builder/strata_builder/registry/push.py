@@ -10,7 +10,9 @@ from typing import BinaryIO, Final
 from strata_builder.oci import digest as digests
 from strata_builder.oci import image, manifest, mediatypes
 from strata_builder.registry import errors
-from strata_builder.registry.client import PutResult, Registry, referrers_tag
+from strata_builder.registry.client import Registry
+from strata_builder.registry.lists import referrers_tag
+from strata_builder.registry.manifests import PutResult
 
 #: Gives what opens a blob at its first byte, or None if the blob is not at hand (then the registry must have it).
 Blobs = Callable[[image.Descriptor], "Callable[[], BinaryIO] | None"]

@@ -97,6 +97,13 @@ class Session:
             f"{call.doing}: {self.host} redirects in a circle", host=self.host, repository=call.repository
         )
 
+    def limited(self, response: Response, limit: int, what: str) -> bytes:
+        """The whole body. Raises ProtocolError if it has more than `limit` bytes."""
+        data = response.read_all(limit + 1)
+        if len(data) > limit:
+            raise errors.ProtocolError(f"{what}: {self.host} answered more than {limit} bytes", host=self.host)
+        return data
+
     def _redirect(self, request: Request, response: Response) -> str | None:
         if response.status not in _REDIRECTS or not response.header("location"):
             return None

@@ -16,6 +16,7 @@ from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import manifest, platform
 from strata_builder.registry import client, config, connect, retry
 from strata_builder.registry import errors as registry_errors
+from strata_builder.registry.manifests import ManifestBytes
 
 _TIMEOUTS: Final = connect.Timeouts(connect=5.0, read=20.0)
 _FEW: Final = retry.Policy(attempts=2)  # the queue tries again
@@ -109,7 +110,7 @@ def _noted(registry: client.Registry, repository: str, key: str, built_for: str)
     return digest if isinstance(digest, str) and digests.is_digest(digest) else ""
 
 
-def _stored(found: client.ManifestBytes) -> int:
+def _stored(found: ManifestBytes) -> int:
     parsed = manifest.parse_manifest(found.data, found.media_type, name=found.digest)
     return parsed.config.size + sum(layer.size for layer in parsed.layers)
 
