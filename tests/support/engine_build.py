@@ -11,7 +11,7 @@ from typing import NoReturn
 from strata_builder import contract, errors
 from strata_builder import dockerfile as df
 from strata_builder.context.tree import Tree
-from strata_builder.engine import blobs, execute, keys, planner, records, report, steps
+from strata_builder.engine import blobs, execute, filescope, keys, planner, records, report, steps
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Roots
 from strata_builder.entries import Entry, Kind
@@ -55,12 +55,14 @@ class Engine:
     known: records.Records = field(default_factory=records.Records)
     roots: Roots | None = None
 
-    def build(self, dockerfile: str, context: Tree, *, images: planner.Images | None = None, **given: object) -> Built:
+    def build(
+        self, dockerfile: str, context: Tree, *, images: filescope.Images | None = None, **given: object
+    ) -> Built:
         built, store = self.run(dockerfile, context, images=images, **given)
         return Built(built.image, built.steps, tuple(tuple(store.index(layer)) for layer in built.image.layers))
 
     def run(
-        self, dockerfile: str, context: Tree, *, images: planner.Images | None = None, **given: object
+        self, dockerfile: str, context: Tree, *, images: filescope.Images | None = None, **given: object
     ) -> tuple[execute.Built, blobs.Blobs]:
         """The same, its layers not looked into."""
         made = Options(context=context, platform=AMD64, build_platform=AMD64, runs=False)

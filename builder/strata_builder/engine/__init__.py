@@ -6,5 +6,6 @@
                             |                 |                    |
                          Images            Trees           Blobs, Roots, CacheRecords
 
-`planner`, `scope`, `metadata`, `steps`, `copying` and `digests` are pure; `execute` is where they meet what does I/O.
+`planner` (with `filescope` and `stageplanner`), `scope`, `metadata`, `steps`, `copying` and `digests` are pure; `execute`
+is where they meet what does I/O.
 """

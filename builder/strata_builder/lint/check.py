@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile.faults import Fault
-from strata_builder.engine import planner
+from strata_builder.engine import filescope, planner
 from strata_builder.engine.options import Options
 from strata_builder.frozen import frozen, replace
 from strata_builder.lint import froms, settings, texts
@@ -27,7 +27,7 @@ class Report:
 def check(
     file: df.Dockerfile,
     options: Options,
-    images: planner.Images,
+    images: filescope.Images,
     *,
     ignore: df.IgnoreRules | None = None,
     unknown: Mapping[str, object] | None = None,

@@ -69,7 +69,7 @@ def fetcher(request: contract.BuildRequest, paths: Paths, secrets: Mapping[str, 
 
 
 class PlannedImages:
-    """An `engine.planner.Images` that knows what fetch resolved, and nothing else."""
+    """An `engine.filescope.Images` that knows what fetch resolved, and nothing else."""
 
     def __init__(self, bases: tuple[planfile.Base, ...]) -> None:
         self._bases = {(base.name, base.platform): base for base in bases}

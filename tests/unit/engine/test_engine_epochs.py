@@ -12,6 +12,7 @@ from strata_builder.context import memory
 from strata_builder.engine import contexts, epochs, planner
 from strata_builder.engine.options import Options
 from strata_builder.oci.platform import Platform
+from support import engine_build
 
 AMD64 = Platform.parse("linux/amd64")
 OPTIONS = Options(context=memory.MemoryTree({}), platform=AMD64, build_platform=AMD64)
@@ -105,5 +106,5 @@ def test_what_means_no_time_is_refused(word: str) -> None:
 def test_a_stage_sees_the_number_and_never_the_word(context: int | None, seen: str) -> None:
     text = "ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nARG SOURCE_DATE_EPOCH\nENV E=[${SOURCE_DATE_EPOCH}]\n"
     options = settled(text, context_time=context)
-    plan = planner.make(df.parse(text.encode()), options, planner._NoImages())
+    plan = planner.make(df.parse(text.encode()), options, engine_build.NoImages())
     assert f"E={seen}" in plan.stages[0].config.env
