@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.engine import epochs, execute, indexes, keys, planner, records, report, steps
 from strata_builder.frozen import replace
-from strata_builder.layers.index import Index
-from strata_builder.oci import mediatypes
 from strata_builder.oci.image import Descriptor, LayerRef
 from strata_builder.pod import (
     alive,
     asked,
     blobs,
+    collecting,
     exchange,
     measure,
     missing,
@@ -29,15 +26,13 @@ from strata_builder.pod import (
     recipe,
     recording,
     remotes,
+    rows,
     settings,
     stepping,
     storedfiles,
     taint,
-    uploads,
-    wire,
 )
 from strata_builder.pod.paths import Paths
-from strata_builder.registry import upload
 from strata_builder.registry.registries import Registries
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
@@ -72,10 +67,8 @@ class _Push:
         self.registries, self.started = registries, started
         self.registry, self.repository = registries.get(request.output.registry), request.output.repository
         self.fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
-        self.build = alive.Peer(contract.BUILD, paths.alive(contract.BUILD), paths.build_done)
         self.requests = exchange.Requests(paths.wanted, paths.brought, self.fetch)
         self.platform = asked.platform_of(request)
-        self.checked: dict[str, Index] = {}  # what the layers of build hold
         self.keeps = request.cache.mode != "None"  # else what the image lacks goes nowhere
 
     def run(self) -> contract.BuildResult:
@@ -87,13 +80,15 @@ class _Push:
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
         plan = planner.make(dockerfile, self.options, recipe.PlannedImages(self.plan.bases))
         keyed = self.plan.keyed()
-        self.heard = stepping.Heard(self.paths.told, self.paths.acks, missing.keys_to_make(plan, keyed, known))
-        self.result = self._await_build(known) if self.plan.missing else None
+        heard = stepping.Heard(self.paths.told, self.paths.acks, missing.keys_to_make(plan, keyed, known))
+        self.left = collecting.Collector(self.paths, self.plan, self.registry, self.repository, heard, keeps=self.keeps)
+        self.result = self.left.collect(known, self.fetch) if self.plan.missing else None
         began = time.monotonic()
         made = self.result.records() if self.result else {}
         built = self._assemble(plan, replace(known, steps={**known.steps, **made}))
         if not self.keeps:
-            self._upload_image(built)
+            for digest in {layer.descriptor.digest for layer in built.image.layers} & self.left.checked.keys():
+                self.left.upload(digest)
         pushed = publish.image(
             self.registry,
             self.repository,
@@ -104,7 +99,7 @@ class _Push:
         )
         kept = self._to_keep(plan, keyed, built, made, known)
         keep = records.Records(kept, remotes=storedfiles.every(self.paths.remotes))
-        contents = {**self.own.known, **self.checked}
+        contents = {**self.own.known, **self.left.checked}
         recording.write(self.request, self.platform, self.registries, keep, contents, pushed, known, self.reporter.note)
         self.reporter.note(f"pushed {self.registry.host}/{self.repository}@{pushed.descriptor.digest}")
         return self._outcome(plan, built, pushed.descriptor, time.monotonic() - began)
@@ -125,77 +120,9 @@ class _Push:
         beside = taint.found_beside(known, kept) - made.keys()
         used = {**made, **built.used}
         if self.request.isolation == "InPlace":
-            used = {key: r for key, r in used.items() if key not in made or key in self.heard.made}
+            used = {key: r for key, r in used.items() if key not in made or key in self.left.heard.made}
             beside |= made.keys()
         return taint.to_keep(used, beside, kept)
-
-    # what build leaves
-
-    def _await_build(self, known: records.Records) -> planfile.Result:
-        """Takes down each step and uploads each layer as it appears, then checks what build says of them."""
-        self._check_admission()
-        sending = uploads.Uploads(self._upload, self.paths.made)
-        try:
-            exchange.wait(lambda: self._uploaded(sending), [self.fetch, self.build])
-            if self.keeps:
-                sending.finish()
-        except wire.WireError as e:
-            raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
-        finally:
-            sending.close()
-        result = self._read_result(known)
-        for made in result.records().values():
-            if made.layer is not None:
-                digest = made.layer.descriptor.digest
-                self.checked[digest] = uploads.verify(self._open(digest), made.layer)
-        return result
-
-    def _read_result(self, known: records.Records) -> planfile.Result:
-        allowed = frozenset(self.plan.keyed().steps.values()) - known.steps.keys()
-        try:
-            result = planfile.Result.from_bytes(exchange.read(self.paths.result, planfile.MAX_RESULT), allowed)
-        except wire.WireError as e:
-            raise errors.InfrastructureFailed(f"the container build left what cannot be used: {e}") from e
-        said = result.records()
-        if any(said.get(key) != record for key, record in self.heard.made.items()):
-            raise errors.InfrastructureFailed("the container build says something else of a step than when it was made")
-        return result
-
-    def _uploaded(self, sending: uploads.Uploads) -> Path | None:
-        self.heard.look()
-        if self.keeps:
-            sending.look()
-        return exchange.there(self.paths.build_done)
-
-    def _check_admission(self) -> None:
-        """A wrong password is found out now, not after an hour of building."""
-        with publish.denied(self.registry.host, self.repository):
-            begun = upload.start(self.registry.session, self.repository)
-            upload.cancel(self.registry.session, self.repository, begun.location)
-
-    def _upload(self, name: str) -> None:
-        digest = f"sha256:{name}"
-        with self._open(digest) as file:
-            size = os.fstat(file.fileno()).st_size
-        descriptor = Descriptor(mediatypes.layer_of("gzip"), digest, size)
-        with publish.denied(self.registry.host, self.repository):
-            self.registry.upload_blob(self.repository, descriptor, lambda: self._open(digest))
-
-    def _upload_image(self, built: execute.Built) -> None:
-        for digest in {layer.descriptor.digest for layer in built.image.layers} & self.checked.keys():
-            self._upload(digest.removeprefix("sha256:"))
-
-    def _open(self, digest: str) -> BinaryIO:
-        """A regular file of build's, never what a link leads to."""
-        path = self.paths.made / digest.removeprefix("sha256:")
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as e:
-            raise errors.InfrastructureFailed(f"the layer {digest} that build made is not there: {e.strerror}") from e
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise errors.InfrastructureFailed(f"the layer {digest} that build made is no regular file")
-        return open(descriptor, "rb")  # the caller closes it
 
     # putting together
 
@@ -237,7 +164,7 @@ class _Push:
     def _outcome(
         self, plan: steps.Plan, built: execute.Built, pushed: Descriptor, seconds: float
     ) -> contract.BuildResult:
-        rows = merged_rows(plan, self.plan.keyed(), built.steps, self.result)
+        table = rows.merged(plan, self.plan.keyed(), built.steps, self.result)
         totals = self.registries.totals
         made = self.result
         metrics = contract.Metrics(
@@ -246,8 +173,8 @@ class _Push:
             push_seconds=round(seconds, 3),
             pulled_bytes=self._pulled(),
             pushed_bytes=totals.bytes_up,
-            cache_hits=sum(row.cached for row in rows),
-            cache_misses=sum(not row.cached for row in rows),
+            cache_hits=sum(row.cached for row in table),
+            cache_misses=sum(not row.cached for row in table),
             layers=len(built.image.layers),
             peak_memory_bytes=max(measure.peak_memory(), made.peak if made else 0),
         )
@@ -258,7 +185,7 @@ class _Push:
             source=self.plan.source,
             base_images=tuple(contract.BaseImage(base.name, base.digest) for base in built.bases),
             metrics=metrics,
-            steps=rows,
+            steps=table,
             started=round(self.started, 3),
         )
 
@@ -266,23 +193,3 @@ class _Push:
         path = self.paths.inputs / "pulled"
         text = exchange.read(path, 64) if path.exists() else b""
         return max(self.plan.pulled, int(text) if _NUMBER.fullmatch(text) else 0)
-
-
-def merged_rows(
-    plan: steps.Plan, keyed: keys.Keyed, rows: tuple[contract.Step, ...], result: planfile.Result | None
-) -> tuple[contract.Step, ...]:
-    """What the status shows: lines, instructions and sizes as found here; of build's word only times and hits. Pure."""
-    if result is None:
-        return rows
-    ours, theirs = ({(row.line, row.instruction): row for row in table} for table in (rows, result.steps))
-    made, merged = result.records(), []
-    for index, stage in sorted(plan.stages.items()):
-        for position, step in enumerate(stage.steps):
-            name = (step.place.line, step.created_by)
-            if (row := theirs.get(name)) is not None:
-                record = made.get(keyed.steps.get((index, position), ""))
-                size = record.layer.descriptor.size if record and record.layer else 0
-                merged.append(contract.Step(*name, row.cached, row.reason[:64], max(0.0, row.seconds), size))
-            elif name in ours:
-                merged.append(ours[name])
-    return tuple(merged)
