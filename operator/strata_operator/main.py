@@ -1,7 +1,4 @@
-"""The operator's table of contents: its kinds, its watches, and what runs while it lives.
-
-kopf is the watch layer alone: its handlers put what they saw into the cache and keys on the queues, and return None.
-"""
+"""The operator's table of contents: its kinds, its watches, and what runs while it lives."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import kopf
@@ -30,9 +27,8 @@ from strata_operator import (
     registry,
     relists,
     settings,
-    stateless,
     stopping,
-    watches,
+    watchlayer,
     web,
 )
 from strata_operator.notifications import hub
@@ -47,70 +43,6 @@ KINDS: Final[tuple[Callable[[controller.Frame], Sequence[controller.Controller]]
 )
 
 
-class Backoffs:
-    """Delays in seconds for kopf's retries, without end and iterable again: an API outage must not end the process."""
-
-    def __iter__(self) -> Iterator[float]:
-        delay = 1.0
-        while True:
-            yield delay * random.uniform(0.8, 1.2)  # noqa: S311  jitter
-            delay = min(delay * 2, 30.0)
-
-
-def watch_settings(frame: controller.Frame) -> kopf.OperatorSettings:
-    """kopf's own settings: streams filtered by the server, no peering, no posting, no giving up."""
-    options = kopf.OperatorSettings()
-    options.posting.enabled = False
-    options.posting.loggers = False
-    options.persistence.diffbase_storage = stateless.NoEssence()
-    options.persistence.progress_storage = stateless.NoProgress()
-    options.peering.standalone = True
-    options.networking.connect_timeout = 10
-    options.networking.request_timeout = 60
-    options.networking.error_backoffs = Backoffs()
-    options.watching.server_timeout = 600
-    # kopf holds the body of each object of its list until that object's task has ended, which idles first: pages of 500
-    # and the default of 5 s are some hundred megabytes with 10,000 ImageBuilds.
-    options.watching.chunk_size = 100
-    options.queueing.idle_timeout = 0.2
-    for store in frame.cache.stores.values():
-        if store.selector:
-            options.watching.label_selectors[store.resource.group, store.resource.version, store.resource.plural] = (
-                store.selector
-            )
-    return options
-
-
-def watch_handlers(frame: controller.Frame, gaps: relists.Relists) -> kopf.OperatorRegistry:
-    """One handler a resource; login by service account or kubeconfig."""
-    handlers = kopf.OperatorRegistry()
-    kopf.on.login(registry=handlers)(login)
-    for resource in frame.cache.stores:
-        kopf.on.event(
-            resource.group, resource.version, resource.plural, registry=handlers, id=f"see-{resource.plural}"
-        )(_seen(frame, resource, gaps))
-    return handlers
-
-
-def _seen(frame: controller.Frame, resource: names.Resource, gaps: relists.Relists) -> Callable[..., Any]:
-    async def seen(event: Any, **_: Any) -> None:
-        body = dict(event["object"])
-        if event["type"] is None:
-            gaps.told(resource, body)
-        frame.cache.seen(resource, event["type"], body)
-
-    return seen
-
-
-async def login(**arguments: Any) -> kopf.AiohttpSession | None:
-    """As `kubesession.connect`: in a pod its service account, else KUBECONFIG."""
-    if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
-        info = kopf.login_with_service_account(**arguments)
-    else:
-        info = kopf.login_with_kubeconfig(**arguments)
-    return watches.session(info) if info else None
-
-
 async def refresh_all(frame: controller.Frame) -> None:
     """List every kind; retried for ever, kind by kind, for a CRD may come after its operator."""
     await asyncio.gather(*(_refresh(frame, resource) for resource in frame.cache.stores))
@@ -118,7 +50,7 @@ async def refresh_all(frame: controller.Frame) -> None:
 
 
 async def _refresh(frame: controller.Frame, resource: names.Resource) -> None:
-    for delay in Backoffs():
+    for delay in watchlayer.Backoffs():
         try:
             await frame.cache.refresh(resource, frame.kube)
         except kube.KubeError as e:
@@ -205,7 +137,7 @@ async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.E
     gaps = relists.Relists(frame.cache, functools.partial(_refresh, frame))
     work = asyncio.create_task(_work(frame, lease, gaps))
     work.add_done_callback(lambda _task: stop.set())
-    handlers = watch_handlers(frame, gaps)
+    handlers = watchlayer.handlers(frame, gaps)
 
     async def end_work(**_: Any) -> None:
         work.cancel()  # here, for at its own end kopf waits five seconds for tasks that it does not know
@@ -219,7 +151,7 @@ async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.E
     try:
         watching = kopf.operator(
             registry=handlers,
-            settings=watch_settings(frame),
+            settings=watchlayer.options(frame),
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
