@@ -129,6 +129,9 @@ class Store:
         """Objects with an ownerReference to `owner_uid`, sorted by name."""
         return self.having(_OWNER, owner_uid)
 
+    def is_owned_by(self, owner_uid: str, key: names.Key) -> bool:
+        return self.has(_OWNER, owner_uid, key)
+
     def in_namespace(self, namespace: str) -> list[kube.Object]:
         return self.having(_NAMESPACE, namespace)
 

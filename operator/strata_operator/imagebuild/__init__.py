@@ -18,6 +18,7 @@
       seats                                         the places of queueing, given to a cluster's ImageBuilds
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
+    orphans.py                                      what is left of an ImageBuild that is gone
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from strata_operator import cache, controller, names
-from strata_operator.imagebuild import conflicts, observe, reconcile, trimming
+from strata_operator.imagebuild import conflicts, observe, orphans, reconcile, trimming
 from strata_operator.imagebuild.triggers import basepoller, poller
 
 #: Resyncs after which every ImageBuild was looked at, changed or not: an hour.
@@ -52,7 +53,9 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
                     again=_AGAIN,
                 ),
                 controller.Watch(names.IMAGEBUILDS, conflicts.wakes(frame), trim=trimming.trim, again=0),
-                controller.Watch(names.JOBS, owned, selector=names.OWNED, packed=True, again=0),
+                controller.Watch(
+                    names.JOBS, owned, selector=names.OWNED, packed=True, indexes=orphans.indexes(), again=0
+                ),
                 controller.Watch(
                     names.PODS,
                     observe.wakes_of_pod,
@@ -62,7 +65,12 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
                     again=0,
                 ),
                 controller.Watch(
-                    names.CONFIGMAPS, lambda _: (), selector=names.OWNED, trim=cache.without_contents, again=0
+                    names.CONFIGMAPS,
+                    lambda _: (),
+                    selector=names.OWNED,
+                    trim=cache.without_contents,
+                    indexes=orphans.indexes(),
+                    again=0,
                 ),
                 controller.Watch(names.REGISTRIES, observe.builds_of_registry(frame), again=0),
                 controller.Watch(names.NAMESPACES, observe.builds_of_namespace(frame), again=0),

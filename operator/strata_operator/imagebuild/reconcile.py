@@ -21,6 +21,7 @@ from strata_operator.imagebuild import (
     memory,
     objects,
     observe,
+    orphans,
     questions,
     seats,
     transitions,
@@ -49,6 +50,7 @@ class Reconciler:
         self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)
         frame.hints.source = hints.for_source(self.poller)
         frame.hints.base = self.watch.poller.now
+        self._orphans = orphans.Orphans(frame)
         self._restored = False
         self._restoring = asyncio.Lock()
         self._met: dict[names.Key, str] = {}  # uids of what this process has looked at
@@ -64,7 +66,7 @@ class Reconciler:
             self._seats.leave(key)
             self.watch.drop(key)
             self.poller.watch(key, None)
-            return None
+            return await self._orphans.sweep(key, "")
         self.watch.note(body)
         self._meet(key, body)
         seen = observe.observe(self._frame, body, made=self._made.get(key, ""))
@@ -81,7 +83,8 @@ class Reconciler:
         await self._apply(seen, decision)
         self.poller.watch(key, decision.watch)
         self._seats.settle(seen, decision)
-        return decision.look_again
+        waits = (decision.look_again, await self._orphans.sweep(key, seen.uid))
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _meet(self, key: names.Key, body: kube.Object) -> None:
         """At the first look at an object: tell what the operator that acted before may have had no time to tell."""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator import conditions, controller, imagebuild, kube, kubesession, metrics, names, settings
-from strata_operator.imagebuild import observe, questions, reconcile, remote, retry
+from strata_operator import cache, conditions, controller, imagebuild, kube, kubesession, metrics, names, settings
+from strata_operator.imagebuild import observe, orphans, questions, reconcile, remote, retry
 from strata_operator.imagebuild.triggers import asking
 from support import imagebuilds as ib
 from support.certificates import Authority
@@ -439,6 +439,22 @@ async def test_an_object_made_again_under_its_old_name_gets_a_job_of_its_own(tmp
         await operator.run(lambda: settled(cluster))
         assert settled(cluster)
         assert cluster.status["current"]["job"] != first
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_job_that_the_garbage_collector_has_passed_over_is_deleted(tmp_path, monkeypatch, again):
+    monkeypatch.setattr(orphans, "PATIENCE", 0.0)
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.pods_end = False
+        await operator.run(lambda: bool(cluster.made))
+        (passed_over,) = (cache.uid(job) for job in cluster.jobs())
+        cluster.fake.vanish(names.IMAGEBUILDS, *KEY)
+        if again:
+            cluster.put(ib.build(uid="99999999-2222-3333-4444-555555555555", source={"inline": {"a": "1"}}))
+        await operator.look()
+        await operator.look()
+        assert passed_over not in map(cache.uid, cluster.jobs())
+        assert bool(cluster.jobs()) == again
 
 
 async def test_no_more_builds_run_at_once_than_the_limit_and_the_next_is_woken(tmp_path, monkeypatch):
