@@ -55,6 +55,7 @@ class Course:
         self.lab.say(f"round {number:3}  {builder.name:<15} {cost.wall:7.2f} s {cost.cpu:7.2f} cpu-s")
         if not self.wanted.primed and not self.wanted.row:
             self.lab.registry.reset()
+            builder.between(cold=True)  # what it has learnt would take the memory that the others need
         return cost
 
     def _change(self, number: int) -> None:

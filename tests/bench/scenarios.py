@@ -234,7 +234,7 @@ FAMILIES = {
     "h2": Family("MB of base", 1000, (125, 250, 500, 1000), seen_base),
     "i": Family("MB of layers", 450, (50, 150, 450, 900), new_base),
     "j": Family("MB", 8000, (250, 500, 1000, 2000), one_layer),
-    "j2": Family("MB", 2000, (), one_layer),
+    "j2": Family("MB", 1000, (), one_layer),
     "k": Family("layers of base", 100, (10, 25, 50, 100), base_layers),
     "l": Family("builds", 200, (), in_a_row),
     "m": Family("MB", 150, (25, 75, 150, 300), two_platforms),
