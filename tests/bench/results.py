@@ -133,6 +133,12 @@ def machine() -> str:
 
 
 def _part() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return f"{datetime.now(UTC):%Y-%m-%d}, commit {done.stdout.strip() or 'unknown'}"
+    """Of what is measured: changed files elsewhere, such as the figures themselves, do not count."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", ":/builder", ":/tests")
+    return f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}{'-dirty' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
