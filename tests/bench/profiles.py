@@ -74,10 +74,16 @@ def of_scenario(bench: lab.Lab, wanted: scenarios.Scenario, names: Sequence[str]
 
 
 def read(lines: Sequence[str]) -> Profile:
-    """Of stacks as py-spy writes them: frames from the outermost, then how often it was seen."""
+    """Of stacks as py-spy writes them: frames from the outermost, then how often it was seen.
+
+    It does not stop what it looks at, so a name that was just changing may hold anything, line ends too: such pieces are no
+    lines of a stack with a count.
+    """
     found: collections.Counter[str] = collections.Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
+        if not count.isdecimal():
+            continue
         frames = [match for frame in stack.split(";") if (match := _FRAME.match(frame))]
         if not frames or not frames[-1]["file"].startswith(_WAITING):
             found[_phase(frames)] += int(count)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from strata_builder.dockerfile import instructions as ins
 from strata_builder.engine import metadata
@@ -17,7 +17,7 @@ COMMENT = "strata.dockerfile.v1"
 
 def stamp(seconds: int) -> str:
     """A Unix time as configs and histories have it (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def created_by(instruction: ins.Instruction, config: ImageConfig, args: Mapping[str, str]) -> str:

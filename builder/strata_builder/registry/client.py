@@ -16,7 +16,6 @@ from strata_builder.registry import (
     connect,
     download,
     errors,
-    lists,
     manifests,
     proxies,
     retry,
@@ -169,10 +168,14 @@ class Registry:
 
     def tags(self, repository: str) -> Iterator[str]:
         """All tags, page by page, in the registry's order. Raises NotFound for an unknown repository."""
+        from strata_builder.registry import lists  # no build needs it
+
         return lists.tags(self._session, repository)
 
     def referrers(self, repository: str, digest: digests.Digest, *, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Manifests whose subject is `digest`; from the fallback tag where the registry has no referrers API."""
+        from strata_builder.registry import lists
+
         return lists.referrers(self._session, repository, digest, artifact_type=artifact_type)
 
     def _credential(self, repository: str) -> Credential | None:

@@ -148,8 +148,9 @@ class Connector:
 
 
 def _resolved(host: str, port: int) -> list[tuple[Any, ...]]:
+    name = host.encode("ascii") if host.isascii() else host  # for a str Python loads what knows of other alphabets
     try:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        return list(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
     except UnicodeError:  # a label that is empty or longer than the 63 characters of RFC 1035
         raise OSError("the name is no host name") from None
 

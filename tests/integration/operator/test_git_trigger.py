@@ -265,7 +265,7 @@ async def test_a_name_that_means_another_address_when_it_is_looked_up_again_reac
     real = socket.getaddrinfo
 
     def rebinding(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
-        if host != "rebind.example":
+        if host not in ("rebind.example", b"rebind.example"):
             return real(host, port, *rest, **more)
         looks.append(host)
         return real("127.0.0.2" if len(looks) == 1 else "127.0.0.1", port, *rest, **more)

@@ -41,3 +41,13 @@ def test_the_table_has_a_column_for_each_build() -> None:
     lines = profiles.table({"b": {"strata": {"tar": 0.5}}, "f": {"strata-warm": {"tar": 0.25}}}).splitlines()
     assert lines[0] == "|  | b | f (strata-warm) |"
     assert "| tar | 50% | 25% |" in lines
+
+
+def test_what_was_read_while_it_changed_is_left_out() -> None:
+    torn = [
+        f"{TOP};na",
+        "me\x00 (strata_builder/layers/pack.py:1)",
+        "",
+        f"{TOP};pack (strata_builder/layers/pack.py:60) ²",
+    ]
+    assert profiles.read([*SEEN, *torn]) == profiles.read(SEEN)
