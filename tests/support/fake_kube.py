@@ -16,15 +16,16 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from aiohttp import web
 
-from strata_operator import names
+from strata_operator import kube, kubesession, metrics, names
 from support import loops
 
 Body = dict[str, Any]
@@ -453,3 +454,18 @@ def _kubeconfig(folder: Path, url: str) -> Path:
         )
     )
     return path
+
+
+@contextlib.asynccontextmanager
+async def asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *resources: names.Resource
+) -> AsyncIterator[tuple[FakeKube, kube.Kube]]:
+    """A server with these resources, and a client of the operator's to it."""
+    fake = FakeKube(*resources)
+    with fake.serving(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
+        try:
+            yield fake, client
+        finally:
+            await client.close()

@@ -60,7 +60,7 @@ class Orphans:
 
     async def _delete(self, resource: names.Resource, place: names.Key, key: names.Key) -> None:
         body = self._frame.cache[resource].get(*place)
-        if body is None or body["metadata"].get("deletionTimestamp"):
-            return
+        if body is None or body["metadata"].get("deletionTimestamp") or len(body["metadata"]["ownerReferences"]) > 1:
+            return  # it goes already, or somebody else owns it, too
         log.info("deleting %s %s: its ImageBuild %s is gone", resource.kind, place.name, key)
         await self._frame.kube.delete(resource, *place, uid=cache.uid(body))

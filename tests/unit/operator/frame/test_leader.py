@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from strata_operator import kube, kubesession, leader, metrics, names
-from support.fake_kube import FakeKube
+from strata_operator import kube, leader, names
+from support.fake_kube import FakeKube, asked
 
 pytestmark = pytest.mark.asyncio
 QUICK = leader.Timing(duration=60.0, deadline=30.0, period=0.01)  # by the clock of the tests
@@ -55,14 +55,8 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
-    fake = FakeKube(names.LEASES)
-    with fake.serving(tmp_path) as config:
-        monkeypatch.setenv("KUBECONFIG", str(config))
-        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
-        try:
-            yield Place(fake, client)
-        finally:
-            await client.close()
+    async with asked(tmp_path, monkeypatch, names.LEASES) as (fake, client):
+        yield Place(fake, client)
 
 
 async def test_the_first_has_it_and_the_second_waits_until_it_is_given_up(tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from strata_operator import controller, imagebuild, kube, kubesession, metrics, names, settings
+from strata_operator import controller, imagebuild, kube, metrics, names, settings
 from strata_operator.imagebuild import orphans
 from support import imagebuilds as ib
-from support.fake_kube import FakeKube
+from support.fake_kube import FakeKube, asked
 
 pytestmark = pytest.mark.asyncio
 KEY = names.Key("team", "web")
@@ -49,14 +49,8 @@ class Look:
 @contextlib.asynccontextmanager
 async def looking(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Look]:
     resources = (names.IMAGEBUILDS, names.REGISTRIES, names.NAMESPACES, names.PODS, names.SECRETS, *LEFT)
-    fake = FakeKube(*resources)
-    with fake.serving(tmp_path) as config:
-        monkeypatch.setenv("KUBECONFIG", str(config))
-        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
-        try:
-            yield Look(fake, client)
-        finally:
-            await client.close()
+    async with asked(tmp_path, monkeypatch, *resources) as (fake, client):
+        yield Look(fake, client)
 
 
 async def test_what_the_garbage_collector_leaves_goes_after_its_time(tmp_path, monkeypatch):
@@ -110,6 +104,19 @@ async def test_what_the_garbage_collector_takes_in_time_is_not_asked_for(tmp_pat
 async def test_what_is_going_already_is_left_alone(tmp_path, monkeypatch):
     async with looking(tmp_path, monkeypatch) as look:
         look.made_for(OLD, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["foregroundDeletion"])
+        await look.read()
+        assert await look.sweep()
+        look.now = orphans.PATIENCE
+        assert (await look.sweep(), look.there()) == (None, ["made", "made"])
+
+
+async def test_what_somebody_else_owns_too_is_left_alone(tmp_path, monkeypatch):
+    async with looking(tmp_path, monkeypatch) as look:
+        owners = [
+            {"apiVersion": names.API_VERSION, "kind": "ImageBuild", "name": name, "uid": name}
+            for name in ("web", "other")
+        ]
+        look.made_for(OLD, ownerReferences=owners)
         await look.read()
         assert await look.sweep()
         look.now = orphans.PATIENCE
