@@ -38,14 +38,15 @@ class Digests:
         self._clock = clock
         self._devices = frozenset(_honest(mounts))
         self._known = dict(_load(file))
-        self._used: dict[bytes, bytes] = {}
+        self._found: set[bytes] = set()
+        self._added = bytearray()  # records: as objects, those of a large context would be three times as large
 
     def find(self, stamp: bytes) -> str | None:
         """The digest (hex) of the file with this stamp, if it is known."""
         found = self._known.get(stamp)
         if found is None or stable.read_stamp(stamp).device not in self._devices:
             return None
-        self._used[stamp] = found
+        self._found.add(stamp)
         return found.hex()
 
     def __bool__(self) -> bool:
@@ -55,22 +56,28 @@ class Digests:
     def add(self, stamp: bytes, digest: bytes, hashed: int) -> None:
         """`hashed`: the time (ns) at which reading began, or an earlier one."""
         file = stable.read_stamp(stamp)
-        if file.device in self._devices and file.ctime_ns + _SETTLED < hashed and len(self._used) < MAX_FILES:
-            self._used[stamp] = digest
+        if file.device in self._devices and file.ctime_ns + _SETTLED < hashed and self._count() < MAX_FILES:
+            self._added += stamp + digest
 
     def now(self) -> int:
         return self._clock()
 
     def keep(self) -> None:
         """Writes what was used; nothing if it is what is there."""
-        if self._used == self._known:
+        if not self._added and len(self._found) == len(self._known):
             if self._known:
                 os.utime(self._file)  # it was of use
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        fresh.write_bytes(_MAGIC + b"".join(key + self._used[key] for key in sorted(self._used)))
+        with fresh.open("wb") as file:
+            file.write(_MAGIC)
+            file.writelines(stamp + self._known[stamp] for stamp in sorted(self._found))
+            file.write(self._added)
         fresh.rename(self._file)
+
+    def _count(self) -> int:
+        return len(self._found) + len(self._added) // _RECORD
 
 
 def _load(file: Path) -> Iterator[tuple[bytes, bytes]]:

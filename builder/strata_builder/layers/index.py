@@ -147,7 +147,7 @@ class Builder:
     """Collects entries in any order; of two with one path the later counts, as in tar."""
 
     def __init__(self) -> None:
-        self._records: dict[bytes, bytes] = {}
+        self._folders: dict[bytes, dict[bytes, bytes]] = {}  # of each directory the records of what is in it, by name
         self._whiteouts: set[bytes] = set()
         self._opaque: set[bytes] = set()
         self._texts: dict[bytes, bytes] = {}
@@ -155,7 +155,7 @@ class Builder:
         self._finished: Index | None = None
 
     def __contains__(self, path: bytes) -> bool:
-        return path in self._records or (self._finished is not None and path in self._finished)
+        return self._record(path) is not None or (self._finished is not None and path in self._finished)
 
     def add(self, entry: Entry, text: bytes | None = None) -> None:
         """`text` is the content, if `keeps_text` says so.
@@ -163,14 +163,18 @@ class Builder:
         Raises LayerError for a hard link to what the layer does not hold before it, and for a layer whose names and
         attributes take too much memory."""
         packed = record.pack(self._completed(entry) if entry.kind is Kind.HARDLINK else entry)
-        before = self._records.get(entry.path)
+        folder, _, name = entry.path.rpartition(b"/")
+        inside = self._folders.get(folder)
+        if inside is None:
+            inside = self._folders[folder] = {}
+        before = inside.get(name)
         self._size += len(packed) + len(entry.path) if before is None else len(packed) - len(before)
         if self._size > MAX_ENCODED:
             raise errors.LayerError(
                 f"its names, links and attributes have more than {MAX_ENCODED >> 20} MiB",
                 hint="the layer was made to exhaust whoever reads it, or by a tool that failed",
             )
-        self._records[entry.path] = packed
+        inside[name] = packed
         if self._texts:
             self._texts.pop(entry.path, None)
         if text is not None:
@@ -179,8 +183,13 @@ class Builder:
     def lookup(self, path: bytes) -> Entry | None:
         if self._finished is not None:
             return self._finished.lookup(path)
-        found = self._records.get(path)
+        found = self._record(path)
         return None if found is None else record.unpack(path, found)
+
+    def _record(self, path: bytes) -> bytes | None:
+        folder, _, name = path.rpartition(b"/")
+        inside = self._folders.get(folder)
+        return None if inside is None else inside.get(name)
 
     def _completed(self, entry: Entry) -> Entry:
         """A hard link with what its file has; one to a link or a device is another of its kind, as it will look."""
@@ -206,10 +215,16 @@ class Builder:
 
         Raises LayerError where an entry stands below one that is no directory, and for paths that go through too many
         directories."""
-        found = names.Names.of_paths(self._records, Folders().add)
-        held = rows.Rows.of_records(map(self._records.pop, found))
+        found = names.Names.of_folders(self._folders, Folders().add)
+        held = rows.Rows.of_records(self._drained(found))
         self._finished = Index(found, held, self._whiteouts, self._opaque, self._texts)
         return self._finished.consistent()
+
+    def _drained(self, found: names.Names) -> Iterator[bytes]:
+        """The records in the order of `found`. Each is forgotten: with a million of them there is no room for two."""
+        for folder, inside in found.folders():
+            records = self._folders.pop(folder, {})
+            yield from map(records.pop, inside)
 
 
 def _holds(sorted_paths: Sequence[bytes], path: bytes) -> bool:

@@ -11,14 +11,14 @@ import bisect
 import itertools
 import operator
 from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from strata_builder.layers import paths, record
 
 _NO_NAMES: Final = frozenset({b"", b".", b".."})
 _SLASH: Final = ord("/")
+_AT_ONCE: Final = 1 << 16
 _RESERVED: Final = b"\0" + paths.WHITEOUT
 
 
@@ -42,25 +42,21 @@ class Names:
                 self._implied.setdefault(above, []).append(name)
 
     @classmethod
-    def of_paths(cls, found: Iterable[bytes], passed: Callable[[bytes], None]) -> Names:
-        """`passed` hears of each directory but the root that something is below of, and may refuse."""
-        groups: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for path in found:
-            folder, _, name = path.rpartition(b"/")
-            groups[folder].append(name)
-        names = [b""] * groups[b""].count(b"")
-        groups[b""] = [name for name in groups[b""] if name]
-        for folder in [*groups]:
-            above = folder
-            while above and (above == folder or above not in groups):
+    def of_folders(cls, found: Mapping[bytes, Collection[bytes]], passed: Callable[[bytes], None]) -> Names:
+        """`found` are the names in directories, the root's own is b"" in itself. `passed` hears of each directory but the
+        root that something is below of, and may refuse."""
+        folders = {b""}
+        for above in found:
+            while above not in folders:
                 passed(above)
-                groups[above]  # makes it
+                folders.add(above)
                 above = paths.split(above)[0]
-        folders, ends = sorted(groups, key=paths.order), array("I", [len(names)])
-        for folder in folders:
-            names += sorted(groups.pop(folder))
+        ordered, names = sorted(folders, key=paths.order), [b""] * (b"" in found.get(b"", ()))
+        ends = array("I", [len(names)])
+        for folder in ordered:
+            names += sorted(filter(None, found.get(folder, ())))
             ends.append(len(names))
-        return cls(folders, ends, names)
+        return cls(ordered, ends, names)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -68,6 +64,12 @@ class Names:
     def __iter__(self) -> Iterator[bytes]:
         """The paths in the order of their numbers."""
         return itertools.chain(self._names[: self._ends[0]], self.below(b""))
+
+    def folders(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Each directory that something is below of, with the names in it, in the order of their numbers."""
+        starts = itertools.chain((0,), itertools.islice(self._ends, 1, None))
+        for folder, start, end in zip(self._order, starts, itertools.islice(self._ends, 1, None), strict=False):
+            yield folder, self._names[start:end]
 
     def below(self, folder: bytes) -> Iterator[bytes]:
         """The paths below `folder`, in the order of their numbers."""
@@ -140,7 +142,7 @@ class Names:
         """What `read` reads."""
         yield record.sized(b"\0".join(itertools.islice(self._folders, 1, None)))
         yield record.counts([*map(operator.sub, self._ends, (0, *self._ends))])
-        yield record.sized(b"\0".join(self._names[self._ends[0] :]))
+        yield from _joined(self._names, self._ends[0])
 
     @classmethod
     def read(cls, data: record.Reader, count: int) -> Names:
@@ -169,17 +171,27 @@ class Names:
             raise _no_path(path)
 
 
+def _joined(names: Sequence[bytes], start: int) -> Iterator[bytes]:
+    """Those from `start` on, for `_parts`, after their length. Some at a time: to join a name takes eighty bytes beside it."""
+    count = len(names) - start
+    yield record.count(sum(map(len, names)) + max(count - 1, 0))
+    for at in range(start, len(names), _AT_ONCE):
+        yield b"\0" * (at > start) + b"\0".join(names[at : at + _AT_ONCE])
+
+
 def _parts(joined: bytes) -> list[bytes]:
     return joined.split(b"\0") if joined else []
 
 
 def _check_names(names: Sequence[bytes]) -> None:
-    """All at once, and one by one where not all are names."""
-    joined = b"\0" + b"\0".join(names)
-    if b"/" in joined or _RESERVED in joined or not _NO_NAMES.isdisjoint(names) or _longest(names) > paths.MAX_NAME:
-        for name in names:
-            if b"/" in name or name in _NO_NAMES or name.startswith(paths.WHITEOUT) or len(name) > paths.MAX_NAME:
-                raise _no_path(name)
+    """Many at once, and one by one where not all are names."""
+    for at in range(0, len(names), _AT_ONCE):
+        some = names[at : at + _AT_ONCE]
+        joined = b"\0" + b"\0".join(some)
+        if b"/" in joined or _RESERVED in joined or not _NO_NAMES.isdisjoint(some) or _longest(some) > paths.MAX_NAME:
+            for name in some:
+                if b"/" in name or name in _NO_NAMES or name.startswith(paths.WHITEOUT) or len(name) > paths.MAX_NAME:
+                    raise _no_path(name)
 
 
 def _check_folders(folders: Sequence[bytes], counts: Sequence[int]) -> None:

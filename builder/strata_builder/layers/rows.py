@@ -6,6 +6,7 @@ looking at a few of these, not at every entry.
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 from collections.abc import Collection, Iterable, Iterator
@@ -38,7 +39,7 @@ class Rows:
     @classmethod
     def of_records(cls, records: Iterable[bytes]) -> Rows:
         """Of entries as `record.pack` makes them."""
-        fixed, digests = bytearray(), bytearray()
+        fixed, digests = io.BytesIO(), io.BytesIO()  # which hand their bytes out without a copy
         more: dict[int, bytes] = {}
         for number, found in enumerate(records):
             if found[0] in _CONTENT:
@@ -46,11 +47,11 @@ class Rows:
                 end = record.PLAIN_FILE
             else:
                 first, digest, end = found[:_WIDTH], record.NO_DIGEST, _WIDTH
-            fixed += first
-            digests += digest
+            fixed.write(first)
+            digests.write(digest)
             if len(found) > end:
                 more[number] = found[end:]
-        return cls(bytes(fixed), bytes(digests), more)
+        return cls(fixed.getvalue(), digests.getvalue(), more)
 
     def entry(self, number: int, path: bytes) -> Entry:
         kind, mode, uid, gid, mtime, size = record.FIXED.unpack_from(self._fixed, number * _WIDTH)
