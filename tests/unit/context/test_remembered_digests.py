@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from strata_builder import contents
-from strata_builder.context import folder, remembered
+from strata_builder.context import folder, remembered, stable
 
 LATER = 10 * 10**9  # ns
 
@@ -105,3 +106,20 @@ def test_a_damaged_file_of_digests_counts_as_none(root: Path, tmp_path: Path, da
     swapped(kept)
     kept.write_bytes(damage(kept.read_bytes()))
     assert build(root, kept) == of("first")
+
+
+def test_what_is_learnt_of_a_large_context_takes_little_more_than_its_file(root: Path, tmp_path: Path) -> None:
+    known, count = remembered.Digests(tmp_path / "kept"), 10_000
+    status, digest = (root / "f").stat(), bytes.fromhex(of("first"))
+    stamp = stable.stamp(status)
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            known.add(stamp[:8] + number.to_bytes(8, "little") + stamp[16:], digest, status.st_ctime_ns + LATER)
+        known.keep()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = (tmp_path / "kept").stat().st_size
+    assert size > count * 72
+    assert most < 1.5 * size

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from isal import isal_zlib
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
-from strata_builder.layers import index, indexfile, paths
+from strata_builder.layers import index, indexfile, names, paths
 from strata_builder.rootfs import users, view
 from support.layertrees import file, folder, hard, link, packed
+
+_T = TypeVar("_T")
 
 
 @pytest.mark.parametrize(
@@ -138,18 +142,32 @@ def test_an_index_that_is_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         indexfile.decode(isal_zlib.compress(bytes(4 << 20), 1))
 
 
-def test_an_entry_takes_no_more_than_400_bytes() -> None:
+def test_an_entry_takes_few_bytes_while_the_index_is_made_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 20_000
+    monkeypatch.setattr(names, "_AT_ONCE", 1000)
     tracemalloc.start()
-    built = index.Builder()
-    for number in range(count):
-        path = b"usr/lib/python3/dist-packages/package%d/module%d.py" % (number % 500, number)
-        built.add(Entry(path, Kind.FILE, 0o644, size=number, digest=f"{number:064x}"))
-    found = built.finish()
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(found) == count
-    assert used / count < 400
+    try:
+        built = index.Builder()
+        for number in range(count):
+            path = b"usr/lib/python3/dist-packages/package%d/module%d.py" % (number % 500, number)
+            built.add(Entry(path, Kind.FILE, 0o644, size=number, digest=f"{number:064x}"))
+        added, _ = tracemalloc.get_traced_memory()
+        assert added / count < 250
+        found, more = _further(built.finish)
+        assert len(found) == count
+        assert more / count < 110  # its row of 61 and a reference, and no second one of anything else
+        encoded, more = _further(lambda: indexfile.encode(found))
+        assert more / count < 60 + len(encoded) / count
+    finally:
+        tracemalloc.stop()
+
+
+def _further(do: Callable[[], _T]) -> tuple[_T, int]:
+    """What it gives, and the most bytes that it took meanwhile beside those that were in use."""
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    done = do()
+    return done, tracemalloc.get_traced_memory()[1] - before
 
 
 ODD = [b"", b".", b"..", b"/a", b"a/", b"a//b", b"./a", b"a/.", b"a/../b", b".wh.a", b"a/.wh..wh..opq", b"a\0b"]
