@@ -18,8 +18,8 @@ from typing import Any
 
 from strata_builder import contract
 from strata_builder.engine.blobs import Blobs
-from strata_builder.entries import Item
 from strata_builder.layers import diff, unpack
+from strata_builder.layers.items import Items
 from strata_builder.oci.image import LayerRef
 from strata_builder.pod.paths import Paths
 from strata_builder.rootfs.view import View
@@ -89,7 +89,7 @@ class ChrootRoot:
         path.write_bytes(mount.content)
         return path
 
-    def changes(self, lower: View, *, clamp: int | None) -> tuple[list[Item], list[bytes]]:
+    def changes(self, lower: View, *, clamp: int | None) -> tuple[Items, list[bytes]]:
         return diff.diff_walk(self.folder, lower, clamp_mtime=clamp)
 
     def commit(self, layer: LayerRef | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from strata_builder.entries import Item
+from strata_builder.layers.items import Items
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import view
 from strata_builder.sandbox import command
@@ -35,7 +35,7 @@ class Root(Protocol):
         """Run one step. Its changes wait for `changes`."""
         ...
 
-    def changes(self, lower: view.View, *, clamp: int | None) -> tuple[list[Item], list[bytes]]:
+    def changes(self, lower: view.View, *, clamp: int | None) -> tuple[Items, list[bytes]]:
         """What the last run changed against `lower`: entries, and paths gone. Times above `clamp` become it."""
         ...
 

@@ -8,7 +8,6 @@ metadata.
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from strata_builder import contents, errors
-from strata_builder.entries import Entry, Item, Kind
-from strata_builder.layers import folders, paths, recorded, walk
+from strata_builder.entries import Entry, Kind
+from strata_builder.layers import folders, items, paths, recorded, walk
 
-Changes = tuple[list[Item], list[bytes]]
-"""The items to pack, and the paths of lower layers to hide, both in the order of a walk."""
+Changes = tuple[items.Items, list[bytes]]
+"""What is to be packed, and the paths of lower layers to hide, these in the order of a walk."""
 
 OPAQUE_XATTRS: Final = ("user.overlay.opaque", "trusted.overlay.opaque")
 #: Left by overlay mounts with redirect_dir or metacopy on: the upper directory alone does not tell the content then.
@@ -117,7 +116,8 @@ class _Differ:
         self._unset = unset
         self._on_linked = on_linked
         self._overlay = bool(opaque)
-        self._items: list[Item] = []
+        self._items = items.Items()
+        self._origin = self._items.origin(items.Origin(self._tree.open, b"", b""))
         self._whiteouts: list[bytes] = []
         self._links: dict[tuple[int, int], bytes] = {}
         self._digests: dict[tuple[int, int], str] = {}
@@ -133,7 +133,6 @@ class _Differ:
             below = self._compare(paths.join(folder.path, folder.todo.pop()), folder)
             if below is not None:
                 above.append(below)
-        self._items.sort(key=lambda item: paths.order(item.entry.path))
         self._whiteouts.sort(key=paths.order)
         return self._items, self._whiteouts
 
@@ -186,7 +185,7 @@ class _Differ:
         """A directory is written if it changed itself or if anything below it did."""
         if not folder.changed or folder.entry is None:
             return
-        self._items.append(Item(self._clamped(folder.entry)))
+        self._items.put_from(self._clamped(folder.entry), self._origin)
         if len(above) > 1:
             above[-1].changed = True
 
@@ -207,23 +206,21 @@ class _Differ:
         if held and self._overlay and stat.S_ISREG(found.st_mode):
             _refuse_partial(path, held)
         if not self._same(entry, lower, found):
-            self._items.append(self._item(entry, found))
+            self._items.put_from(self._written(entry, found), self._origin)
             folder.changed = folder.changed or bool(folder.path)
         return None
 
-    def _item(self, entry: Entry, found: os.stat_result) -> Item:
-        """A further name of a file that is in the change set already is a hard link to it."""
+    def _written(self, entry: Entry, found: os.stat_result) -> Entry:
+        """As it is in the layer: a further name of a file that is in the change set already is a hard link to it."""
         entry = self._clamped(entry)
         inode = (found.st_dev, found.st_ino)
         if found.st_nlink > 1:
             first = self._links.setdefault(inode, entry.path)
             if first != entry.path:
-                return Item(entry._replace(kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=()))
-        if entry.kind is not Kind.FILE:
-            return Item(entry)
-        if inode in self._digests:
-            entry = entry._replace(digest=self._digests[inode])
-        return Item(entry, functools.partial(self._tree.open, entry.path))
+                return entry._replace(kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0, xattrs=())
+        if entry.kind is Kind.FILE and inode in self._digests:
+            return entry._replace(digest=self._digests[inode])
+        return entry
 
     def _same(self, entry: Entry, lower: Entry | None, found: os.stat_result) -> bool:
         if lower is None or _shape(entry) != _shape(lower):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.entries import Entry, Item, Kind
+from strata_builder.entries import Entry, Kind
 from strata_builder.layers import blame, diff, folders, index, paths, recorded, unpack
+from strata_builder.layers.items import Items
 from strata_builder.oci.image import LayerRef
 from strata_builder.rootfs import hardlinks, placed
 from strata_builder.rootfs.lowers import Blobs, LazyView
@@ -129,7 +130,7 @@ class Stage:
     def changes(self, lower: View, *, clamp: int | None) -> diff.Changes:
         """What differs from `lower`, the view of the layers. The items open the files of the root. Raises LayerError."""
         self._linked.clear()
-        items, gone = diff.diff_walk(
+        found, gone = diff.diff_walk(
             self.root,
             placed.Dated(lower, self._times),
             skip=self.kept,
@@ -138,7 +139,8 @@ class Stage:
             unset=self._unset,
             on_linked=self._linked.append,
         )
-        return self._without_stubs(items, lower), gone
+        self._drop_stubs(found, lower)
+        return found, gone
 
     def commit(self, layer: LayerRef | None) -> None:
         """The changes are `layer` now; None: there were none. What the step linked is apart from here on."""
@@ -191,18 +193,13 @@ class Stage:
             if stat.S_ISREG(found.st_mode):
                 self._known[found.st_ino, found.st_ctime_ns] = entry.digest
 
-    def _without_stubs(self, items: list[Item], lower: View) -> list[Item]:
-        """Without directories that are there only because something was mounted in them."""
-        used = {folder for item in items if not self._may_be_stub(item, lower) for folder in _above(item.entry.path)}
-        return [item for item in items if not self._may_be_stub(item, lower) or item.entry.path in used]
-
-    def _may_be_stub(self, item: Item, lower: View) -> bool:
-        path = item.entry.path
-        return item.entry.kind is Kind.DIR and path in self.kept.above and lower.lookup(path) is None
-
-
-def _above(path: bytes) -> tuple[bytes, ...]:
-    return tuple(paths.parents(path))
+    def _drop_stubs(self, found: Items, lower: View) -> None:
+        """Directories that are there only because something was mounted in them are no change."""
+        stubs = {path for path in self.kept.above if found.kind(path) is Kind.DIR and lower.lookup(path) is None}
+        if stubs:
+            used = {folder for path in found.paths() if path not in stubs for folder in paths.parents(path)}
+            for path in stubs - used:
+                found.pop(path)
 
 
 def unpacked(folder: Path, blobs: Blobs, layers: Sequence[LayerRef]) -> None:

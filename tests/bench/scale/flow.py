@@ -32,11 +32,13 @@ class Flow:
         self._api = client
         self._node = simulated
         self._bodies = iter([objects.build(i, kind="flow") for i in range(count)])
-        self._at_once = at_once
+        self._at_once = min(at_once, count)
         self._applied: dict[str, float] = {}
         self._jobs: dict[str, float] = {}
         self._waiting: dict[str, asyncio.Event] = {}
         self._ready: dict[str, float] = {}
+        self.begun = asyncio.Event()
+        """Set once the first ones, which are applied all together, have their Jobs: from then on builds come one by one."""
 
     async def run(self) -> Times:
         """Raises TimeoutError for a build that does not get Ready."""
@@ -62,14 +64,20 @@ class Flow:
         done = self._waiting[key] = asyncio.Event()
         await self._api.create(names.IMAGEBUILDS, body)
         self._applied[key] = time.time()
+        self._look()
         async with asyncio.timeout(300):
             await done.wait()
+
+    def _look(self) -> None:
+        if not self.begun.is_set() and len(self._jobs.keys() & self._applied.keys()) >= self._at_once:
+            self.begun.set()
 
     async def _see_jobs(self) -> None:
         async for kind, job in self._api.watch(names.JOBS, selector=names.OWNED):
             if kind == "ADDED":
                 for owner in job["metadata"].get("ownerReferences", ()):
                     self._jobs.setdefault(f"{job['metadata']['namespace']}/{owner['name']}", time.time())
+            self._look()
 
     async def _see_builds(self) -> None:
         async for _, body in self._api.watch(names.IMAGEBUILDS):

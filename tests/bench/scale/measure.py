@@ -106,7 +106,10 @@ async def _flow(world: lab.Lab, operator: process.OperatorProcess, plan: Plan) -
     async with _nodes(world, plan.pod_seconds) as simulated:
         before, first = operator.metrics(), operator.usage().cpu
         world.audit.since()
-        times = await _alive(operator, flow.Flow(world.api, simulated, count=plan.builds, at_once=plan.active).run())
+        builds = flow.Flow(world.api, simulated, count=plan.builds, at_once=plan.active)
+        async with asyncio.TaskGroup() as group:
+            begun = group.create_task(_begun(builds, operator))
+            times = await _alive(operator, builds.run())
         await _until(operator, lambda: _drained(operator), seconds=120)
         cpu = operator.usage().cpu - first
     after, asked = operator.metrics(), world.audit.since()
@@ -125,12 +128,19 @@ async def _flow(world: lab.Lab, operator: process.OperatorProcess, plan: Plan) -
         "errors": _more(before, after, "strata_reconcile_total", result="error"),
         "requests": {name: count / plan.builds for name, count in _told(own).items()},
         "wait": {f"p{q * 100:g}": process.quantile(before, after, wait, q, kind="imagebuild") for q in (0.5, 0.99)},
+        "wait_then": process.quantile(begun.result(), after, wait, 0.99, kind="imagebuild"),
         "wait_of": {lane: process.quantile(before, after, wait, 0.99, kind="imagebuild", lane=lane) for lane in _LANES},
         "apply_to_job": dict(flow.spread(times.apply_to_job)),
         "apply_to_pod": dict(flow.spread(times.apply_to_pod)),
         "end_to_ready": dict(flow.spread(times.end_to_ready)),
         "untagged": sum(not world.images.tagged(_flowing(i)) for i in range(plan.builds)),
     }
+
+
+async def _begun(builds: flow.Flow, operator: process.OperatorProcess) -> process.Samples:
+    """What the operator had counted when the builds that were applied together had their Jobs."""
+    await builds.begun.wait()
+    return await asyncio.to_thread(operator.metrics)
 
 
 async def _resyncs(operator: process.OperatorProcess, plan: Plan, base: float) -> Figures:

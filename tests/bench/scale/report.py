@@ -44,6 +44,7 @@ ROWS: tuple[Row, ...] = (
     Row("reconciles per build", lambda f: f["flow"]["reconciles_per_build"], 1),
     Row("event to reconcile, p50, s (upper bound)", lambda f: f["flow"]["wait"]["p50"], 3),
     Row("event to reconcile, p99, s (upper bound)", lambda f: f["flow"]["wait"]["p99"], 3, 1),
+    Row("… once the first ones, applied together, have Jobs, p99", lambda f: f["flow"]["wait_then"], 3, 1),
     Row("… of builds that have a Job, p99, s (upper bound)", lambda f: f["flow"]["wait_of"]["running"], 3),
     Row("… of builds that are to start, p99, s (upper bound)", lambda f: f["flow"]["wait_of"]["open"], 3),
     Row("apply to Job, p50, s", lambda f: f["flow"]["apply_to_job"]["p50"]),

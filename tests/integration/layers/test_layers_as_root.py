@@ -322,7 +322,7 @@ class View:
     children = staticmethod(found.children)
 plain = diff.diff_walk(place / "root", View)
 told = diff.diff_walk(place / "root", View, unset=skipped)
-print(json.dumps([[s.path.decode() + ":" + s.what for s in skipped], len(sum(plain, [])), len(sum(told, []))]))
+print(json.dumps([[s.path.decode() + ":" + s.what for s in skipped], sum(map(len, plain)), sum(map(len, told))]))
 """
 
 

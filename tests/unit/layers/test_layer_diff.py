@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -307,6 +308,20 @@ def test_files_are_opened_below_a_root_without_following_links(tmp_path: Path) -
             walk.open_at(fd, b"pipe")
     finally:
         os.close(fd)
+
+
+def test_a_step_that_wrote_many_files_takes_few_bytes_for_each(tmp_path: Path) -> None:
+    count = 5000
+    for number in range(count):
+        (tmp_path / f"{number:020}").touch()
+    tracemalloc.start()
+    try:
+        changed, _ = diff.diff_walk(tmp_path, Merged())
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(changed) == count
+    assert held / count < 300
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")

@@ -12,7 +12,7 @@ from strata_builder import errors
 from strata_builder.engine import placing, selecting
 from strata_builder.frozen import replace
 from strata_builder.layers import pack
-from strata_builder.rootfs import inplace, lowers, points, stage_tree, trash
+from strata_builder.rootfs import inplace, lowers, points, stage_tree, trash, view
 from support import tars
 from support.layertrees import file, folder, hard, link
 from support.sandboxes import LocalBlobs
@@ -33,6 +33,12 @@ def content(tree: stage_tree.StageTree, path: bytes) -> bytes:
         return opened.read() or b""
     finally:
         opened.close()
+
+
+def _changes(stage: inplace.Stage, lower: view.View) -> tuple[list[bytes], list[bytes]]:
+    """The paths that changed, and those that are gone."""
+    found, gone = stage.changes(lower, clamp=None)
+    return [item.entry.path for item in found], gone
 
 
 def test_contents_come_out_of_the_layer_that_shows_them(blobs: LocalBlobs, tmp_path: Path):
@@ -123,14 +129,13 @@ def test_a_root_in_place_takes_layers_and_leaves_what_is_kept(blobs: LocalBlobs,
     stage.sync([first])
     assert not (root / "old").exists()
     assert (root / "etc" / "hosts").read_text() == "runtime"
-    assert stage.changes(blobs.view([first]), clamp=None) == ([], [])
+    assert _changes(stage, blobs.view([first])) == ([], [])
     (root / "etc" / "g").write_text("G")
-    items, gone = stage.changes(blobs.view([first]), clamp=None)
-    assert ([item.entry.path for item in items], gone) == ([b"etc", b"etc/g"], [])
+    assert _changes(stage, blobs.view([first])) == ([b"etc", b"etc/g"], [])
     assert (root / "etc" / "f").read_text() == "f"
     stage.sync([])
     assert sorted(p.name for p in (root / "etc").iterdir()) == ["hosts"]
-    assert stage.changes(blobs.view([]), clamp=None) == ([], [])  # /etc is there for the mount's sake alone
+    assert _changes(stage, blobs.view([])) == ([], [])  # /etc is there for the mount's sake alone
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, for the owners of what a layer holds")
@@ -142,7 +147,7 @@ def test_what_copy_brings_in_place_is_new_and_unchanged(blobs: LocalBlobs, tmp_p
     stage.sync([base, copied], fresh=[copied.descriptor.digest])
     assert (tmp_path / "root" / "src").stat().st_mtime >= began - 0.1
     assert (tmp_path / "root" / "old").stat().st_mtime == 7
-    assert stage.changes(blobs.view([base, copied]), clamp=None) == ([], [])
+    assert _changes(stage, blobs.view([base, copied])) == ([], [])
 
 
 def test_mount_points_go_unless_something_was_put_into_them(tmp_path: Path):
