@@ -5,7 +5,8 @@
     observe.py, destinations.py (the cache) -> case.Observed
     decide.py  pure: Observed, now -> case.Decision; a generator that yields questions (questions.py) for what costs I/O
       spec, trimming, state, inputs, contents, wanting  what is wanted, what was, what is different
-      starting, isolation, queueing, lines, limits  the gates before a Job
+      starting, ladder, isolation, queueing, lines, limits  the gates before a Job
+      launching, waiting                            the Job that follows, and what is said until then
       kueue                                         Jobs that Kueue lets go and takes back
       following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it

@@ -8,7 +8,7 @@ from typing import Any
 
 from strata_builder import contract
 from strata_operator import conditions, kube, names
-from strata_operator.imagebuild import inputs, questions, spec, state
+from strata_operator.imagebuild import inputs, questions, spec, state, tags
 from strata_operator.imagebuild.triggers import pools
 
 
@@ -142,6 +142,11 @@ class Case:
     def outdated(self) -> bool:
         """Whether the current build is of a spec that asks for another image than the present one."""
         return self.current is not None and self.current.fields != inputs.fields(self.wanted)
+
+    def facts(self, commit: str, ref: str) -> tags.Facts:
+        """What the placeholders of tags stand for."""
+        number = self.current.number if self.current else 1
+        return tags.Facts(number, self.now, commit, ref, self.wanted.git.revision if self.wanted.git else "")
 
     @property
     def fresh(self) -> bool:

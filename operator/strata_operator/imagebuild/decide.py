@@ -39,6 +39,7 @@ from strata_operator.imagebuild.case import Case, Decision, Ended, Observed
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.triggers import bases
+from strata_operator.imagebuild.waiting import wait
 
 
 def decide(seen: Observed, now: float) -> Steps[Decision]:
@@ -104,7 +105,7 @@ def _rest(case: Case) -> Steps[Decision]:
         return endings.fail(wanting.intend(case), commit, ran=False)
     if isinstance(commit, questions.Later):
         waiting = verdicts.Waiting("SourceUnavailable", commit.message)
-        return starting.wait(wanting.intend(case), waiting, look_again=commit.seconds)
+        return wait(wanting.intend(case), waiting, look_again=commit.seconds)
     return (yield from _with_commit(case, questions.Resolved(""), seen=False))
 
 
@@ -118,7 +119,7 @@ def _checked(case: Case, answer: questions.Resolved) -> Case:
 def _with_commit(case: Case, commit: questions.Resolved, *, seen: bool = True) -> Steps[Decision]:
     aim = contents.aim(case)
     if isinstance(aim, verdicts.Waiting):
-        return settling.keep(case) if wanting.idle(case) else starting.wait(wanting.intend(case), aim)
+        return settling.keep(case) if wanting.idle(case) else wait(wanting.intend(case), aim)
     content = aim if isinstance(aim, contract.Failure) else (yield from contents.content(case, aim, commit, seen=seen))
     if isinstance(aim, contract.Failure) or isinstance(content, contract.Failure):
         failure = aim if isinstance(aim, contract.Failure) else content

@@ -13,7 +13,6 @@ from strata_operator.imagebuild import (
     questions,
     replacing,
     retry,
-    starting,
     state,
     status,
     tags,
@@ -23,6 +22,7 @@ from strata_operator.imagebuild.case import Case, Decision
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
+from strata_operator.imagebuild.waiting import progress, wait
 
 _WATCHED = 5.0  # seconds between looks at a pod that has not started: some of its troubles give no event of ours
 _MOMENT = 5.0  # seconds in which a Job gets its pod and that runs: what the status said at the start is true meanwhile
@@ -78,10 +78,10 @@ def _found(lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> St
 def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
     """Kueue has not admitted the Job, or has taken it back: the attempt waits, and holds no place."""
     if case.seen.paused:
-        return starting.wait(case.change(job=""), verdicts.Waiting("Paused", case.seen.paused), clear=True)
+        return wait(case.change(job=""), verdicts.Waiting("Paused", case.seen.paused), clear=True)
     if kueue.is_elsewhere(job, case.seen.queue):
         text = f"Job {job['metadata']['name']} waits in another queue of Kueue than it is to by now: it is made anew"
-        return starting.wait(case.change(job=""), verdicts.Waiting("Queued", text), clear=True)
+        return wait(case.change(job=""), verdicts.Waiting("Queued", text), clear=True)
     new = case.now - kueue.waits_since(job) < _GLANCE  # Kueue says why within seconds, if it does
     age = _WATCHED if new else _GLANCE / 2
     note = kueue.said(job, (yield questions.Workloads(age))) if kueue.is_queued(job) else ""
@@ -89,7 +89,7 @@ def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
     before = conditions.find(case.was.conditions, status.BUILDING) or {}
     if not note and str(before.get("message", "")).startswith(kueue.beginning(job)):
         text = str(before["message"])  # its event is gone, and it still waits
-    said = starting.progress(case, "Queued", text)
+    said = progress(case, "Queued", text)
     return conclude(case.change(phase=state.STARTING), said, look_again=_WATCHED if new and not note else _GLANCE)
 
 
@@ -97,12 +97,12 @@ def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     """Nothing is decided yet."""
     if (left := _moment(case, verdict)) > 0:
         before = conditions.find(case.was.conditions, status.BUILDING) or {}
-        return conclude(case, starting.progress(case, "Building", str(before.get("message"))), look_again=left)
+        return conclude(case, progress(case, "Building", str(before.get("message"))), look_again=left)
     changed = case.change(phase=state.RUNNING)
     if case.current and (job := case.seen.job(case.current.job)):
         changed = changed.change(start_time=max(case.current.start_time or 0.0, kueue.let_go(job)) or None)
     if isinstance(verdict, verdicts.Waiting):
-        said = starting.progress(changed, verdict.reason, verdict.message)
+        said = progress(changed, verdict.reason, verdict.message)
         return conclude(changed, said, look_again=_GLANCE)
     if not isinstance(verdict, verdicts.Running):
         raise TypeError(f"no verdict: {verdict!r}")
@@ -111,7 +111,7 @@ def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
         if case.outdated
         else verdict.message
     )
-    said = starting.progress(changed, "Building", text, started=verdict.started)
+    said = progress(changed, "Building", text, started=verdict.started)
     return conclude(changed, said, look_again=_GLANCE if verdict.started else _WATCHED)
 
 
@@ -142,7 +142,7 @@ def _tag(case: Case, target: Target, result: contract.BuildResult) -> Steps[Deci
     current = case.current
     commit = (current.commit if current else "") or result.source.commit
     try:
-        wanted = tags.expand(case.wanted.tags, starting.facts(case, commit, current.ref if current else ""))
+        wanted = tags.expand(case.wanted.tags, case.facts(commit, current.ref if current else ""))
     except errors.InvalidSpec as e:
         return endings.fail(case, isolation.failure(e), ran=True)
     if taken := tags.conflict(wanted, (yield questions.Rivals(target.repository))):
@@ -161,4 +161,4 @@ def _held_up(case: Case, why: contract.Failure | verdicts.Waiting) -> Decision:
         return endings.fail(case, why, ran=True)
     text = f"the image is pushed, its tags are not yet written: {why.message}"
     changed = case.change(phase=state.RUNNING)
-    return conclude(changed, starting.progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)
+    return conclude(changed, progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)

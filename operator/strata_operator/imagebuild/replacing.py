@@ -7,11 +7,12 @@ containers that never run user code are believed, so that no build can lower the
 from __future__ import annotations
 
 from strata_builder import contract
-from strata_operator.imagebuild import contents, endings, isolation, questions, starting, verdicts
+from strata_operator.imagebuild import contents, endings, isolation, ladder, launching, questions, verdicts
 from strata_operator.imagebuild.case import Case, Decision
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
 from strata_operator.imagebuild.target import Target
+from strata_operator.imagebuild.waiting import progress
 
 _AGAIN = 10.0
 _NEWER = "containerd 2, runc 1.2 and Linux 6.3, or newer"
@@ -39,7 +40,7 @@ def _sandbox(case: Case, aim: contents.Aim, verdict: verdicts.NeedsSandbox) -> S
             isolation.LAYERS, runs=True, network=case.wanted.network, level=None, user_namespaces=False
         )
         return endings.fail(case, _failure(refusal, verdict.message), ran=True)
-    rungs = yield from starting.candidates(case, runs=True)
+    rungs = yield from ladder.candidates(case, runs=True)
     if isinstance(rungs, contract.Failure):
         return endings.fail(case, rungs, ran=False)
     return (yield from _instead(case, aim, rungs, ""))
@@ -52,7 +53,7 @@ def _without_user_namespace(case: Case, aim: contents.Aim, verdict: verdicts.NoU
     if case.wanted.isolation != "Auto":
         hint = f"the node needs {_NEWER}; or set spec.isolation to Auto or InPlace"
         return endings.fail(case, contract.Failure("PodRejected", text, hint=hint), ran=True)
-    runs = yield from starting.known_runs(case)
+    runs = yield from ladder.known_runs(case)
     if isinstance(runs, contract.Failure):
         return endings.fail(case, runs, ran=True)
     rungs = isolation.rungs(
@@ -72,11 +73,11 @@ def _instead(case: Case, aim: contents.Aim, rungs: tuple[str, ...], because: str
     if isinstance(aim, Target):
         content = yield from contents.content(case, aim, contents.known(case))
     if isinstance(aim, Target) and isinstance(content, contents.Content):
-        return (yield from starting.admitted(case, aim, content, rungs, attempt=current.attempt, because=because))
+        return (yield from launching.admitted(case, aim, content, rungs, attempt=current.attempt, because=because))
     waiting = verdicts.Waiting("RegistryNotReady", "another pod follows when its inputs are there")
     if isinstance(aim, verdicts.Waiting):
         waiting = aim
-    said = starting.progress(case, waiting.reason, waiting.message)
+    said = progress(case, waiting.reason, waiting.message)
     return conclude(case, said, look_again=_AGAIN)
 
 
