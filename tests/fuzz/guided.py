@@ -10,7 +10,7 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["strata_builder", "email"]):
+with atheris.instrument_imports(include=["strata_builder", "strata_operator", "email"]):
     from fuzz import targets
 
 from fuzz.target import execute

@@ -26,10 +26,10 @@ def test_no_input_that_reaches_new_code_upsets_it(
         (tmp_path / "corpus" / str(number)).write_bytes(data)
     done = _fuzzed(tried, seed, tried.runs * effort * _FACTOR, tmp_path)
     found = [path.read_bytes() for path in sorted((tmp_path / "faults").iterdir())]
-    tell(f"{tried.name}, guided: {_reached(done.stderr)}", _executed(done.stderr))
     if found or done.returncode:
         shown = "\n".join(f"{target.fault(tried, data)}\n  {data[:3000]!r}" for data in found)
         pytest.fail(f"STRATA_SEED={seed}\n{shown}\n{done.stderr[-3000:]}{done.stdout[-3000:]}", pytrace=False)
+    tell(f"{tried.name}, guided: {_reached(done.stderr)}", _executed(done.stderr))
 
 
 def _fuzzed(tried: target.Target, seed: int, count: int, where: Path) -> subprocess.CompletedProcess[str]:
@@ -49,9 +49,11 @@ def _executed(said: str) -> int:
 
 
 def _reached(said: str) -> str:
-    """Branches of our code that the seeds reach, and those that were reached at the end; what a corpus is worth."""
+    """Branches of our code that the seeds reach, and those that were reached at the end; what a corpus is worth.
+
+    Where there are none, the code is of a package that `guided` does not watch, and was not guided at all.
+    """
     found = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", said)
-    if not found:
-        return "nothing reached"
+    assert found, f"no input reached code that is watched:\n{said[-2000:]}"
     (first, *_), (last, ways, kept) = found[0], found[-1]
     return f"branches {first} -> {last}, {ways} features, {kept} inputs kept"
