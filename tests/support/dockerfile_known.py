@@ -15,19 +15,20 @@ ACCEPTED = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`theirs` and `ours` are patterns of what each says: a message, or that it accepts the file."""
+    """`theirs` and `ours` are patterns of what each says: a message, or that it accepts the file; `file` is one of what a
+    Dockerfile has that the difference is of."""
 
     name: str
     reason: str
     theirs: str
     ours: str
     example: str
+    file: str = ""
 
-    def excuses(self, difference: Difference) -> bool:
-        said = (difference.theirs, difference.ours)
-        return all(
-            re.search(pattern, _text(side)) for pattern, side in zip((self.theirs, self.ours), said, strict=True)
-        )
+    def excuses(self, difference: Difference, source: bytes) -> bool:
+        said = (difference.theirs, difference.ours, source.decode("utf-8", "replace"))
+        patterns = (self.theirs, self.ours, self.file)
+        return all(re.search(pattern, _text(side)) for pattern, side in zip(patterns, said, strict=True))
 
 
 def _text(side: object) -> str:
@@ -87,9 +88,10 @@ KNOWN = (
     Known(
         "a mount in a stage called scratch, or above it",
         "BuildKit takes every mount without from= for one of `scratch`, and so of the stage of that name",
-        r'circular dependency detected on stage: (scratch|stage-\d+)|cannot mount from stage "scratch"',
+        r'circular dependency detected on stage: |cannot mount from stage "scratch"',
         ACCEPTED,
         "FROM scratch AS scratch\nRUN --mount=type=cache,target=/c y\n",
+        file=r"(?i)\sas[\s\\`]+scratch\b",
     ),
     Known(
         "flags of instructions that have none",
@@ -129,6 +131,6 @@ KNOWN = (
 )
 
 
-def unexplained(differences: list[Difference]) -> list[Difference]:
-    """Those that no row of the table excuses."""
-    return [each for each in differences if not any(known.excuses(each) for known in KNOWN)]
+def unexplained(differences: list[Difference], source: bytes) -> list[Difference]:
+    """Those of the Dockerfile `source` that no row of the table excuses."""
+    return [each for each in differences if not any(known.excuses(each, source) for known in KNOWN)]

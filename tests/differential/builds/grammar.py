@@ -66,8 +66,8 @@ class Grammar:
         return self._random.choice(
             (
                 f"mkdir -p {one}",
-                f"echo {self._content()} > {one}",
-                f"echo {self._content()} >> {one}",
+                f"[ -p {one} ] || echo {self._content()} > {one}",  # to open a pipe for writing waits for a reader
+                f"[ -p {one} ] || echo {self._content()} >> {one}",
                 f"rm -rf {one}",
                 f"rm -f {one}/*",
                 f"mv {one} {two}",

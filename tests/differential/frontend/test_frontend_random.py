@@ -50,7 +50,7 @@ def test_random_dockerfiles_parse_alike(reference: dockerfile_reference.Referenc
 
     def compare(text: str) -> list[Difference]:
         found = dockerfile_compare.parsed(reference, text.encode(), dockerfile_grammar.ENV)
-        return dockerfile_known.unexplained(found)
+        return dockerfile_known.unexplained(found, text.encode())
 
     for _ in range(400 * effort):
         _check(grammar.dockerfile(), compare, seed)
@@ -67,7 +67,7 @@ def test_random_dockerfiles_make_the_same_config(
 
         def compare(text: str, question: dict[str, object] = question) -> list[Difference]:
             found = dockerfile_compare.built(reference, text.encode(), dockerfile_images.ALL, **question)
-            return dockerfile_known.unexplained(found)
+            return dockerfile_known.unexplained(found, text.encode())
 
         text = grammar.dockerfile()
         accepted += "image" in dockerfile_compare.reference_build(

@@ -47,7 +47,7 @@ DOCKERFILES = dict(_dockerfiles())
 
 @pytest.mark.parametrize("source", DOCKERFILES.values(), ids=DOCKERFILES.keys())
 def test_a_dockerfile_parses_as_buildkit_parses_it(reference: Reference, source: bytes) -> None:
-    assert dockerfile_known.unexplained(dockerfile_compare.parsed(reference, source, ENV)) == []
+    assert dockerfile_known.unexplained(dockerfile_compare.parsed(reference, source, ENV), source) == []
 
 
 @pytest.mark.parametrize("args", [{}, {"G": "testbase", "V": "cli", "EMPTY": ""}], ids=["plain", "build-args"])
@@ -58,7 +58,7 @@ def test_a_dockerfile_gives_the_config_that_buildkit_gives_it(
 ) -> None:
     question = {"args": args, "platform": platform, "labels": {"given": "by the build"}}
     found = dockerfile_compare.built(reference, source, dockerfile_images.ALL, **question)
-    assert dockerfile_known.unexplained(found) == []
+    assert dockerfile_known.unexplained(found, source) == []
 
 
 def _unescaped(text: str) -> bytes:
@@ -83,7 +83,7 @@ def test_a_mount_means_what_buildkit_takes_it_for(reference: Reference, value: s
     source = f"FROM scratch AS one\nFROM scratch\nWORKDIR /w\nRUN --mount='{value}' x\n".encode()
     found = dockerfile_compare.parsed(reference, source, ENV)
     found += dockerfile_compare.built(reference, source, dockerfile_images.ALL)
-    assert dockerfile_known.unexplained(found) == []
+    assert dockerfile_known.unexplained(found, source) == []
 
 
 def test_the_table_of_expansions_is_what_buildkit_does(reference: Reference) -> None:
