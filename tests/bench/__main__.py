@@ -131,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     growth = adding("growth", _growth, "the same in several sizes", rounds=3)
     _add_scenarios(growth, [key for key, family in scenarios.FAMILIES.items() if family.sizes])
     profile = adding("profile", _profile, "where the time of our builds goes", rounds=3)
-    _add_scenarios(profile, [key for key, one in scenarios.SCENARIOS.items() if not one.row])
+    _add_scenarios(profile, list(scenarios.SCENARIOS))
     adding("absolute", _absolute, "time to first work, sizes of the images", rounds=11)
     told = adding(
         "report", _report, "draw the plots and write the page (docs/benchmarks.md) from what was kept", rounds=0

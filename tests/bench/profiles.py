@@ -60,7 +60,7 @@ def watching(seen: Path) -> Iterator[None]:
 
 
 def of_scenario(bench: lab.Lab, wanted: scenarios.Scenario, names: Sequence[str], rounds: int) -> dict[str, Profile]:
-    """The mean of so many builds with each of these builders, of Strata's."""
+    """The mean of so many builds with each of these builders, of Strata's; of a row the mean of all of it."""
     found: dict[str, list[Profile]] = {name: [] for name in names}
     seen = bench.folder / "seen"
 

@@ -61,7 +61,7 @@ def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> v
     if about and podstatus.mounts_image(pod):
         where = f"node {podstatus.node(pod)}"
         return verdicts.NoImageVolume(f"{where} cannot mount the builder's image: {podstatus.clean(about[-1])}")
-    failure = refusals.mount(podstatus.clean(podstatus.note(max(failures, key=podstatus.event_time))))
+    failure = refusals.mount(podstatus.clean(podstatus.note(max(failures, key=podstatus.event_order))))
     if now - podstatus.since(pod) > PATIENCE:
         return failure
     return verdicts.Running(f"the pod waits: {failure.message}")
@@ -85,7 +85,7 @@ def no_pod(job: kube.Object, now: float, events: Sequence[kube.Object] | None) -
         return verdicts.AskEvents(job)
     refused = [event for event in events if event.get("reason") == "FailedCreate"]
     if refused:
-        failure = refusals.creation(podstatus.clean(podstatus.note(max(refused, key=podstatus.event_time))))
+        failure = refusals.creation(podstatus.clean(podstatus.note(max(refused, key=podstatus.event_order))))
         lasting = failure.reason != "InfrastructureFailed" or age > PATIENCE
         return failure if lasting else verdicts.Running(f"the pod cannot be made yet: {failure.message}")
     return verdicts.Running("the Job's pod is being made")

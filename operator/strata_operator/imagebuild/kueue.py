@@ -16,7 +16,8 @@ from strata_operator.imagebuild import podstatus
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 #: Labels that are carried from the ImageBuild to its Job; on the pod they would have it queued once more by itself.
 LABELS: Final = frozenset({QUEUE, "kueue.x-k8s.io/priority-class"})
-_ADMITTED: Final = "Admitted"
+#: What Kueue's events say of a Job that it lets go.
+_LET_GO: Final = frozenset({"QuotaReserved", "Admitted"})
 _WORKLOAD: Final = 57  # characters of a Workload's name that are made of its Job's: job-<name>, then a hash
 
 
@@ -82,9 +83,9 @@ def begun(job: kube.Object) -> float:
 def said(job: kube.Object, events: Iterable[kube.Object]) -> str:
     """What Kueue's newest event says of why the Job's Workload waits; empty if there is none (they last an hour)."""
     name = re.compile(re.escape(f"job-{job['metadata']['name']}"[:_WORKLOAD]) + "-[0-9a-f]{5}")
-    waiting = [event for event in events if event.get("reason") != _ADMITTED]  # that was before it was taken back
+    waiting = [event for event in events if event.get("reason") not in _LET_GO]  # that was before it was taken back
     mine = [event for event in waiting if name.fullmatch(str((event.get("regarding") or {}).get("name")))]
-    newest = max(mine, key=podstatus.event_time, default=None)
+    newest = max(mine, key=podstatus.event_order, default=None)
     return podstatus.clean(podstatus.note(newest))[:500] if newest else ""
 
 

@@ -98,9 +98,11 @@ def created(body: kube.Object) -> float:
     return time(body["metadata"].get("creationTimestamp"))
 
 
-def event_time(event: kube.Object) -> float:
+def event_order(event: kube.Object) -> tuple[float, str]:
+    """Sorts events of one object. Their times may be whole seconds; a name ends in the nanosecond it was made in."""
     series = event.get("series") or {}
-    return time(series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime"))
+    when = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
+    return time(when), str((event.get("metadata") or {}).get("name") or "")
 
 
 def note(event: kube.Object) -> str:

@@ -120,12 +120,29 @@ def test_what_kueue_says_is_looked_for_soon_while_it_has_said_nothing_and_then_s
     assert queue.world.settle().look_again == 5.0
 
 
-def test_that_it_was_admitted_is_not_said_of_what_was_taken_back():
+@pytest.mark.parametrize(
+    ("reason", "note"), [("Admitted", "Admitted by ClusterQueue team"), ("QuotaReserved", "Quota reserved in it")]
+)
+def test_that_it_was_let_go_is_not_said_of_what_was_taken_back(reason, note):
     queue = Queue()
-    admitted = queue.event("Admitted by ClusterQueue team", at=NOW + 5) | {"reason": "Admitted"}
-    queue.world.answers[questions.Workloads] = [queue.event("Preempted to accommodate a workload"), admitted]
+    let_go = queue.event(note, at=NOW + 5) | {"reason": reason}
+    queue.world.answers[questions.Workloads] = [let_go]
+    assert queue.world.settle().look_again == 5.0  # why it was taken back is about to be told
+    queue.world.answers[questions.Workloads] = [queue.event("Preempted to accommodate a workload"), let_go]
     queue.world.settle()
     assert "yet: Preempted to accommodate" in queue.world.message()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_what_kueue_says_within_a_second_the_newest_is_told(order):
+    queue = Queue()
+    notes = ["insufficient unused quota for cpu", "The ClusterQueue is stopped"]
+    told = [queue.event(note) for note in notes]
+    for number, event in enumerate(told):  # as its recorder names them: by the nanosecond
+        event["metadata"] = {"name": f"{event['regarding']['name']}.18a{number}4f2c5d6e7f80"}
+    queue.world.answers[questions.Workloads] = told[::order]
+    queue.world.settle()
+    assert notes[1] in queue.world.message()
 
 
 def test_waiting_for_days_is_neither_lost_nor_stuck_nor_an_attempt():
