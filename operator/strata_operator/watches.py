@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 #: kopf asks again by itself, or logs in anew.
 _LEFT_TO_KOPF: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-#: How the API server begins events. A line that does not begin so is parsed, to see what it is.
-_EVENTS: Final = tuple(f'{{"type":"{kind}",'.encode() for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"))
 _LIST_ANEW: Final = b'{"type":"ERROR","object":{"kind":"Status","code":410}}\n'
 _FIRST: Final = 1.0  # seconds
 _LONGEST: Final = 30.0
@@ -112,12 +110,12 @@ class _Events:
             *lines, rest = (rest + piece).split(b"\n")
             silent = False
             for line in filter(None, lines):
-                if not line.startswith(_EVENTS) and (found := _trouble(line)):
+                if found := _trouble(line):
                     await self._pause(*found)
                     yield _LIST_ANEW
                     return
                 yield line + b"\n"
-        if rest:  # without its end it may be cut, however it begins
+        if rest:
             if found := _trouble(rest):
                 await self._pause(*found)
             yield _LIST_ANEW if found else rest

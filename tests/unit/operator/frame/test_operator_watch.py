@@ -224,6 +224,9 @@ TOLD = {
     "JSON that is no object": api_proxy.Tell("[]\n"),
     "an event without an object": api_proxy.Tell('{"type":"MODIFIED"}\n'),
     "half an event, and a clean end": api_proxy.Tell('{"type":"ADDED","object":{"metadata":{"name":"ha'),
+    "an event in the middle of another": api_proxy.Tell(
+        '{"type":"BOOKMARK","object":{"kind":"{"type":"MODIFIED","object":{"metadata":{"name":"half"}}}\n'
+    ),
     "nothing": api_proxy.Tell(""),
     "a page for people": api_proxy.Tell("<html>maintenance</html>", kind="text/html"),
 }
