@@ -1,16 +1,14 @@
 """The webhook trigger of an ImageBuild: what is said when deliveries are refused, and what a hint has looked at."""
 
-import contextlib
 from typing import Any
 
 import pytest
 
-from strata_operator import conditions, controller, kube, kubesession, metrics, names, settings
+from strata_operator import conditions, controller, metrics, names, settings
 from strata_operator.imagebuild import hints, questions
 from strata_operator.imagebuild.triggers import poller, pools, webhook
-from support import hooking
+from support import fake_kube, hooking
 from support import imagebuilds as ib
-from support.fake_kube import FakeKube
 
 HOOK = {"webhook": {"secretRef": {"name": "hook"}}}
 SOURCE = {"git": {"url": "https://git.example/app.git", "revision": "main"}}
@@ -85,16 +83,8 @@ def test_with_a_webhook_alone_a_new_commit_is_built_and_the_source_is_looked_at_
     assert made.body["status"]["current"]["reason"] == "CommitChanged"
 
 
-@contextlib.asynccontextmanager
-async def cluster(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    fake = FakeKube(names.IMAGEBUILDS, names.SECRETS)
-    with fake.serving(tmp_path) as config:
-        monkeypatch.setenv("KUBECONFIG", str(config))
-        client = kube.Kube(await kubesession.connect(metrics.Metrics()))
-        try:
-            yield fake, client
-        finally:
-            await client.close()
+def cluster(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return fake_kube.asked(tmp_path, monkeypatch, names.IMAGEBUILDS, names.SECRETS)
 
 
 @pytest.mark.asyncio
