@@ -14,14 +14,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strata_builder import errors
 from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
 from strata_builder.frozen import replace
-from strata_builder.layers import indexfile
-from strata_builder.layers.index import Index
+
+if TYPE_CHECKING:
+    from strata_builder.layers.index import Index
 
 MAX_AGE_DAYS = 14
 MAX_BYTES = 10 << 30
@@ -98,6 +100,8 @@ class Store:
 
     def find(self, layer: str) -> Index | None:
         """The table of contents of a layer, if one was kept here; a damaged one, or one of another version, goes."""
+        from strata_builder.layers import indexfile
+
         place = self._table(layer)
         try:
             return indexfile.decode(place.read_bytes())
@@ -108,6 +112,8 @@ class Store:
             return None
 
     def keep_contents(self, found: Mapping[str, Index]) -> None:
+        from strata_builder.layers import indexfile
+
         for layer, contents in found.items():
             place = self._table(layer)
             if not place.exists():

@@ -7,12 +7,13 @@ or damaged costs the time to make it again, never the build.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from strata_builder import errors
-from strata_builder.layers import indexfile
-from strata_builder.layers.index import MAX_ENCODED, Index
 from strata_builder.oci.image import Descriptor
+
+if TYPE_CHECKING:
+    from strata_builder.layers.index import Index
 
 Read = Callable[[Descriptor], bytes]
 Note = Callable[[str], None]
@@ -38,8 +39,10 @@ class Described:
         self._known, self._read, self._note = known, read, note
 
     def find(self, layer: str) -> Index | None:
+        from strata_builder.layers import index, indexfile  # takes a moment, and the registries have been asked
+
         blob = self._known.get(layer)
-        if blob is None or blob.size > MAX_ENCODED or blob.media_type != indexfile.MEDIA_TYPE:
+        if blob is None or blob.size > index.MAX_ENCODED or blob.media_type != indexfile.MEDIA_TYPE:
             return None  # also one that another version of this program has written
         try:
             return indexfile.decode(self._read(blob))

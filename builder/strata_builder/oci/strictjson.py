@@ -15,7 +15,7 @@ from strata_builder.oci import errors
 
 MAX_DEPTH: Final = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_SURROGATES = "[\ud800-\udfff]"  # compiled where there may be one: it takes a moment
 # A string that does not end takes all that is left: it is looked through once, not once for each quote in it.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
@@ -46,7 +46,7 @@ def dumps(value: Any) -> bytes:
 def writable(value: Any) -> Any:
     """`value` as `dumps` takes it: in its text each byte that was no UTF-8 (surrogateescape) is U+FFFD."""
     if isinstance(value, str):
-        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
+        return value if value.isascii() else re.sub(_SURROGATES, "\ufffd", value)
     if isinstance(value, dict):
         return {writable(key): writable(item) for key, item in value.items()}
     return [writable(item) for item in value] if isinstance(value, list) else value
