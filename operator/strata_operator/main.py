@@ -143,19 +143,9 @@ async def _operate(frame: controller.Frame, lease: leader.Lease, stop: asyncio.E
         work.cancel()  # here, for at its own end kopf waits five seconds for tasks that it does not know
         await asyncio.gather(work, return_exceptions=True)
 
-    async def heed_signals(**_: Any) -> None:
-        stopping.heed_signals(stop)
-
-    kopf.on.startup(registry=handlers)(heed_signals)
     kopf.on.cleanup(registry=handlers)(end_work)
     try:
-        watching = kopf.operator(
-            registry=handlers,
-            settings=watchlayer.options(frame),
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stop,
-        )
+        watching = watchlayer.run(handlers, watchlayer.options(frame), stop)
         await stopping.run(watching, stop, lambda: stopping.LIMIT_OF_LOSERS if work.done() else stopping.LIMIT)
     except stopping.Stuck:
         await end_work()

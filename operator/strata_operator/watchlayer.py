@@ -5,6 +5,7 @@ Its handlers put what they saw into the cache, which puts keys on the queues, an
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import kopf
 
-from strata_operator import controller, names, relists, stateless, watches
+from strata_operator import controller, names, relists, stateless, stopping, watches
 
 
 class Backoffs:
@@ -47,6 +48,17 @@ def options(frame: controller.Frame) -> kopf.OperatorSettings:
                 store.selector
             )
     return found
+
+
+async def run(registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, stop: asyncio.Event) -> None:
+    """`kopf.operator` until `stop` is set, which SIGTERM and SIGINT do: kopf's own handlers of these end its tasks without a
+    limit. It sets them when its tasks have begun, so ours come after that and before anything is waited for."""
+    others = frozenset(asyncio.all_tasks())
+    tasks = await kopf.spawn_tasks(
+        registry=registry, settings=settings, clusterwide=True, standalone=True, stop_flag=stop
+    )
+    stopping.heed_signals(stop)
+    await kopf.run_tasks(tasks, ignored=others)
 
 
 def handlers(frame: controller.Frame, gaps: relists.Relists) -> kopf.OperatorRegistry:

@@ -5,13 +5,15 @@ import asyncio
 import contextlib
 import copy
 import gc
+import os
+import signal
 import socket
 import sys
 
 import aiohttp
 import pytest
 
-from strata_operator import controller, leader, main, names, settings, stopping, watches
+from strata_operator import controller, leader, main, names, settings, stopping, watches, watchlayer
 from support import api_proxy
 from support.fake_kube import FakeKube
 
@@ -472,16 +474,18 @@ class Deaf:
     def __init__(self) -> None:
         self.released = asyncio.Event()
 
-    async def __call__(self, **_: object) -> None:
+    async def __call__(self, tasks: list[asyncio.Task], **_: object) -> None:
         while not self.released.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await self.released.wait()
+        for task in tasks:
+            task.cancel()
 
 
 @contextlib.asynccontextmanager
 async def deaf(monkeypatch):
     found = Deaf()
-    monkeypatch.setattr(main.kopf, "operator", found)
+    monkeypatch.setattr(watchlayer.kopf, "run_tasks", found)
     monkeypatch.setattr(stopping, "LIMIT", 0.5)
     try:
         yield
@@ -495,6 +499,16 @@ async def test_an_operator_whose_watches_do_not_end_gives_the_lease_up_and_says_
         async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as _found:
             await until(lambda: holder(fake) == "first")
     assert holder(fake) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_has_the_same_limit(tmp_path, monkeypatch, number):
+    fake = FakeKube(*RESOURCES)
+    with pytest.raises(stopping.Stuck, match="did not end"):  # noqa: PT012
+        async with deaf(monkeypatch), running(fake, tmp_path, monkeypatch, pod_name="first") as _found:
+            await until(lambda: holder(fake) == "first")
+            os.kill(os.getpid(), number)
+            await until(lambda: holder(fake) == "")
 
 
 async def test_one_that_has_lost_the_lease_says_that_even_if_its_watches_do_not_end(tmp_path, monkeypatch):
