@@ -52,7 +52,7 @@ def test_a_chain_is_built_in_order_when_its_base_moves_and_no_layer_of_a_copy_mo
         times(f"{name}, base moved", after["metrics"])
     assert home.run(home.status("top")["image"], "top") == "two"
     assert [home.status(name)["current"]["number"] for name in ("base", "middle", "top")] == [2, 2, 2]
-    notes = [e.get("note", "") for e in home.all("events.events.k8s.io") if e["regarding"]["name"] == "middle"]
+    notes = home.notes("middle")
     assert any(first["digest"] in note and moved["digest"] in note for note in notes), notes
 
 

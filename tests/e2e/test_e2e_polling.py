@@ -10,6 +10,11 @@ from support import e2e, git_server
 FILES = {"Dockerfile": "FROM scratch\nCOPY said /said\n", "said": "one\n"}
 
 
+def _told(home: e2e.Namespace, name: str, line: str) -> int:
+    """How many Events about it have this line."""
+    return sum(line in note.splitlines() for note in home.notes(name))
+
+
 def _settled(home: e2e.Namespace, name: str) -> bool:
     return bool(home.status(name)["current"]["phase"] == "Succeeded")
 
@@ -46,6 +51,9 @@ def test_a_commit_is_built_once_by_all_that_look_at_it_and_nothing_is_built_for_
                     name=name,
                 )
             statuses = [home.status(name) for name in names]
+            wanted = f"trigger: CommitChanged, commit {commit[:12]} of main"
+            for name in names:  # the start, and the end
+                home.until("its events", lambda name=name: _told(home, name, wanted) == 2, seconds=30, name=name)
     assert [status["current"]["reason"] for status in statuses] == ["CommitChanged"] * 3
     assert [status["current"]["number"] for status in statuses] == [2, 2, 2]
     assert all(status["digest"] != before["digest"] for status, before in zip(statuses, first, strict=True))
@@ -65,9 +73,34 @@ def test_a_schedule_builds_each_minute_until_it_is_suspended(home):
     )
     status = home.status("minutely")
     assert status["current"]["noCache"]
+    home.until("its events", lambda: _told(home, "minutely", "trigger: Scheduled") >= 2, seconds=30, name="minutely")
     assert status["lastScheduleTime"].endswith(":00.000Z")
     assert status["nextScheduleTime"] > status["lastScheduleTime"]
     assert status["digest"] == first["digest"]
     body["spec"]["suspend"] = True
     home.apply(body)
     home.until("Suspended", lambda: "Suspended" in home.conditions("minutely"), seconds=30, name="minutely")
+
+
+def test_a_changed_spec_and_an_annotation_are_built_at_once_and_an_event_says_which_it_was(home):
+    body = e2e.image_build("asked", "FROM scratch\nCOPY a /\n", source={"inline": {"a": "one"}})
+    first = home.build(body)
+    body["spec"]["source"]["inline"]["a"] = "two"
+    home.apply(body)
+    for number, (reason, annotation) in enumerate(
+        [("SpecChanged", ""), ("Rebuild", "rebuild"), ("NoCache", "no-cache")], 2
+    ):
+        if annotation:
+            home("annotate", "--overwrite", "imagebuild/asked", f"strata.build/{annotation}=1")
+        home.until(
+            reason,
+            lambda number=number: home.status("asked")["current"]["number"] == number and _settled(home, "asked"),
+            seconds=60,
+            name="asked",
+        )
+        status = home.status("asked")
+        assert status["builds"][0]["reason"] == reason
+        assert bool(status["current"].get("noCache")) is (reason == "NoCache")
+        assert status["digest"] != first["digest"]
+        line = f"trigger: {reason}"
+        home.until("its event", lambda line=line: _told(home, "asked", line) >= 1, seconds=30, name="asked")

@@ -44,6 +44,7 @@ def test_a_changed_config_map_is_a_new_build(home):
     home.until(
         "a second build", lambda: home.status("changing")["digest"] != first["digest"], seconds=120, name="changing"
     )
+    assert home.status("changing")["builds"][0]["reason"] == "InputsChanged"
     assert home.run(home.status("changing")["image"], "changing") == "two\n"
 
 

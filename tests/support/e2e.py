@@ -99,6 +99,10 @@ class Namespace:
         status: Body = self.get(kind, name).get("status", {})
         return status
 
+    def notes(self, name: str) -> list[str]:
+        """Of all Events about an object of this name."""
+        return [e.get("note", "") for e in self.all("events.events.k8s.io") if e["regarding"]["name"] == name]
+
     def conditions(self, name: str, kind: str = "imagebuild") -> dict[str, Body]:
         return {c["type"]: c for c in self.status(name, kind).get("conditions", [])}
 

@@ -11,6 +11,7 @@ from strata_operator import conditions, names
 from strata_operator.imagebuild import state, status
 
 _LONGEST: Final = 1000  # bytes of a note
+_SHORT: Final = 12  # characters of a commit
 #: Why a build starts of which somebody knows, for he has just asked for it: that it has started says the status.
 _ASKED: Final = frozenset({"SpecChanged", "Rebuild", "NoCache", "Resumed"})
 
@@ -24,14 +25,14 @@ class Event:
 
 def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.Key) -> Event | None:
     """The event for the step of `key` from one status to the next, if it is one that people care for: ends, what keeps a
-    build from going on, and what has begun by itself. Of an attempt that failed it ends with the command that prints
-    its log."""
+    build from going on, and what has begun by itself. A step of a build says what had started that; of an attempt that
+    failed it ends with the command that prints its log."""
     said = spoken(after)
     if said is None or _mark(before) == _mark(after) or _goes_on(before, after, said):
         return None
     bad = conditions.is_true([said], conditions.STALLED) or said.get("status") == conditions.FALSE
     bad = bad and said.get("reason") not in contract.ENDED  # somebody wanted it so
-    end = _where_to_read(after, key)
+    end = _trigger(before, after) + _where_to_read(after, key)
     note = _cut(str(said.get("message") or ""), _LONGEST - len(end))
     return Event(str(said["reason"]), note + end, warning=bad)
 
@@ -51,6 +52,16 @@ def _cut(note: str, room: int) -> str:
     """The API server counts bytes."""
     data = note.encode("utf-8", "replace")
     return note if len(data) <= room else data[: room - 3].decode("utf-8", "ignore") + "…"
+
+
+def _trigger(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Not where all that happened is no step of the build: a spec that is refused leaves the last one as it was."""
+    was, current = before.get("current") or {}, after.get("current") or {}
+    if not current.get("reason") or all(was.get(name) == current.get(name) for name in ("number", "attempt", "phase")):
+        return ""
+    commit = f", commit {str(current.get('commit'))[:_SHORT]}" if current.get("commit") else ""
+    ref = f" of {current.get('ref')}" if commit and current.get("ref") else ""
+    return f"\ntrigger: {current['reason']}{commit}{ref}"
 
 
 def _where_to_read(found: Mapping[str, Any], key: names.Key) -> str:

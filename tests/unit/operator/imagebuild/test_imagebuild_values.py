@@ -296,8 +296,8 @@ def test_the_template_of_the_registry_names_the_repository():
 # -- events --
 
 
-def status_with(kind: str, value: str, reason: str, **current: Any) -> Any:
-    return {"conditions": [{"type": kind, "status": value, "reason": reason, "message": "m"}], "current": current}
+def status_with(kind: str, value: str, said: str, **current: Any) -> Any:
+    return {"conditions": [{"type": kind, "status": value, "reason": said, "message": "m"}], "current": current}
 
 
 KEY = names.Key("team", "web")
@@ -330,6 +330,46 @@ def test_a_start_is_told_of_if_nobody_has_asked_for_it(reason, attempt, told, ph
     after = status_with("Building", "True", "Building", number=2, attempt=attempt, phase=phase)
     after["current"]["reason"] = reason
     assert bool(events.transition(before, after, KEY)) is told
+
+
+REASONS = (
+    "SpecChanged",
+    "InputsChanged",
+    "CommitChanged",
+    "BaseImageChanged",
+    "Scheduled",
+    "Rebuild",
+    "NoCache",
+    "ImageLost",
+)
+
+
+@pytest.mark.parametrize("reason", [*REASONS, "Resumed"])
+@pytest.mark.parametrize(("kind", "value", "said"), [("Ready", "True", "Succeeded"), ("Stalled", "True", "RunFailed")])
+def test_the_event_of_an_end_says_what_had_started_the_build(reason, kind, value, said):
+    runs = status_with("Building", "True", "Building", number=2, attempt=1, phase="Running", reason=reason)
+    phase = state.SUCCEEDED if said == "Succeeded" else state.FAILED
+    ends = status_with(kind, value, said, number=2, attempt=1, phase=phase, reason=reason, job="j")
+    told = events.transition(runs, ends, KEY)
+    assert told is not None
+    assert told.note.splitlines()[:2] == ["m", f"trigger: {reason}"]
+    ends["current"] |= {"commit": "0123456789abcdef" * 2, "ref": "main"}
+    told = events.transition(runs, ends, KEY)
+    assert told is not None
+    assert told.note.splitlines()[1] == f"trigger: {reason}, commit 0123456789ab of main"
+    ends["conditions"][0]["message"] = "long" * 1000
+    told = events.transition(runs, ends, KEY)
+    assert told is not None
+    assert f"\ntrigger: {reason}, commit" in told.note
+    assert len(told.note.encode()) <= 1024
+
+
+def test_what_is_no_step_of_a_build_has_no_trigger():
+    done = status_with("Ready", "True", "Succeeded", number=2, attempt=1, phase=state.SUCCEEDED, reason="Rebuild")
+    refused = status_with(
+        "Stalled", "True", "InvalidSpec", number=2, attempt=1, phase=state.SUCCEEDED, reason="Rebuild"
+    )
+    assert events.transition(done, refused, KEY) == events.Event("InvalidSpec", "m", warning=True)
 
 
 def test_a_pod_that_takes_the_place_of_another_is_told_of():
