@@ -70,8 +70,7 @@ def start(who: identity.Identity, state: folders.State, programs_folder: Path, s
     pki.make(state / "pki", node.ip, who.name, state.kubeconfig)
     cgroups.make(who.name)
     write_plan(node, storage)
-    launch(who, state)
-    wait(who, state, node.ip)
+    wait(who, state, node.ip, launch(who, state))
     cluster = facts.Cluster(who.name, state.kubeconfig, node.ip, node.registry, programs_folder, who.name, state.root)
     facts.write(state.facts, cluster)
     return cluster
@@ -135,8 +134,9 @@ def plan(node: configs.Node, storage: Path, resolv_conf: str) -> dict[str, Any]:
     }
 
 
-def launch(who: identity.Identity, state: folders.State) -> None:
-    """Starts PID 1 in namespaces of its own; it outlives this process and the terminal."""
+def launch(who: identity.Identity, state: folders.State) -> subprocess.Popen[bytes]:
+    """Starts PID 1 in namespaces of its own; it outlives this process and the terminal. What is given holds it, and ends
+    with it."""
     command = [
         "nsenter",
         f"--net=/run/netns/{who.name}",
@@ -158,11 +158,14 @@ def launch(who: identity.Identity, state: folders.State) -> None:
         str(state.root),
     ]
     with (state.logs / "init.log").open("ab") as log:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
 
 
-def wait(who: identity.Identity, state: folders.State, ip: str) -> None:
-    """Waits until the cluster is ready, and makes its objects as soon as the API server takes them.
+def wait(who: identity.Identity, state: folders.State, ip: str, holder: subprocess.Popen[bytes]) -> None:
+    """Waits until the cluster is ready, and makes its objects as soon as the API server takes them. `holder` is what
+    `launch` gave: of a process in the middle of an exec /proc tells no command, by which to find it.
 
     Raises:
         errors.ClusterError: PID 1 ended, or time is up.
@@ -178,11 +181,12 @@ def wait(who: identity.Identity, state: folders.State, ip: str) -> None:
             made = True
         if made and not (waiting := status.not_ready(server, ip)):
             return
-        if not processes.inits(who):
+        if holder.poll() is not None:
             break
         time.sleep(0.1)
     tail = (state.logs / "init.log").read_text(errors="replace")[-2000:]
+    what = "ended" if holder.poll() is not None else f"did not become ready in {PATIENCE:.0f} s"
     raise errors.ClusterError(
-        f"{who.name} did not become ready in {PATIENCE:.0f} s; waiting for: {', '.join(waiting) or 'the API server'}.\n"
+        f"{who.name} {what}; waiting for: {', '.join(waiting) or 'the API server'}.\n"
         f"Logs of the programs: {state.logs}. The end of PID 1's:\n{tail}"
     )

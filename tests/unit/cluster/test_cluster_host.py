@@ -1,11 +1,27 @@
 """What the cluster command makes of the host: apt sources, Go, requirements, mounts, the choice of a cluster."""
 
 import json
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from cluster import binaries, down, errors, existing, facts, layout, requirements, sources, toolchain
+from cluster import (
+    api,
+    binaries,
+    down,
+    errors,
+    existing,
+    facts,
+    folders,
+    identity,
+    layout,
+    requirements,
+    sources,
+    toolchain,
+    up,
+)
 
 DEB822 = """Types: deb
 # a comment
@@ -200,3 +216,19 @@ def test_equal_trees_make_equal_images(tmp_path):
 def test_what_a_container_fills_itself_is_kept_empty(tmp_path):
     names = [str(path.relative_to(tmp_path / "t")) for path in layout.walk(tree(tmp_path / "t"))]
     assert names == ["bin", "dev", "bin/link", "bin/tool"]
+
+
+@pytest.mark.parametrize(("ends", "said"), [(True, "ended; waiting for"), (False, "did not become ready in")])
+def test_a_start_is_given_up_when_its_process_has_ended_whatever_proc_tells_of_it(ends, said, monkeypatch, tmp_path):
+    """Of a process in the middle of an exec, /proc tells no command."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/init.log").touch()
+    monkeypatch.setattr(up, "PATIENCE", 0.5)
+    monkeypatch.setattr(api.Api, "of", lambda _ip, _pki: api.Api("127.0.0.1", ssl.create_default_context()))
+    monkeypatch.setattr(api.Api, "ready", lambda _self: False)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as holder:
+        if ends:
+            holder.communicate()
+        with pytest.raises(errors.ClusterError, match=said):
+            up.wait(identity.Identity.of("/nowhere"), folders.State(tmp_path), "127.0.0.1", holder)
+        holder.kill()
