@@ -63,6 +63,8 @@ ROWS: tuple[Row, ...] = (
     Row("idle between resyncs, % of a core", lambda f: f["idle"]["cpu_share"] * 100),
     Row("CPU of one resync, s", lambda f: f["resync"]["cpu"]),
     Row("requests per minute when idle", lambda f: f["idle"]["requests_per_minute"], 0),
+    Row("a whole list of them in pages of 500, s", lambda f: f["list"]["seconds"], 1),
+    Row("… MB of text", lambda f: f["list"]["bytes"] / _MB, 0),
     Row("load of the machine meanwhile", lambda f: f["load"], 1),
 )
 
@@ -92,18 +94,22 @@ def text(found: Sequence[Figures], *, plot: str = "") -> str:
         "plot": f"![Memory, restart, idling and processor time by the number of ImageBuilds]({plot})\n" if plot else "",
         "requests": requests(found),
         "plan": "".join(map(_plan, found)),
-        "failover": failover(found[-1].get("failover")),
+        "failover": failover(found),
     }
     return re.sub(r"^@(\w+)@\n", lambda place: parts[place[1]], TEMPLATE.read_text(), flags=re.MULTILINE)
 
 
-def failover(found: Figures | None) -> str:
+def failover(found: Sequence[Figures]) -> str:
     """Two replicas: from the end of the one that leads until the other has made the Job of a new ImageBuild."""
-    if not found:
+    measured = [one for one in found if "failover" in one]
+    if not measured:
         return "Not measured in this run.\n"
-    lines = ["| the leader | another acts after, s |", "| --- | ---: |"]
+    heads = [f"with {one['size']:,} ImageBuilds, s" for one in measured]
+    lines = [f"| another acts after the leader | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     names = {"killed": "is killed (-9)", "ended": "is told to end (SIGTERM)"}
-    return "\n".join([*lines, *(f"| {names[how]} | {found[how]:.1f} |" for how in names)]) + "\n"
+    for how, name in names.items():
+        lines.append(f"| {name} | {' | '.join(format(one['failover'][how], '.1f') for one in measured)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _plan(found: Figures) -> str:
