@@ -51,7 +51,7 @@ def test_a_commit_is_built_once_by_all_that_look_at_it_and_nothing_is_built_for_
                     name=name,
                 )
             statuses = [home.status(name) for name in names]
-            wanted = f"trigger: CommitChanged, commit {commit[:12]} of main"
+            wanted = f"trigger: CommitChanged, commit {commit[:12]} of refs/heads/main"
             for name in names:  # the start, and the end
                 home.until("its events", lambda name=name: _told(home, name, wanted) == 2, seconds=30, name=name)
     assert [status["current"]["reason"] for status in statuses] == ["CommitChanged"] * 3
@@ -104,3 +104,22 @@ def test_a_changed_spec_and_an_annotation_are_built_at_once_and_an_event_says_wh
         assert status["digest"] != first["digest"]
         line = f"trigger: {reason}"
         home.until("its event", lambda line=line: _told(home, "asked", line) >= 1, seconds=30, name="asked")
+
+
+def test_an_image_that_is_gone_from_its_registry_is_built_again_as_soon_as_somebody_changes_what_does_not_count(home):
+    first = home.build(e2e.image_build("lost", "FROM scratch\nLABEL a=1\n"))
+    home("patch", "imagebuild", "lost", "--type=merge", "-p", '{"spec": {"priority": 1}}')
+    home.until("Unchanged", lambda: home.conditions("lost")["Ready"]["reason"] == "Unchanged", seconds=30, name="lost")
+    stored = f"/var/lib/registry/docker/registry/v2/repositories/{home.name}/lost"
+    home("exec", f"deployment/strata-{e2e.REGISTRY}", "--", "rm", "-r", stored)
+    home("patch", "imagebuild", "lost", "--type=merge", "-p", '{"spec": {"priority": 2}}')
+    home.until(
+        "another build",
+        lambda: home.status("lost")["current"]["number"] == 2 and _settled(home, "lost"),
+        seconds=60,
+        name="lost",
+    )
+    status = home.status("lost")
+    assert status["builds"][0]["reason"] == "ImageLost"
+    assert status["digest"] == first["digest"] == home.manifest_digest("lost")
+    home.until("its event", lambda: _told(home, "lost", "trigger: ImageLost") >= 1, seconds=30, name="lost")

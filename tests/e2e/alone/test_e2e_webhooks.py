@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from hack import images
 
 from strata_operator.notifications import signing
-from support import e2e, git_server, kubectl, release
+from support import e2e, git_server, kubectl, managed_registries, release
 
 SYSTEM = "strata-system"
 TOKEN = "0123456789abcdef-of-the-tests"
@@ -34,10 +35,9 @@ class Sink(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8080), Sink).serve_forever()
 """
 FORGE = """
-import sys, urllib.error, urllib.request
-url, body, digest, times = sys.argv[1:]
-headers = {"Content-Type": "application/json", "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=" + digest}
-for _ in range(int(times)):
+import json, sys, urllib.error, urllib.request
+url, body, *deliveries = sys.argv[1:]
+for headers in map(json.loads, deliveries):
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=20) as answer:
             print(answer.read().decode().strip())
@@ -80,12 +80,36 @@ def home(strata, namespaces, ports) -> Iterator[e2e.Namespace]:
         strata("-n", SYSTEM, "delete", "secret", "sink-key")
 
 
-def deliver(home: e2e.Namespace, *, token: str = TOKEN, times: int = 1) -> str:
-    """What a forge that runs as a pod is answered, a line each."""
-    body = json.dumps({"ref": "refs/heads/main", "after": "f" * 40})
-    digest = hmac.new(token.encode(), body.encode(), hashlib.sha256).hexdigest()
-    url = f"http://strata-operator-webhooks.{SYSTEM}.svc.cluster.local:8090/hooks/{home.name}/web"
-    return home.run(OPERATOR, "forge", command=[*PYTHON, FORGE, url, body, digest, str(times)])
+BODY = json.dumps({"ref": "refs/heads/main", "after": "f" * 40})
+
+
+def signed(token: str) -> dict[str, dict[str, str]]:
+    """The headers by which each forge proves that it knows the token."""
+    digest = hmac.new(token.encode(), BODY.encode(), hashlib.sha256).hexdigest()
+    now = int(time.time())
+    standard = signing.sign(token.encode(), "delivery-1", now, BODY.encode())
+    return {
+        "GitHub": {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={digest}"},
+        "Gitea": {"X-Gitea-Event": "push", "X-Gitea-Signature": digest},
+        "Forgejo": {"X-Forgejo-Event": "push", "X-Forgejo-Signature": digest},
+        "Bitbucket": {"X-Event-Key": "repo:push", "X-Hub-Signature": f"sha256={digest}"},
+        "GitLab's secret token": {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": token},
+        "GitLab's signing token": {
+            "X-Gitlab-Event": "Push Hook",
+            "webhook-id": "delivery-1",
+            "webhook-timestamp": str(now),
+            "webhook-signature": standard,
+        },
+        "anybody's signature": {"X-Strata-Signature-256": f"sha256={digest}"},
+        "anybody's token": {"Authorization": f"Bearer {token}"},
+    }
+
+
+def deliver(home: e2e.Namespace, *deliveries: dict[str, str], to: str = "web") -> list[str]:
+    """What a forge that runs as a pod is answered to deliveries with these headers."""
+    headers = [json.dumps({"Content-Type": "application/json"} | each) for each in deliveries]
+    url = f"http://strata-operator-webhooks.{SYSTEM}.svc.cluster.local:8090/hooks/{home.name}/{to}"
+    return home.run(OPERATOR, "forge", command=[*PYTHON, FORGE, url, BODY, *headers]).splitlines()
 
 
 def notices(home: e2e.Namespace) -> list[dict[str, Any]]:
@@ -118,12 +142,12 @@ def test_a_push_is_built_because_a_webhook_tells_of_it_and_a_pod_is_told_of_the_
         home.build(e2e.image_build("web", source={"git": git}, triggers=hook))
         assert "Webhook" not in home.conditions("web")
         commit = repository.commit({"Dockerfile": DOCKERFILE, "said": "second\n"})
-        assert deliver(home, token="another").strip() == "refused: 401"
+        assert deliver(home, signed("another")["GitHub"]) == ["refused: 401"]
         assert home.status("web")["source"]["commit"] != commit
-        answer = json.loads(deliver(home))
+        answer = json.loads(deliver(home, signed(TOKEN)["GitHub"])[0])
         assert answer["result"] == "accepted"
         assert "is looked at now" in answer["message"]
-        home.until("the pushed commit", lambda: _commit(home) == commit, seconds=60, name="web")
+        home.until("the pushed commit", lambda: _commit(home, "web") == commit, seconds=60, name="web")
         assert home.status("web")["current"]["reason"] == "CommitChanged"
     second = home.status("web")
     assert home.run(second["image"], "web") == "second\n"
@@ -138,9 +162,57 @@ def test_a_push_is_built_because_a_webhook_tells_of_it_and_a_pod_is_told_of_the_
     assert (last["data"]["digest"], last["data"]["commit"]) == (second["digest"], commit)
 
 
-def _commit(home: e2e.Namespace) -> str:
-    status = home.status("web")
+def _commit(home: e2e.Namespace, name: str) -> str:
+    status = home.status(name)
     return str(status["source"]["commit"]) if status["current"]["phase"] == "Succeeded" else ""
+
+
+def test_each_forge_is_believed_in_its_own_way_and_no_other_token_is(home, here):
+    with tempfile.TemporaryDirectory(prefix="strata-e2e-", dir="/dev/shm") as path:
+        repository = git_server.Repository.make(Path(path))
+        repository.commit({"Dockerfile": "FROM scratch\nCOPY said /\n", "said": "nothing\n"})
+        with git_server.HttpServer(Path(path), host=here) as server:
+            git = {"url": f"{server.url}/app.git", "revision": "main"}
+            hook = {"webhook": {"secretRef": {"name": "hook"}}}
+            home.build(e2e.image_build("forges", source={"git": git}, triggers=hook))
+            others = signed("another")
+            assert deliver(home, *others.values(), to="forges") == ["refused: 401"] * len(others)
+            for forge, headers in signed(TOKEN).items():
+                commit = repository.commit({"said": f"{forge}\n"})
+                (answer,) = deliver(home, headers, to="forges")
+                assert json.loads(answer)["result"] == "accepted", forge
+                home.until(
+                    f"what was pushed to {forge}",
+                    lambda commit=commit: _commit(home, "forges") == commit,
+                    seconds=60,
+                    name="forges",
+                )
+    assert home.status("forges")["current"]["number"] == 1 + len(others)
+
+
+def test_what_somebody_else_pushes_is_the_new_base_of_an_image_as_soon_as_the_registry_tells_of_it(home, strata):
+    registry = home.status(e2e.REGISTRY, "registry")
+    host = registry["endpoints"]["push"]
+    user, password = managed_registries.login(strata, home.name, "strata-push", host)
+    side = {"host": host, "ca": registry["caBundle"], "username": user, "password": password}
+
+    def pushed(build: str) -> str:
+        home.build(e2e.image_build(build, f"FROM scratch\nLABEL made={build}\n"))
+        source, target = (side | {"repository": f"{home.name}/{name}"} for name in (build, "foreign"))
+        return managed_registries.copy_image(source, target, "latest")
+
+    first = pushed("one")
+    triggers = {"baseImages": {"pollInterval": "24h"}}
+    body = e2e.image_build("noticed", f"FROM {host}/{home.name}/foreign\nLABEL a=1\n", triggers=triggers)
+    assert home.build(body)["baseImages"][0]["digest"] == first
+    second = pushed("two")
+    home.until(
+        "a build on what was pushed",
+        lambda: home.status("noticed").get("baseImages", [{}])[0].get("digest") == second,
+        seconds=60,
+        name="noticed",
+    )
+    assert home.status("noticed")["current"]["reason"] == "BaseImageChanged"
 
 
 def test_a_registry_tells_the_operator_of_what_is_pushed(home, strata):
@@ -174,7 +246,8 @@ def test_of_two_operators_either_takes_a_delivery(home, strata):
         assert len(pods) == 2
 
         def both() -> bool:
-            answers = [json.loads(line)["result"] for line in deliver(home, times=8).splitlines()]
+            told = deliver(home, *[signed(TOKEN)["GitHub"]] * 8)
+            answers = [json.loads(line)["result"] for line in told]
             assert answers == ["accepted"] * 8
             return all(counted(system.answer(pod, path="metrics"), "imagebuild") for pod in pods)
 
