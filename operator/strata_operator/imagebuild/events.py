@@ -11,6 +11,7 @@ from strata_operator import conditions, names
 from strata_operator.imagebuild import state, status
 
 _LONGEST: Final = 1000  # bytes of a note
+_LONGEST_REF: Final = 300  # bytes
 _SHORT: Final = 12  # characters of a commit
 #: Why a build starts of which somebody knows, for he has just asked for it: that it has started says the status.
 _ASKED: Final = frozenset({"SpecChanged", "Rebuild", "NoCache", "Resumed"})
@@ -33,7 +34,7 @@ def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.K
     bad = conditions.is_true([said], conditions.STALLED) or said.get("status") == conditions.FALSE
     bad = bad and said.get("reason") not in contract.ENDED  # somebody wanted it so
     end = _trigger(before, after) + _where_to_read(after, key)
-    note = _cut(str(said.get("message") or ""), _LONGEST - len(end))
+    note = _cut(str(said.get("message") or ""), _LONGEST - len(end.encode("utf-8", "replace")))
     return Event(str(said["reason"]), note + end, warning=bad)
 
 
@@ -60,7 +61,7 @@ def _trigger(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     if not current.get("reason") or all(was.get(name) == current.get(name) for name in ("number", "attempt", "phase")):
         return ""
     commit = f", commit {str(current.get('commit'))[:_SHORT]}" if current.get("commit") else ""
-    ref = f" of {current.get('ref')}" if commit and current.get("ref") else ""
+    ref = f" of {_cut(str(current.get('ref')), _LONGEST_REF)}" if commit and current.get("ref") else ""
     return f"\ntrigger: {current['reason']}{commit}{ref}"
 
 

@@ -358,10 +358,13 @@ def test_the_event_of_an_end_says_what_had_started_the_build(reason, kind, value
     assert told is not None
     assert told.note.splitlines()[1] == f"trigger: {reason}, commit 0123456789ab of main"
     ends["conditions"][0]["message"] = "long" * 1000
-    told = events.transition(runs, ends, KEY)
-    assert told is not None
-    assert f"\ntrigger: {reason}, commit" in told.note
-    assert len(told.note.encode()) <= 1024
+    for ref in ("main", "\u20ac" * 290):
+        ends["current"]["ref"] = ref
+        told = events.transition(runs, ends, KEY)
+        assert told is not None
+        assert f"\ntrigger: {reason}, commit 0123456789ab of {ref[:50]}" in told.note
+        assert told.note.startswith("longlong")
+        assert len(told.note.encode()) <= 1024  # the API server refuses more
 
 
 def test_what_is_no_step_of_a_build_has_no_trigger():
