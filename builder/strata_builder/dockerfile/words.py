@@ -15,7 +15,7 @@ from strata_builder.dockerfile.faults import Fault
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _REDIRECT = re.compile(r"<<[\t\r ]*")
 _HEREDOC = re.compile(r"[0-9]*<<(-?)\s*([^<]+)", re.DOTALL | re.ASCII)
-_HIGH_SURROGATES = "[\ud800-\udc7f\udd00-\udfff]"  # compiled by the first exec form: it takes a moment
+_HIGH_SURROGATES = "[\ud800-\udc7f\udd00-\udfff]"  # compiled where there may be one: it takes a moment
 
 
 def split_command(line: str) -> tuple[str, tuple[str, ...], str]:
@@ -159,7 +159,7 @@ def json_strings(rest: str) -> tuple[str, ...] | None:
                 about=rest,
                 hint='put every element in double quotes: ["cmd", "1"]',
             )
-    return tuple(re.sub(_HIGH_SURROGATES, "\ufffd", value) for value in values)
+    return tuple(value if value.isascii() else re.sub(_HIGH_SURROGATES, "\ufffd", value) for value in values)
 
 
 def _no_number(_: str) -> None:
