@@ -46,7 +46,7 @@ def _keep(found: list[measure.Figures], asked: argparse.Namespace) -> None:
 
 
 async def _measure(programs: Path, registry: Path, asked: argparse.Namespace) -> list[measure.Figures]:
-    plan = measure.Plan(asked.builds, asked.active, asked.pod_seconds, asked.idle)
+    plan = measure.Plan(asked.builds, asked.active, asked.pod_seconds, asked.steady, asked.rate, asked.idle)
     async with lab.opened(programs, registry) as world:
         found = [await measure.at(world, size, plan, _say) for size in sorted(asked.sizes)]
         _say("two replicas")
@@ -64,6 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--builds", type=int, default=300, help="how many of them are built while it is measured")
     parser.add_argument("--active", type=int, default=100, help="how many at once")
     parser.add_argument("--pod-seconds", type=float, default=20.0, help="how long a simulated pod works")
+    parser.add_argument("--steady", type=int, default=200, help="how many are built after that, one after another")
+    parser.add_argument("--rate", type=float, default=1.0, help="how many of these are asked for in a second")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of idling")
     parser.add_argument("--results", type=Path, required=True, help="where the figures go, as JSON; other sizes stay")
     parser.add_argument("--page", type=Path, help="the page to write, with a PNG in the folder of its name")

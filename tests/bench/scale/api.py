@@ -26,7 +26,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=64),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=128),
             headers={"User-Agent": "scale-world"},
             timeout=aiohttp.ClientTimeout(total=120),
         )
@@ -59,19 +59,28 @@ class Api:
 
     async def watch(self, resource: names.Resource, *, selector: str = "") -> AsyncIterator[tuple[str, Body]]:
         """(type, body) of what happens from now on, until the caller ends it."""
+        async for line in self.lines(resource.path(), selector):
+            event = json.loads(line)
+            yield event["type"], event["object"]
+
+    async def lines(self, path: str, selector: str) -> AsyncIterator[bytes]:
+        """The same as the API server sends it, without the ends of lines."""
         assert self._session
-        empty = await self.ask("GET", resource.path() + "?limit=1")
-        version = empty["metadata"]["resourceVersion"]
-        query = f"?watch=1&resourceVersion={version}&timeoutSeconds=3600&labelSelector={selector}"
+        empty = await self.ask("GET", f"{path}?limit=1")
+        query = {
+            "watch": "1",
+            "resourceVersion": empty["metadata"]["resourceVersion"],
+            "timeoutSeconds": "3600",
+            "labelSelector": selector,
+        }
         forever = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(self._url + resource.path() + query, timeout=forever) as answer:
+        async with self._session.get(self._url + path, params=query, timeout=forever) as answer:
             assert answer.status == 200, await answer.text()
             rest = b""
             async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = json.loads(line)
-                    yield event["type"], event["object"]
+                    yield line
 
 
 async def each(items: Iterable[Any], do: Callable[[Any], Awaitable[Any]], *, at_once: int = 24) -> None:

@@ -1,4 +1,5 @@
-"""Builds that flow: so many at once, a new ImageBuild applied whenever one is Ready; and how long each took to what."""
+"""Builds that flow: so many at once, a new ImageBuild applied whenever one is Ready, or one every so many seconds; and how
+long each took to what."""
 
 from __future__ import annotations
 
@@ -26,13 +27,23 @@ class Times:
 
 
 class Flow:
-    """`count` ImageBuilds, `at_once` of them under way."""
+    """`count` ImageBuilds, `at_once` of them under way; with `every`, one in so many seconds, however many are under way."""
 
-    def __init__(self, client: api.Api, simulated: node.Node, *, count: int, at_once: int) -> None:
+    def __init__(
+        self,
+        client: api.Api,
+        simulated: node.Node,
+        *,
+        count: int,
+        at_once: int = 1,
+        every: float = 0.0,
+        kind: str = "flow",
+    ) -> None:
         self._api = client
         self._node = simulated
-        self._bodies = iter([objects.build(i, kind="flow") for i in range(count)])
+        self._bodies = iter([objects.build(i, kind=kind) for i in range(count)])
         self._at_once = min(at_once, count)
+        self._every = every
         self._applied: dict[str, float] = {}
         self._jobs: dict[str, float] = {}
         self._waiting: dict[str, asyncio.Event] = {}
@@ -46,7 +57,7 @@ class Flow:
         await asyncio.sleep(0.5)
         began = time.monotonic()
         try:
-            await api.each(self._bodies, self._one, at_once=self._at_once)
+            await (self._paced() if self._every else api.each(self._bodies, self._one, at_once=self._at_once))
         finally:
             for watch in watches:
                 watch.cancel()
@@ -59,13 +70,19 @@ class Flow:
             found.end_to_ready.append(ready - self._node.ended[key])
         return found
 
+    async def _paced(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for body in self._bodies:
+                group.create_task(self._one(body))
+                await asyncio.sleep(self._every)
+
     async def _one(self, body: Body) -> None:
         key = str(kube.place(body))
         done = self._waiting[key] = asyncio.Event()
         await self._api.create(names.IMAGEBUILDS, body)
         self._applied[key] = time.time()
         self._look()
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(600):
             await done.wait()
 
     def _look(self) -> None:

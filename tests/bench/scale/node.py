@@ -29,6 +29,7 @@ class Node:
         self.created: dict[str, float] = {}  # ImageBuild -> when its last pod was seen
         self.ended: dict[str, float] = {}
         self.alive = 0
+        self.most = 0  # alive at once
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -40,6 +41,7 @@ class Node:
 
     async def _pod(self, pod: Body) -> None:
         self.alive += 1
+        self.most = max(self.most, self.alive)
         try:
             await self._bind(pod)
             await self._tell(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})

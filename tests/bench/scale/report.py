@@ -47,12 +47,15 @@ ROWS: tuple[Row, ...] = (
     Row("… once the first ones, applied together, have Jobs, p99", lambda f: f["flow"]["wait_then"], 3, 1),
     Row("… of builds that have a Job, p99, s (upper bound)", lambda f: f["flow"]["wait_of"]["running"], 3),
     Row("… of builds that are to start, p99, s (upper bound)", lambda f: f["flow"]["wait_of"]["open"], 3),
+    Row("… of builds that are asked for one by one, p99, s (upper bound)", lambda f: f["steady"]["wait"]["p99"], 3, 1),
     Row("apply to Job, p50, s", lambda f: f["flow"]["apply_to_job"]["p50"]),
     Row("apply to Job, p99, s", lambda f: f["flow"]["apply_to_job"]["p99"]),
     Row("apply to pod, p50, s", lambda f: f["flow"]["apply_to_pod"]["p50"]),
     Row("apply to pod, p99, s", lambda f: f["flow"]["apply_to_pod"]["p99"]),
     Row("pod's end to Ready, p50, s", lambda f: f["flow"]["end_to_ready"]["p50"]),
     Row("pod's end to Ready, p99, s", lambda f: f["flow"]["end_to_ready"]["p99"]),
+    Row("one by one: apply to Job, p99, s", lambda f: f["steady"]["apply_to_job"]["p99"]),
+    Row("one by one: pod's end to Ready, p99, s", lambda f: f["steady"]["end_to_ready"]["p99"]),
     Row("memory when started, MB", lambda f: f["start"]["memory"] / _MB, 0, 300),
     Row("memory after the builds, MB", lambda f: f["end"]["memory"] / _MB, 0, 300),
     Row("memory at the most, MB", lambda f: max(f["end"]["peak"], f["restart"]["peak"]) / _MB, 0, 300),
@@ -65,6 +68,8 @@ ROWS: tuple[Row, ...] = (
     Row("requests per minute when idle", lambda f: f["idle"]["requests_per_minute"], 0),
     Row("a whole list of them in pages of 500, s", lambda f: f["list"]["seconds"], 1),
     Row("… MB of text", lambda f: f["list"]["bytes"] / _MB, 0),
+    Row("events of the operator's watches per build", lambda f: sum(f["flow"]["watched"]["events"].values()), 1),
+    Row("… kB of text", lambda f: sum(f["flow"]["watched"]["bytes"].values()) / 1000, 0),
     Row("load of the machine meanwhile", lambda f: f["load"], 1),
 )
 
@@ -87,12 +92,25 @@ def requests(found: Sequence[Figures]) -> str:
     return "\n".join([*lines, *(f"| {name} | {count:.2f} |" for name, count in shown if count >= 0.01)]) + "\n"
 
 
+def watches(found: Sequence[Figures]) -> str:
+    """What the operator's watches tell it for one build, by resource, at the greatest size."""
+    told = next((one["flow"]["watched"] for one in reversed(found) if "watched" in one.get("flow", {})), None)
+    if told is None:
+        return "Not measured in this run.\n"
+    lines = ["| watch | events per build | kB per build |", "| --- | ---: | ---: |"]
+    shown = sorted(told["events"].items(), key=lambda item: (-item[1], item[0]))
+    return (
+        "\n".join([*lines, *(f"| {name} | {n:.2f} | {told['bytes'][name] / 1000:.1f} |" for name, n in shown)]) + "\n"
+    )
+
+
 def text(found: Sequence[Figures], *, plot: str = "") -> str:
     """The page. A line `@name@` of the template stands for one of the tables; `plot` is the path of the PNG, if any."""
     parts = {
         "table": table(found),
         "plot": f"![Memory, restart, idling and processor time by the number of ImageBuilds]({plot})\n" if plot else "",
         "requests": requests(found),
+        "watches": watches(found),
         "plan": "".join(map(_plan, found)),
         "failover": failover(found),
     }
@@ -117,6 +135,8 @@ def _plan(found: Figures) -> str:
     text = "the run was ended before builds flowed"
     if flow:
         text = f"{flow['builds']} were built, at most {flow['active']} at once, in {flow['seconds']:.0f} s"
+    if steady := found.get("steady"):
+        text += f"; then {steady['builds']}, {steady['rate']:g} a second, {steady['active']} at most at once"
     return f"- {found['size']:,} ImageBuilds: {text}{'; ' if note else ''}{note}.\n"
 
 

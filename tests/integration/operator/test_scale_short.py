@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SIZE, BUILDS = 200, 20
-PLAN = measure.Plan(builds=BUILDS, active=10, pod_seconds=1.0, idle=5.0, resyncs=5.0)
+PLAN = measure.Plan(builds=BUILDS, active=10, pod_seconds=1.0, steady=10, rate=5.0, idle=5.0, resyncs=5.0)
 
 
 async def _measured() -> tuple[measure.Figures, dict[str, float]]:
