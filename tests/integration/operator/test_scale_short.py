@@ -15,8 +15,9 @@ pytestmark = pytest.mark.skipif(
     reason="a Lease is lost on a machine that is busy with other tests: STRATA_LONG=1",
 )
 
-SIZE, BUILDS = 200, 20
-PLAN = measure.Plan(builds=BUILDS, active=10, pod_seconds=1.0, steady=10, rate=5.0, idle=5.0, resyncs=5.0)
+SIZE, BURST, STEADY = 200, 20, 10
+BUILDS = BURST + STEADY
+PLAN = measure.Plan(builds=BURST, active=10, pod_seconds=1.0, steady=STEADY, rate=5.0, idle=5.0, resyncs=5.0)
 
 
 async def _measured() -> tuple[measure.Figures, dict[str, float]]:
@@ -43,13 +44,21 @@ def test_a_start_looks_at_every_imagebuild_and_writes_to_none_that_is_finished(f
         assert start["status_writes"] <= 6  # of that one
 
 
-def test_every_build_is_tagged_and_costs_few_requests(found):
-    flow = found["flow"]
+@pytest.mark.parametrize("how", ["flow", "steady"])
+def test_every_build_is_tagged_and_costs_few_requests(found, how):
+    flow = found[how]
     assert (flow["untagged"], flow["errors"]) == (0, 0)
     assert flow["writes_per_build"] <= 8  # each has its reason in docs/scale.md
     assert flow["requests"]["create jobs"] == 1
     assert flow["requests_per_build"] <= 25
     assert flow["reconciles_per_build"] <= 30
+
+
+def test_what_the_operator_watches_is_counted_and_is_little(found):
+    watched = found["flow"]["watched"]
+    assert watched["events"].keys() == watched["bytes"].keys() >= {"imagebuilds", "jobs", "pods"}
+    assert watched["events"]["jobs"] >= 3  # made, begun, ended
+    assert sum(watched["events"].values()) <= 60
 
 
 def test_nothing_is_written_while_nothing_happens(found):
