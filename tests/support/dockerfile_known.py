@@ -94,6 +94,14 @@ KNOWN = (
         file=r"(?i)\sas[\s\\`]+scratch\b",
     ),
     Known(
+        "a mount that needs no stage, and a stage called scratch that cannot be built",
+        "for the same reason BuildKit builds that stage, which nothing that is wanted comes from",
+        'it needs to be defined before current stage "scratch"',
+        ACCEPTED,
+        "FROM onbuilder AS scratch\nFROM testbase AS base\nRUN --mount=type=cache,target=/c y\nFROM base AS testbase\n",
+        file=r"(?i)\sas[\s\\`]+scratch\b",
+    ),
+    Known(
         "flags of instructions that have none",
         "BuildKit drops the flags of ARG, STOPSIGNAL and HEALTHCHECK NONE without a word",
         ACCEPTED,
