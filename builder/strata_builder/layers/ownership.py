@@ -15,6 +15,8 @@ from strata_builder.entries import Entry
 from strata_builder.layers import paths, recorded
 
 _REFUSED: Final = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOVERFLOW)
+#: Of an attribute: a name of more than 255 bytes, a value of more than 64 KiB (xattr(7), "Filesystem differences").
+_IMPOSSIBLE: Final = (errno.ERANGE, errno.E2BIG)
 
 
 class OwnerPolicy(enum.Enum):
@@ -65,7 +67,10 @@ class Ownership:
             self.refuse(path, recorded.ATTRIBUTE + name.decode("utf-8", "backslashreplace"), error)
 
     def refuse(self, path: bytes, what: str, error: OSError) -> None:
-        """The kernel did not do it. Raises `error` if that is no refusal, and LayerError if the policy is strict."""
+        """The kernel did not do it. Raises `error` if that is no refusal, and LayerError if the policy is strict or no Linux
+        could do it."""
+        if error.errno in _IMPOSSIBLE:
+            raise errors.LayerError(f"the {what} of {paths.show(path)} is larger than Linux takes") from error
         if error.errno not in _REFUSED:
             raise error
         if self._policy is OwnerPolicy.STRICT:

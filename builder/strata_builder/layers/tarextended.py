@@ -199,4 +199,6 @@ class Header:
         if not self.records:
             return ()
         found = {key[len(tarheader.XATTR) :]: value for key, value in self.records if key.startswith(tarheader.XATTR)}
+        if any(b"\0" in key for key in found):
+            raise errors.LayerError(f"{self.where} has an extended attribute whose name holds a NUL byte")
         return tuple(sorted((key, value) for key, value in found.items() if key and not paths.is_foreign_xattr(key)))

@@ -203,6 +203,10 @@ def test_an_archive_of_gnu_tar_with_everything_is_read(tmp_path: Path) -> None:
         (tars.member(b"PaxHeaders", b"999 path=x\n", b"x") + tars.member(b"f") + tars.END, "malformed"),
         (tars.member(b"PaxHeaders", b"path=x\n", b"x") + tars.member(b"f") + tars.END, "malformed"),
         (tars.pax(path=b"a\0b") + tars.member(b"f") + tars.END, "NUL"),
+        (
+            tars.pax(SCHILY__xattr__user__k=b"v", **{"SCHILY__xattr__user__\0": b"v"}) + tars.member(b"f"),
+            "entry 'f' has an",
+        ),
         (tars.pax(path=b"x/" * 3000) + tars.member(b"f") + tars.END, "longer than a Linux file system takes"),
         (tars.pax(mtime=b"soon") + tars.member(b"f") + tars.END, "entry 'f': the pax record 'mtime' is no number"),
         (tars.pax(size=b"-5") + tars.member(b"f") + tars.END, "'f' has an impossible size"),

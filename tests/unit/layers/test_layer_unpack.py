@@ -332,3 +332,15 @@ def test_the_order_of_a_walk_is_the_order_of_a_layer(tmp_path: Path) -> None:
     assert found == sorted(found, key=paths.order)
     assert sorted(layer.index.paths()) == sorted(found)
     assert isinstance(layer, pack.PackedLayer)
+
+
+@pytest.mark.parametrize("policy", unpack.OwnerPolicy)
+@pytest.mark.parametrize("kind", [b"0", b"5"])
+@pytest.mark.parametrize(("name", "size"), [("a" * 251, 1), ("a", 1 << 16 | 1)])
+def test_an_attribute_that_no_linux_takes_is_refused_with_its_file(
+    tmp_path: Path, policy: unpack.OwnerPolicy, kind: bytes, name: str, size: int
+) -> None:
+    own = {"uid": b"%d" % os.geteuid(), "gid": b"%d" % os.getegid()}
+    data = tars.pax(**{f"SCHILY__xattr__user__{name}": b"v" * size, **own}) + tars.member(b"odd", b"", kind) + tars.END
+    with pytest.raises(errors.LayerError, match=f"attribute user.{name} of .odd. is larger than Linux takes"):
+        unpack_bytes(data, tmp_path, owner=policy)
