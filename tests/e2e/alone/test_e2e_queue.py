@@ -1,4 +1,5 @@
-"""Who builds next on a real cluster: limits of three namespaces, pauses, cancels, suspended Jobs, what quotas refuse.
+"""Who builds next on a real cluster: limits of three namespaces, pauses, cancels, suspended Jobs, what quotas refuse,
+and a base image that moves under many.
 
 The commands are those of docs/queue.md.
 """
@@ -9,13 +10,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support import e2e, release
+from support import e2e, joblog, release
 
 PLAIN = "FROM scratch\nLABEL a=1\n"
 #: No node takes such a pod: its build has a place for as long as the test wants.
 NOWHERE = {"nodeSelector": {"example.org/no-such": "node"}}
 FRIENDS = {"namespaces": "Selector", "selector": {"matchLabels": {"strata-e2e": "queue"}}, "sharedCredentials": True}
 LIMIT = 2
+#: Images on one base, and their priorities.
+STORM = {f"calm-{n:02}": 0 for n in range(12)} | {f"urgent-{n:02}": 100 for n in range(12)}
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +201,49 @@ def test_what_a_namespace_refuses_is_told_as_what_it_is(three, home, kind, spec,
         place("delete", kind.lower(), "limits")
     place("annotate", "imagebuild", "refused", "strata.build/rebuild=1")
     place.until("it is built", lambda: place.conditions("refused")["Ready"]["status"] == "True", seconds=90)
+
+
+def on_base(home: e2e.Namespace, name: str) -> e2e.Body:
+    """An image of STORM. Its interval is so long that only the end of the base's build has it looked at."""
+    host = home.status(e2e.REGISTRY, "registry")["endpoints"]["push"]
+    text = f"FROM {host}/{home.name}/base\nLABEL name={name}\n"
+    triggers = {"baseImages": {"pollInterval": "24h"}}
+    return e2e.image_build(name, text, isolation="Layers", priority=STORM[name], triggers=triggers)
+
+
+def most_at_once(home: e2e.Namespace, number: int) -> int:
+    """The most builder pods that were seen until build `number` of each image of STORM has succeeded."""
+    most = 0
+
+    def ended() -> bool:
+        nonlocal most
+        most = max(most, len(builder_pods(home)))
+        found = {body["metadata"]["name"]: body.get("status", {}) for body in home.all("imagebuilds")}
+        return all(found[name].get("lastSuccess", {}).get("number") == number for name in STORM)
+
+    home.until(f"build {number} of all", ended, seconds=60 + 15 * len(STORM))
+    return most
+
+
+def test_a_base_that_moves_is_one_build_of_each_image_on_it_the_urgent_ones_first_and_no_more_than_may_at_once(
+    home, tmp_path
+):
+    with joblog.JobLog(home, tmp_path / "jobs") as jobs:
+        first = home.build(e2e.image_build("base", "FROM scratch\nLABEL version=1\n"))
+        home.apply({"apiVersion": "v1", "kind": "List", "items": [on_base(home, name) for name in STORM]})
+        assert most_at_once(home, 1) == LIMIT
+        home.apply(e2e.image_build("base", "FROM scratch\nLABEL version=2\n"))
+        assert most_at_once(home, 2) == LIMIT
+        made = {name: {key[1:]: len(uids) for key, uids in jobs.attempts(name).items()} for name in STORM}
+    assert [once for once in made.values() if once != {(1, 1): 1, (2, 1): 1}] == []
+    found = {name: home.status(name) for name in STORM}
+    reasons = {tuple(build["reason"] for build in status["builds"]) for status in found.values()}
+    assert reasons == {("BaseImageChanged", "SpecChanged")}
+    moved = home.status("base")["digest"]
+    assert moved != first["digest"]
+    assert {status["baseImages"][0]["digest"] for status in found.values()} == {moved}
+    order = sorted(STORM, key=lambda name: found[name]["current"]["startTime"])
+    assert [STORM[name] for name in order] == sorted(STORM.values(), reverse=True)
 
 
 def test_a_builder_image_that_cannot_be_pulled_is_told_with_the_nodes_words(strata, home):
