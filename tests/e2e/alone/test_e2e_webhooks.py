@@ -22,14 +22,20 @@ SYSTEM = "strata-system"
 TOKEN = "0123456789abcdef-of-the-tests"
 KEY = "whsec_" + "aGVsbG8gZnJvbSB0aGUgdGVzdHM="
 DOCKERFILE = 'FROM busybox:1.36\nCOPY said /said\nUSER 65532\nCMD ["cat", "/said"]\n'
-SINK = """
-import http.server, json
+#: What it answers to each notice of the ImageBuild `stubborn`; 0 is no answer: it closes the connection.
+ANSWERS = [503, 0, 204]
+SINK = f"""
+import collections, http.server, json
+tries = collections.defaultdict(lambda: iter({ANSWERS}))
 class Sink(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        print(json.dumps({"headers": {k.lower(): v for k, v in self.headers.items()}, "body": body}), flush=True)
-        self.send_response(204)
-        self.end_headers()
+        notice, headers = json.loads(body), {{k.lower(): v for k, v in self.headers.items()}}
+        answer = next(tries[notice["id"]], 204) if notice["subject"] == "stubborn" else 204
+        print(json.dumps({{"headers": headers, "body": body, "answer": answer}}), flush=True)
+        if answer:
+            self.send_response(answer)
+            self.end_headers()
     def log_message(self, *words):
         pass
 http.server.ThreadingHTTPServer(("", 8080), Sink).serve_forever()
@@ -112,8 +118,8 @@ def deliver(home: e2e.Namespace, *deliveries: dict[str, str], to: str = "web") -
     return home.run(OPERATOR, "forge", command=[*PYTHON, FORGE, url, BODY, *headers]).splitlines()
 
 
-def notices(home: e2e.Namespace) -> list[dict[str, Any]]:
-    """What the sink was told, in order; its signatures are checked."""
+def requests(home: e2e.Namespace, subject: str) -> list[tuple[dict[str, Any], int]]:
+    """What the sink was told of an ImageBuild, in order, and what it answered; the signatures are checked."""
     found = []
     for line in home("logs", "sink").splitlines():
         told = json.loads(line)
@@ -122,8 +128,10 @@ def notices(home: e2e.Namespace) -> list[dict[str, Any]]:
             signing.key_of(KEY), headers["webhook-id"], int(headers["webhook-timestamp"]), body.encode()
         )
         assert headers["webhook-signature"] == signature
-        found.append(json.loads(body))
-    return found
+        notice = json.loads(body)
+        assert headers["webhook-id"] == notice["id"]
+        found.append((notice, told["answer"]))
+    return [(notice, answer) for notice, answer in found if notice["subject"] == subject]
 
 
 def counted(text: str, kind: str) -> int:
@@ -153,7 +161,7 @@ def test_a_push_is_built_because_a_webhook_tells_of_it_and_a_pod_is_told_of_the_
     assert home.run(second["image"], "web") == "second\n"
 
     def told() -> list[dict[str, Any]]:
-        return [n for n in notices(home) if n["subject"] == "web" and n["data"]["number"] == 2]
+        return [notice for notice, _ in requests(home, "web") if notice["data"]["number"] == 2]
 
     home.until("the notice of the second build", lambda: told()[-1:] and told()[-1]["type"].endswith("succeeded"))
     assert [n["type"].rpartition(".")[2] for n in told() if "waiting" not in n["type"]] == ["started", "succeeded"]
@@ -165,6 +173,30 @@ def test_a_push_is_built_because_a_webhook_tells_of_it_and_a_pod_is_told_of_the_
 def _commit(home: e2e.Namespace, name: str) -> str:
     status = home.status(name)
     return str(status["source"]["commit"]) if status["current"]["phase"] == "Succeeded" else ""
+
+
+def notified(strata: kubectl.Kubectl, result: str) -> int:
+    text = strata("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/services/strata-operator-metrics:metrics/proxy/metrics")
+    pattern = rf'^strata_notifications_total{{result="{result}",sink="pod"}} (\S+)$'
+    return sum(int(float(value)) for value in re.findall(pattern, text, re.MULTILINE))
+
+
+def test_what_a_sink_did_not_take_is_told_again_under_its_id_before_anything_else(home, strata):
+    before = {result: notified(strata, result) for result in ("delivered", "retried")}
+    home.build(e2e.image_build("stubborn", "FROM scratch\nLABEL a=1\n"))
+
+    def taken() -> list[str]:
+        return [notice["type"].rpartition(".")[2] for notice, answer in requests(home, "stubborn") if answer == 204]
+
+    home.until("the last notice is taken", lambda: "succeeded" in taken())
+    told = requests(home, "stubborn")
+    notices = [notice for notice, answer in told if answer == 204]
+    assert [kind for kind in taken() if kind != "waiting"] == ["started", "succeeded"]
+    expected = [(notice["id"], notice["data"], answer) for notice in notices for answer in ANSWERS]
+    assert [(notice["id"], notice["data"], answer) for notice, answer in told] == expected
+    retried = len(notices) * (len(ANSWERS) - 1)
+    home.until("the last is counted", lambda: notified(strata, "delivered") >= before["delivered"] + len(notices))
+    assert notified(strata, "retried") == before["retried"] + retried
 
 
 def test_each_forge_is_believed_in_its_own_way_and_no_other_token_is(home, here):
