@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +24,17 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that the inputs digest is over; `seen` is false if only the pod can look at the source."""
+    """All that the inputs digest is over; `seen` is false if only the pod can look at the source.
+
+    `blind` is what the digest would be if it were so, where the newest build's pod has seen this very commit; else empty.
+    """
 
     inputs: str
     commit: str = ""
     ref: str = ""
     args: tuple[tuple[str, str], ...] = ()
     seen: bool = True
+    blind: str = ""
 
 
 def aim(case: Case) -> Aim:
@@ -99,8 +105,26 @@ def content(
         if value is None:
             return _missing(f"ConfigMap {arg.config_map} has no key {arg.key}, which spec.args {arg.name} names")
         args.append((arg.name, value))
-    digest = inputs.digest(case.wanted, repository=to.repository, commit=source.commit, config_maps=present)
-    return Content(digest, source.commit, source.ref, tuple(args), seen)
+    digest = functools.partial(inputs.digest, case.wanted, repository=to.repository, config_maps=present)
+    blind = digest(commit="") if _seen_by_pod(case, source.commit) else ""
+    return Content(digest(commit=source.commit), source.commit, source.ref, tuple(args), seen, blind)
+
+
+def recognized(case: Case, found: Content) -> Case:
+    """The case that knows of which commit the newest build is, if only its pod had seen the source and made the image of
+    what is found now: that the operator has come to see it is no reason to build."""
+    image = case.was.image
+    if not found.blind or image.get("inputs") != found.blind:
+        return case
+    known = dataclasses.replace(case.was, image={**image, "inputs": found.inputs})
+    return case.become(known).change(commit=found.commit, ref=found.ref, inputs=found.inputs)
+
+
+def _seen_by_pod(case: Case, commit: str) -> bool:
+    current = case.current
+    if not commit or current is None or current.commit or current.phase != state.SUCCEEDED:
+        return False
+    return commit == (case.was.image.get("source") or {}).get("commit")
 
 
 def _missing(text: str) -> contract.Failure:

@@ -1175,6 +1175,42 @@ def test_a_private_source_that_is_polled_without_the_binding_shows_the_command()
     assert world.condition("Ready") == ("True", "Succeeded")
 
 
+@pytest.mark.parametrize("poll", [True, False], ids=["polled", "looked up for a new spec"])
+def test_a_source_that_the_operator_comes_to_see_is_built_again_only_if_it_has_moved(poll):
+    world = git_world(secretRef={"name": "git"})
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}} if poll else {}
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.succeed(result(source=contract.SourceResult(commit="e" * 40)))
+    for commit, number in (("e" * 40, 1), ("f" * 40, 2)):
+        world.answers[questions.Commit] = questions.Resolved(commit, "refs/heads/main")
+        if not poll:
+            world.edit(priority=number)
+        world.settle()
+        assert world.condition("Polling") is None
+        assert (len(world.started), world.current["commit"]) == (number, commit)
+    assert world.current["reason"] == ("CommitChanged" if poll else "SpecChanged")
+
+
+def test_a_commit_that_came_before_the_operator_could_see_is_built_once_it_can():
+    world = git_world(secretRef={"name": "git"})
+    world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.succeed(result(source=contract.SourceResult(commit="e" * 40)))
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "CommitChanged")
+
+
+def test_what_else_has_changed_is_built_when_the_operator_comes_to_see_the_source():
+    world = git_world(secretRef={"name": "git"})
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.succeed(result(source=contract.SourceResult(commit="e" * 40)))
+    world.answers[questions.Commit] = questions.Resolved("e" * 40, "refs/heads/main")
+    world.edit(target="other")
+    world.settle()
+    assert (world.current["number"], world.current["reason"]) == (2, "SpecChanged")
+
+
 def test_a_full_commit_is_never_looked_up():
     world = git_world(revision=ib.COMMIT)
     world.succeed()
