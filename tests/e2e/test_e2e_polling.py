@@ -1,13 +1,27 @@
-"""What an ImageBuild does by itself: a commit of a pooled source, and a schedule of every minute."""
+"""What an ImageBuild does by itself: a commit of a pooled source and of a private one, a schedule, and times that it missed."""
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from pathlib import Path
 
-from support import e2e, git_server
+import pytest
+
+from support import e2e, faults, git_server, missed
 
 FILES = {"Dockerfile": "FROM scratch\nCOPY said /said\n", "said": "one\n"}
+PASSWORD = "engine-of-the-polls"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first(home) -> int:
+    """The first of two times that pass while those of missed.MISSED are suspended. The other tests run meanwhile."""
+    chosen = missed.scheduled(home)
+    for name in missed.MISSED:
+        home.apply(missed.image_build(name, chosen, suspend=True))
+        home.wait(name, "Suspended")
+    return chosen
 
 
 def _told(home: e2e.Namespace, name: str, line: str) -> int:
@@ -58,6 +72,54 @@ def test_a_commit_is_built_once_by_all_that_look_at_it_and_nothing_is_built_for_
     assert [status["current"]["number"] for status in statuses] == [2, 2, 2]
     assert all(status["digest"] != before["digest"] for status, before in zip(statuses, first, strict=True))
     assert looks >= 2
+
+
+def test_a_private_repository_is_polled_as_soon_as_the_command_of_the_condition_was_typed(home, here, strata):
+    with tempfile.TemporaryDirectory(prefix="strata-e2e-", dir="/dev/shm") as path:
+        root = Path(path, "repositories")
+        repository = git_server.Repository.make(root)
+        repository.commit(FILES)
+        tls, authority = git_server.server_tls(Path(path, "tls"), here)
+        home.apply(e2e.secret("private", username="ada", password=PASSWORD, ca_crt=authority.decode()))
+        with git_server.HttpServer(root, "ada", PASSWORD, tls=tls, host=here) as server:
+            git = {"url": f"{server.url}/app.git", "revision": "main", "secretRef": {"name": "private"}}
+            home.build(e2e.image_build("private", source={"git": git}, triggers={"git": {"pollInterval": "10s"}}))
+            server.log.clear()
+            home.wait("private", "Polling", "False", reason="AccessNotGranted")
+            assert server.log == []
+            assert home.conditions("private")["Ready"]["status"] == "True"
+            _type(home, home.conditions("private")["Polling"]["message"])
+            home.until("a poll", lambda: "Polling" not in home.conditions("private"), name="private")
+            commit = repository.commit({"said": "two\n"})
+            home.until(
+                "the new commit",
+                lambda: _settled(home, "private") and home.status("private")["source"]["commit"] == commit,
+                name="private",
+            )
+    done = [(2, "CommitChanged", "Succeeded"), (1, "SpecChanged", "Succeeded")]
+    assert missed.built(home, "private") == done
+    log = strata(*faults.SYSTEM, "logs", faults.DEPLOYMENT, "--tail=-1")
+    assert f"imagebuild {home.name}/private" in log
+    told = log + shown(home) + home.logs("private")
+    assert not [text for text in written(PASSWORD) if text in told]
+
+
+def _type(home: e2e.Namespace, message: str) -> None:
+    """What a message says that is to be typed."""
+    _, _, command = message.partition("To let it: kubectl ")
+    assert f"--namespace {home.name} " in command
+    home.k(*command.split())
+
+
+def shown(home: e2e.Namespace) -> str:
+    """All that whoever may look into the namespace, save at its Secrets, can read."""
+    return home("get", "imagebuilds,jobs,pods,configmaps,events", "-o", "yaml")
+
+
+def written(password: str) -> list[str]:
+    """The forms in which a password travels."""
+    encoded = [base64.b64encode(text.encode()).decode() for text in (password, f"ada:{password}")]
+    return [password, *encoded]
 
 
 def test_a_schedule_builds_each_minute_until_it_is_suspended(home):
@@ -123,3 +185,11 @@ def test_an_image_that_is_gone_from_its_registry_is_built_again_as_soon_as_someb
     assert status["builds"][0]["reason"] == "ImageLost"
     assert status["digest"] == first["digest"] == home.manifest_digest("lost")
     home.until("its event", lambda: _told(home, "lost", "trigger: ImageLost") >= 1, seconds=30, name="lost")
+
+
+def test_what_a_suspended_schedule_has_missed_is_one_build_or_none_as_the_spec_says(home, first):
+    """The last here: its times have passed by now, or nearly."""
+    missed.until_late(home, first)
+    for name in missed.MISSED:
+        home.apply(missed.image_build(name, first))
+    missed.until_made_up_for(home, first)
