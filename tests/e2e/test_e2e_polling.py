@@ -15,9 +15,9 @@ PASSWORD = "engine-of-the-polls"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def first(home) -> int:
-    """The first of two times that pass while those of missed.MISSED are suspended. The other tests run meanwhile."""
-    chosen = missed.scheduled(home)
+def passing(home) -> missed.Times:
+    """A time that passes while the ImageBuilds missed.MISSED are suspended. The other tests run meanwhile."""
+    chosen = missed.scheduled(home, 1)
     for name in missed.MISSED:
         home.apply(missed.image_build(name, chosen, suspend=True))
         home.wait(name, "Suspended")
@@ -187,9 +187,9 @@ def test_an_image_that_is_gone_from_its_registry_is_built_again_as_soon_as_someb
     home.until("its event", lambda: _told(home, "lost", "trigger: ImageLost") >= 1, seconds=30, name="lost")
 
 
-def test_what_a_suspended_schedule_has_missed_is_one_build_or_none_as_the_spec_says(home, first):
-    """The last here: its times have passed by now, or nearly."""
-    missed.until_late(home, first)
+def test_the_time_that_a_suspended_schedule_has_missed_is_a_build_or_none_as_the_spec_says(home, passing):
+    """The last here: the time has passed by now, or nearly."""
+    missed.until_late(home, passing)
     for name in missed.MISSED:
-        home.apply(missed.image_build(name, first))
-    missed.until_made_up_for(home, first)
+        home.apply(missed.image_build(name, passing))
+    missed.until_made_up_for(home, passing)

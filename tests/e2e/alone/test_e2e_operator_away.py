@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import e2e, faults, waiting
+from support import e2e, faults, missed, waiting
 
 SECONDS = 20 * 60 if faults.LONG else 0  # at least; it is away until every build has ended
 FAILS = "exit 3"
@@ -22,10 +22,12 @@ BUILDS = {
 
 
 @pytest.fixture(scope="module")
-def gone(home, operator, jobs) -> None:
+def gone(home, operator, jobs) -> missed.Times | None:
+    """It has been away; gives the times that came meanwhile for missed.MISSED, if it was long enough for any."""
     bodies = [e2e.image_build(name, dockerfile) for name, dockerfile in BUILDS.items() if name != "overdue"]
     home.apply({"apiVersion": "v1", "kind": "List", "items": bodies})
     waiting.until_running(home, *(name for name in BUILDS if name != "overdue"))
+    times = missed.scheduled(home, 10) if faults.LONG else None
     home.apply(e2e.image_build("overdue", BUILDS["overdue"], timeout="30s"))
     waiting.until_running(home, "overdue")
     with operator.away():
@@ -42,7 +44,10 @@ def gone(home, operator, jobs) -> None:
             home.until(f"the end of {name}", lambda name=name: not _active(home, name), name=name, seconds=90)
         time.sleep(max(back - time.monotonic(), 0))
         assert all(home.conditions(name)["Ready"]["status"] == "Unknown" for name in BUILDS)
+        if times:
+            missed.until_late(home, times)
         assert not home.status("applied").get("conditions")
+    return times
 
 
 def _until_phase(home: e2e.Namespace, name: str, phase: str) -> None:
@@ -94,3 +99,8 @@ def test_a_failure_that_nobody_saw_is_found_again(gone, home, jobs):
     status = home.wait("fails-and-swept", "Ready", "False", reason="RunFailed")
     assert [(b["number"], b["result"]) for b in status["builds"]] == [(1, "RunFailed")]
     assert {key[1:]: len(made) for key, made in jobs.attempts("fails-and-swept").items()} == {(1, 1): 1, (1, 2): 1}
+
+
+@pytest.mark.skipif(not faults.LONG, reason="it is not away for so long that a time counts as missed")
+def test_the_times_that_came_meanwhile_are_one_build_or_none_as_the_spec_says(gone, home):
+    missed.until_made_up_for(home, gone)
