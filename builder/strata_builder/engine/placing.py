@@ -97,7 +97,14 @@ class Layer:
     def put(
         self, path: bytes, entry: Entry, origin: int = 0, *, time: int | None = None, digest: str | None = None
     ) -> None:
-        """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name."""
+        """One entry at `path`, dressed. A hard link comes with its content; `link` is the path of its first name.
+
+        Raises LayerError where `path` is more than Linux takes, or cannot become what it is to be.
+        """
+        if len(path) > paths.MAX_PATH:
+            raise errors.LayerError(
+                f"the path /{_show(path)} of what is copied is longer than Linux takes ({paths.MAX_PATH})"
+            )
         self._make_way(path, entry.kind)
         self._set(self.manner.dress(entry, path, time, digest), origin)
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.dockerfile import instructions as ins
-from strata_builder.engine import effort, epochs, folderbase, history, metadata, scope, steps, watching
+from strata_builder.engine import effort, epochs, folderbase, history, lengths, metadata, scope, steps, watching
 from strata_builder.engine.contexts import ImageContext, TreeContext
 from strata_builder.engine.filescope import FileScope
 from strata_builder.frozen import replace
 from strata_builder.oci.image import ImageConfig
 from strata_builder.oci.platform import Platform
-
-_MAX_PATH: Final = 4095
 
 
 class StagePlanner:
@@ -143,9 +140,7 @@ class StagePlanner:
 
     def _workdir(self, written: str, place: errors.Place) -> str:
         path = posixpath.normpath(posixpath.join("/", self.config.workdir, written))
-        if len(path) > _MAX_PATH:
-            message = f"the working directory has a path of {len(path)} characters, more than Linux takes ({_MAX_PATH})"
-            raise errors.DockerfileError(message, place=place, hint="a relative WORKDIR continues the one before")
+        lengths.check(path, "the working directory", place, hint="a relative WORKDIR continues the one before")
         return "/" + path.lstrip("/")
 
     def _step(self, instruction: ins.Instruction, before: ImageConfig, place: errors.Place) -> steps.Step:
@@ -162,6 +157,9 @@ class StagePlanner:
             proxies = scope.proxies(self.file.options.build_args)
             mounts = tuple((mount, self._mount_origin(mount, instruction)) for mount in instruction.mounts)
             return replace(step, environment=self.scope.environment(), proxies=proxies, mounts=mounts)
+        if isinstance(instruction, ins.Copy | ins.Add):
+            to = posixpath.normpath(posixpath.join("/", step.workdir, instruction.dest))
+            lengths.check(to, "the destination", place)
         if isinstance(instruction, ins.Copy) and instruction.from_ is not None:
             return replace(step, origin=self._origin(instruction.from_, instruction))
         if isinstance(instruction, ins.Copy | ins.Add):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from strata_builder import errors
 from strata_builder.entries import Entry, Kind
+from strata_builder.layers import paths
 
 MAX_LINKS = 255  # Go's filepath.EvalSymlinks gives up there
 
@@ -13,8 +14,13 @@ MAX_LINKS = 255  # Go's filepath.EvalSymlinks gives up there
 def follow(lookup: Callable[[bytes], Entry | None], path: bytes) -> bytes:
     """`path` with every symlink in it resolved, the last component's too; `..` and absolute links stop at the root.
 
-    `lookup` has lstat semantics. What is missing stands as it is. Raises LayerError for a loop.
+    `lookup` has lstat semantics. What is missing stands as it is. Raises LayerError for a loop, and for a path that is longer
+    than Linux takes.
     """
+    if len(path) > paths.MAX_PATH:
+        raise errors.LayerError(
+            f"the path /{path.decode('utf-8', 'replace')} is longer than Linux takes ({paths.MAX_PATH})"
+        )
     done: list[bytes] = []
     todo = path.split(b"/")[::-1]
     links = 0

@@ -11,8 +11,9 @@ import pytest
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context.memory import MemoryTree
-from strata_builder.engine import effort, keys, planner, steps
+from strata_builder.engine import effort, keys, placing, planner, steps
 from strata_builder.engine.options import Options
+from strata_builder.entries import Entry, Kind
 from support import engine_build, linecount
 
 FILES = MemoryTree({b"f": b"f"})
@@ -110,8 +111,32 @@ def test_more_instructions_than_any_image_has_are_refused_where_they_begin() -> 
 def test_a_working_directory_that_grows_with_each_line_ends_where_linux_ends_it() -> None:
     name = "d" * 200
     assert len(plan(f"WORKDIR {name}\n" * 20).stages[0].config.workdir) == 20 * 201
-    with pytest.raises(errors.DockerfileError, match="a path of 4221 characters, more than Linux takes"):
+    with pytest.raises(errors.DockerfileError, match="a path of 4221 bytes, more than Linux takes"):
         plan(f"WORKDIR {name}\n" * 21)
+
+
+@pytest.mark.parametrize("instruction", ["WORKDIR {}", "COPY f {}", "COPY --from=x f {}", "ADD f {}/"])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("n" * 256, r"a name of 256 bytes in its path, more than Linux takes \(255\)"),
+        ("a/" + "é" * 128, "a name of 256 bytes"),
+        ("../[" * 16_000 + "é", r"a path of \d{5} bytes, more than Linux takes \(4095\)"),
+        ("n/" * 2048, "a path of 4100 bytes|a path of 4099 bytes"),
+    ],
+)
+def test_a_path_that_linux_does_not_take_is_refused_at_its_instruction(instruction: str, path: str, said: str) -> None:
+    with pytest.raises(errors.DockerfileError, match=said) as caught:
+        plan("WORKDIR /srv\n" + instruction.format(path) + "\n")
+    assert caught.value.place is not None
+    assert caught.value.place.line == 3
+
+
+def test_what_is_copied_far_below_a_long_destination_is_refused() -> None:
+    layer = placing.Layer(placing.Nothing(), placing.Manner())
+    layer.put(b"d/" * 2040 + b"f", Entry(b"f", Kind.FILE, 0o644))
+    with pytest.raises(errors.LayerError, match=r"longer than Linux takes \(4096\)"):
+        layer.put(b"d/" * 2040 + b"f" * 20, Entry(b"f", Kind.FILE, 0o644))
 
 
 @pytest.mark.parametrize("line", ["ENV A=$A$A", "ARG A=$A$A"])
