@@ -32,6 +32,15 @@ def login(k: kubectl.Kubectl, namespace: str, secret: str, host: str) -> tuple[s
     return found["username"], found["password"]
 
 
+def reached(k: kubectl.Kubectl, namespace: str, name: str) -> dict[str, str]:
+    """How a managed Registry is reached from inside the node by who may write: a side of copy_image's task."""
+    body = k.get("registry", name, namespace=namespace)
+    assert body, f"no Registry {namespace}/{name}"
+    host = body["status"]["endpoints"]["push"]
+    user, password = login(k, namespace, "strata-push", host)
+    return {"host": host, "username": user, "password": password, "ca": body["status"].get("caBundle", "")}
+
+
 def wait_ready(k: kubectl.Kubectl, namespace: str, kind: str, name: str, *, seconds: float = 90) -> dict[str, Any]:
     """Wait for Ready of the present generation; fails at once with the message if it is Stalled for good."""
 

@@ -16,8 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from support import api_proxy, costs, e2e, faults, git_server, outside
-from support.campaign import api, auditing, breaking, driving, recovery, registrylog, watching, wishes
+from support import api_proxy, costs, e2e, faults, git_server, managed_registries, outside
+from support.campaign import (
+    api,
+    asking,
+    auditing,
+    breaking,
+    driving,
+    following,
+    grounds,
+    moving,
+    recovery,
+    registrylog,
+    undisturbed,
+    watching,
+    wishes,
+)
 
 pytestmark = pytest.mark.skipif(
     not (faults.LONG or "STRATA_BUILDS" in os.environ),
@@ -27,34 +41,21 @@ BUILDS = int(os.environ.get("STRATA_BUILDS", "100"))
 SEED = int(os.environ.get("STRATA_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SLOTS = 8
 PORT = 18090
-BEFORE = "before-"  # how ImageBuilds are called that were built before any fault
-
-
-@dataclass
-class Ground:
-    """What a campaign stands on."""
-
-    home: e2e.Namespace
-    server: api.Api
-    operator: outside.Operator
-    proxy: api_proxy.Proxy
-    log: registrylog.Log
-    references: auditing.References
-    git: str
 
 
 @dataclass
 class Campaign:
     slots: list[driving.Slot]
+    movers: list[moving.Mover]
     seen: watching.Recorder
     breaker: breaking.Breaker
-    ground: Ground
+    ground: grounds.Ground
     seconds: float
     verdict: auditing.Verdict
 
 
 @pytest.fixture(scope="module")
-def ground(strata, own_node, home, here, tmp_path_factory) -> Iterator[Ground]:
+def ground(strata, own_node, home, here, tmp_path_factory) -> Iterator[grounds.Ground]:
     folder = tmp_path_factory.mktemp("campaign")
     server = api.Api.of(strata.where, home.name)
     log = registrylog.Log(strata.where.state / "pods", f"{home.name}_strata-{e2e.REGISTRY}-")
@@ -76,53 +77,55 @@ def ground(strata, own_node, home, here, tmp_path_factory) -> Iterator[Ground]:
         log.start()
         stack.callback(log.stop)
         made.start()
-        references = auditing.References(Path(tmp_path_factory.mktemp("references")), f"http://{strata.where.registry}")
-        yield Ground(home, server, made, proxy, log, references, f"{git.url}/app.git")
-
-
-def undisturbed(ground: Ground) -> None:
-    """The digests of git's contents before any fault. Nobody looks yet: neither pushes nor successes count later."""
-    for version in range(wishes.BRANCHES):
-        wish = wishes.Wish(f"{BEFORE}{version}", wishes.contents("git", 0, version))
-        ground.references.known[wish.contents] = ground.home.build(wish.body(ground.git))["digest"]
-        ground.home("delete", "imagebuild", wish.name, "--wait=true")
-    ground.operator.end()
-    ground.operator.start()
+        mirror = f"http://{strata.where.registry}"
+        references = undisturbed.References(Path(tmp_path_factory.mktemp("references")), mirror)
+        url, registry = f"{git.url}/app.git", managed_registries.reached(strata, home.name, e2e.REGISTRY)
+        yield grounds.Ground(home, server, made, proxy, log, references, repository, url, registry)
 
 
 @pytest.fixture(scope="module")
-def campaign(ground: Ground, request) -> Campaign:
+def campaign(ground: grounds.Ground, request) -> Campaign:
     print(f"STRATA_SEED={SEED} STRATA_BUILDS={BUILDS}")
-    undisturbed(ground)
+    digests = grounds.built_before(ground)
+    ground.references.known |= {made: digest for made, digest in digests.items() if made.revision}
     seen = watching.Recorder(ground.server)
     breaker = breaking.Breaker(SEED, ground.operator, ground.proxy, ground.server, seen)
     budget = driving.Budget(BUILDS)
     slots = [driving.Slot(n, SEED, budget, ground.server, seen, ground.git) for n in range(SLOTS)]
-    began = time.monotonic()
-    for thread in (seen, breaker, *slots):
+    movers = grounds.movers(ground, seen, digests, SEED)
+    threads = (seen, breaker, *slots, *movers)
+    for thread in threads:
         thread.start()
     try:
-        _until_all_have_ended(slots, breaker)
+        seconds = _until_all_have_ended(slots, movers, breaker)
     finally:
         breaker.stop()
-    broken = [thread.failed for thread in (seen, breaker, *slots) if thread.failed]
+    broken = [thread.failed for thread in threads if thread.failed]
     if broken:
         raise AssertionError(f"{broken}\n{ground.operator.told()}") from broken[0]
-    seconds = time.monotonic() - began
-    final = {name: wish for slot in slots for name, wish in slot.final.items()}
-    verdict = judged(ground, seen, breaker, slots, final)
-    return Campaign(slots, seen, breaker, ground, seconds, verdict)
+    verdict = judged(ground, seen, breaker, slots, movers)
+    return Campaign(slots, movers, seen, breaker, ground, seconds, verdict)
 
 
-def _until_all_have_ended(slots: Sequence[driving.Slot], breaker: breaking.Breaker) -> None:
-    """With a word every half minute of how far it is."""
+def _until_all_have_ended(
+    slots: Sequence[driving.Slot], movers: Sequence[moving.Mover], breaker: breaking.Breaker
+) -> float:
+    """With a word every half minute of how far it is. Nothing moves any more once the builds that were asked for have come
+    about; returns the seconds that these took."""
     told = began = time.monotonic()
-    while any(slot.runs for slot in slots):
+    seconds = 0.0
+    while any(one.runs for one in (*slots, *movers)):
         time.sleep(0.2)
+        if not seconds and not any(slot.runs for slot in slots):
+            seconds = time.monotonic() - began
+            for mover in movers:
+                mover.over.set()
         if time.monotonic() - told >= 30:
             told = time.monotonic()
-            builds = sum(map(_builds, slots))
-            print(f"{told - began:.0f} s: {builds} builds asked for, {len(breaker.made)} faults made", flush=True)
+            asked, moves = sum(map(_builds, slots)), sum(mover.moves for mover in movers)
+            far = f"{asked} builds asked for, {moves} moves, {len(breaker.made)} faults made"
+            print(f"{told - began:.0f} s: {far}", flush=True)
+    return seconds
 
 
 def _builds(slot: driving.Slot) -> int:
@@ -130,13 +133,15 @@ def _builds(slot: driving.Slot) -> int:
 
 
 def judged(
-    ground: Ground,
+    ground: grounds.Ground,
     seen: watching.Recorder,
     breaker: breaking.Breaker,
     slots: list[driving.Slot],
-    final: dict[str, wishes.Wish],
+    movers: list[moving.Mover],
 ) -> auditing.Verdict:
     """Once all is quiet: what is left over goes within two minutes, for Jobs and ConfigMaps follow the status."""
+    askers: list[asking.Asker] = [*slots, *movers]
+    final = {name: wish for one in askers for name, wish in one.final.items()}
     for attempt in range(120):
         verdict = auditing.Verdict()
         auditing.leftovers(verdict, ground.server, seen)
@@ -146,15 +151,16 @@ def judged(
         time.sleep(1)
     seen.stop()
     breaker.read_metrics()
-    auditing.lost(verdict, slots)
-    auditing.digests(verdict, slots, ground.references)
+    auditing.lost(verdict, askers)
+    auditing.digests(verdict, askers, ground.references)
+    following.followed(verdict, seen, movers, ground.references)
     auditing.tags(verdict, ground.home, seen, ground.references.known.values())
     asked = {
         (name, ground.references.known[contents]): count
-        for slot in slots
-        for (name, contents), count in slot.asks.items()
+        for one in askers
+        for (name, contents), count in one.asks.items()
     }
-    pushed = [put for put in ground.log.puts if not put.name.startswith(BEFORE)]
+    pushed = [put for put in ground.log.puts if not put.name.startswith(grounds.BEFORE)]
     auditing.pushes(verdict, seen, pushed, asked)
     auditing.counted(verdict, seen, breaker.told)
     return verdict
@@ -185,11 +191,14 @@ def table(campaign: Campaign) -> list[str]:
     builds = sum(map(_builds, campaign.slots))
     head = f"{builds} builds asked for in {campaign.seconds:.0f} s, {60 * builds / campaign.seconds:.1f} a minute, "
     head += f"STRATA_SEED={SEED}: " + ", ".join(f"{count} {way}" for way, count in asked.items())
+    commits, *moved = campaign.movers
+    head += f"; {commits.moves} commits, {sum(one.moves for one in moved)} bases moved"
     askings = [one for slot in campaign.slots for one in slot.askings]
     lines = [head, *recovery.table(breaking.DECK, campaign.breaker.made, askings, campaign.verdict.problems)]
     told = campaign.ground.proxy.injected
     lines += [f"  by the proxy, {what}: {count}" for what, count in sorted(told.items())]
     lines += [f"  {what}: {count}" for what, count in campaign.verdict.facts.items()]
+    lines += [f"  {one.name} followed in {one.longest:.0f} s at most" for one in campaign.movers]
     lines.append(f"  starts of the operator: {campaign.ground.operator.starts}")
     lines.append(f"  of these because it had ended by itself: {len(campaign.breaker.ended)}")
     return [*lines, f"  problems: {len(campaign.verdict.problems)}"]

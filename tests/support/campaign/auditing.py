@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import collections
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from support import e2e, kubectl
-from support.campaign import api, breaking, driving, registrylog, watching, wishes
+from support import e2e
+from support.campaign import api, asking, breaking, registrylog, undisturbed, watching, wishes
 from support.campaign.problems import DIGEST, LOST, STATUS, TWICE, Problem
 
 _SUCCEEDED = re.compile(r'^strata_builds_total\{reason="Succeeded",result="succeeded"\} (\S+)$', re.MULTILINE)
 _LABEL = "?labelSelector=strata.build/imagebuild-uid"
-
-
-class References:
-    """The digest of each of the contents as `strata build` on this machine has it; git's come from before the faults."""
-
-    def __init__(self, folder: Path, mirror: str) -> None:
-        self.known: dict[wishes.Contents, str] = {}
-        self._folder = folder
-        self._mirror = mirror
-
-    def compute(self, wanted: Iterable[wishes.Contents]) -> None:
-        missing = sorted(set(wanted) - self.known.keys(), key=lambda one: one.label)
-        with ThreadPoolExecutor(4) as pool:
-            self.known |= dict(zip(missing, pool.map(self._built, missing), strict=True))
-
-    def _built(self, contents: wishes.Contents) -> str:
-        context = self._folder / contents.label
-        context.mkdir()
-        for name, text in contents.files.items():
-            (context / name).write_text(text)
-        (context / "Dockerfile").write_text(contents.dockerfile)
-        argv = [sys.executable, "-m", "strata_builder.cli", "build", "--quiet", "-o", "type=cacheonly"]
-        argv += [f"--registry-mirror=docker.io={self._mirror}", str(context)]
-        own = {"SOURCE_DATE_EPOCH": str(wishes.EPOCH), "STRATA_CACHE_DIR": str(self._folder / "cache")}
-        environment = {**os.environ, "PYTHONPATH": str(kubectl.CHECKOUT / "builder"), **own}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
 
 @dataclass
@@ -60,10 +27,10 @@ class Verdict:
             self.problems.append(Problem(kind, text, name))
 
 
-def lost(verdict: Verdict, slots: Sequence[driving.Slot]) -> None:
+def lost(verdict: Verdict, askers: Sequence[asking.Asker]) -> None:
     """Whatever was asked for came about while the campaign ran, and what was deleted went."""
-    for slot in slots:
-        verdict.problems += [Problem(LOST, text, name) for name, text in slot.lost]
+    for one in askers:
+        verdict.problems += [Problem(LOST, text, name) for name, text in one.lost]
 
 
 def statuses(verdict: Verdict, seen: watching.Recorder, final: Mapping[str, wishes.Wish]) -> None:
@@ -82,10 +49,10 @@ def statuses(verdict: Verdict, seen: watching.Recorder, final: Mapping[str, wish
     verdict.problems += [Problem(STATUS, text, name) for name, text in seen.contradictions]
 
 
-def digests(verdict: Verdict, slots: Sequence[driving.Slot], references: References) -> None:
+def digests(verdict: Verdict, askers: Sequence[asking.Asker], references: undisturbed.References) -> None:
     """Whenever an ImageBuild had what was asked for, its digest was that of an undisturbed build of the same."""
-    had = [one for slot in slots for one in slot.had]
-    references.compute(contents for slot in slots for contents in slot.contents)
+    had = [one for asker in askers for one in asker.had]
+    references.compute(contents for asker in askers for contents in asker.contents)
     for one in had:
         expected = references.known[one.wish.contents]
         verdict.require(one.digest == expected, DIGEST, f"{one}: expected {expected}", one.wish.name)
@@ -125,7 +92,7 @@ def pushes(
     again = 0
     for (name, digest), count in collections.Counter((put.name, put.reference) for put in images).items():
         again += count - 1
-        history = [entry for (uid, _), entry in sorted(seen.entries.items()) if seen.names.get(uid) == name]
+        history = seen.history(name)
         told = f"{name}: {digest} was put {count} times, asked for {asked.get((name, digest), 0)} times: {history}"
         seen_all = attempts[name] or not name.startswith(breaking.GAP)
         verdict.require(not seen_all or count <= attempts[name], TWICE, f"in {attempts[name]} attempts {told}", name)

@@ -9,6 +9,7 @@ class Background:
     """Does `work` until that ends, or until `over` is set. It has a thread and is none, whose own names it could take."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.over = threading.Event()
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

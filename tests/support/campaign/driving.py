@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import random
 import threading
 import time
 from dataclasses import dataclass, field
 
-from support.campaign import api, background, recovery, watching, wishes
+from support.campaign import api, asking, recovery, watching, wishes
 
-_PATIENCE = 900.0  # seconds for what was asked for to come about, whatever is broken meanwhile
 _ASKS = 6  # of one ImageBuild, at most: fewer than wishes.VERSIONS and than its history holds
-
-
-@dataclass(frozen=True, slots=True)
-class Had:
-    """What an ImageBuild had when it had what it was to have."""
-
-    wish: wishes.Wish
-    uid: str
-    number: int
-    digest: str
 
 
 @dataclass
@@ -38,26 +26,17 @@ class Budget:
             return self.left >= 0
 
 
-class Slot(background.Background):
-    """One ImageBuild after the other. `final` is what each that still is there is to have come to."""
+class Slot(asking.Asker):
+    """One ImageBuild after the other."""
 
     def __init__(
         self, number: int, seed: int, budget: Budget, server: api.Api, seen: watching.Recorder, git: str
     ) -> None:
-        super().__init__(f"slot-{number}")
-        self.final: dict[str, wishes.Wish] = {}
-        self.had: list[Had] = []
-        self.contents: set[wishes.Contents] = set()  # all that were ever asked for
-        self.lost: list[tuple[str, str]] = []  # name, what did not come about
+        super().__init__(f"slot-{number}", random.Random(f"{seed}/{number}"), server, seen, git)
         self.askings: list[recovery.Asking] = []
-        self.asks = collections.Counter[tuple[str, wishes.Contents]]()  # waited for or not
         self.asked = {"created": 0, "edited": 0, "rebuilt": 0, "deleted": 0, "not waited for": 0}
         self._number = number
-        self._chance = random.Random(f"{seed}/{number}")
         self._budget = budget
-        self._server = server
-        self._seen = seen
-        self._git = git
         self._versions = 0
         self._lives = 0
 
@@ -97,19 +76,17 @@ class Slot(background.Background):
 
     def _ask(self, wish: wishes.Wish, way: str) -> None:
         self.asked[way] += 1
-        self.final[wish.name] = wish
-        self.contents.add(wish.contents)
-        self.asks[wish.name, wish.contents] += 1
+        self._want(wish)
         now = time.monotonic()
         if not (self.askings and self.askings[-1].name == wish.name and self.askings[-1].ended is None):
             self.askings.append(recovery.Asking(wish.name, now, now))
-        self._server.apply("imagebuilds", wish.body(self._git))
+        self._apply(wish)
 
     def _remove(self, name: str) -> None:
         body = self._server.get("imagebuilds", name)
         uid = body["metadata"]["uid"] if body else ""
         self._server.delete("imagebuilds", name)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + asking.PATIENCE
         while (found := self._server.get("imagebuilds", name)) and found["metadata"]["uid"] == uid:
             assert time.monotonic() < deadline, f"{name} does not go: {found}"
             time.sleep(0.3)
@@ -124,30 +101,11 @@ class Slot(background.Background):
 
     def _settle(self, wish: wishes.Wish) -> bool:
         """Wait until it has come about. False if it was lost: then the slot goes on with another ImageBuild."""
-        deadline, asking = time.monotonic() + _PATIENCE, self.askings[-1]
-        while True:
-            looked = self._seen.looked  # before what was seen: that may be newer, and never older
-            body = self._seen.bodies.get(wish.name)
-            if body and wishes.settled(body, wish) and _is_of(body, wish):
-                break
-            asking.open = max(asking.open, looked)
-            assert self._seen.failed is None, f"nobody looks any more: {self._seen.failed!r}"
-            if time.monotonic() > deadline:
-                self.lost.append((wish.name, f"{wish} has not come about: {body and body.get('status')}"))
-                return False
-            time.sleep(0.2)
-        asking.ended = time.monotonic()
-        status = body["status"]
-        self.had.append(Had(wish, body["metadata"]["uid"], status["current"]["number"], status["digest"]))
-        return True
+        one = self.askings[-1]
 
+        def not_yet(looked: float) -> None:
+            one.open = max(one.open, looked)
 
-def _is_of(body: api.Body, wish: wishes.Wish) -> bool:
-    """The last look may have been before the last ask."""
-    spec = body["spec"]
-    if wish.contents.kind == "git":
-        same = spec["source"].get("git", {}).get("revision") == wishes.branch(wish.contents.version)
-    else:
-        same = spec.get("dockerfile", {}).get("inline") == wish.contents.dockerfile
-    asked = body["metadata"].get("annotations", {}).get("strata.build/rebuild", "")
-    return bool(same and asked == wish.token)
+        came = self._came(wish, lambda body: wishes.asks_for(body, wish), not_yet)
+        one.ended = time.monotonic() if came else None
+        return came

@@ -34,14 +34,18 @@ class Recorder(background.Background):
         began = time.monotonic()
         bodies = self._server.list("imagebuilds")
         for body in bodies:
-            self._history(body)
+            self._take(body)
         for job in self._server.list("jobs"):
             self._job(job)
         self.pods = self._server.list("pods", "?labelSelector=strata.build/imagebuild-uid")
         self.bodies = {body["metadata"]["name"]: body for body in bodies}
         self.looked = began
 
-    def _history(self, body: api.Body) -> None:
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """All builds of a name that ever were seen to have ended, each as it was seen last."""
+        return [entry for (uid, _), entry in sorted(self.entries.items()) if self.names.get(uid) == name]
+
+    def _take(self, body: api.Body) -> None:
         uid, name = body["metadata"]["uid"], body["metadata"]["name"]
         self.names[uid] = name
         for entry in body.get("status", {}).get("builds", []):

@@ -125,7 +125,7 @@ def test_a_success_that_tells_another_digest_later_is_found() -> None:
     found = seen(*bodies)
     later = copy.deepcopy(bodies[0])
     later["status"]["builds"][2]["digest"] = DIGEST
-    found._history(later)
+    found._take(later)
     assert len(found.contradictions) == 1
     assert len(problems(found)) == 1
 

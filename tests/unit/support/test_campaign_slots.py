@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.campaign import api, driving, watching, wishes
+from support.campaign import api, asking, driving, watching, wishes
 
 
 class World:
@@ -75,7 +75,7 @@ def test_every_way_of_asking_is_used_and_counted(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_does_not_come_about_is_lost_and_the_slot_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driving, "_PATIENCE", 0.01)
+    monkeypatch.setattr(asking, "PATIENCE", 0.01)
     slot = lived(100, World(never=frozenset({"b0-1", "b0-3"})), monkeypatch)
     assert [name for name, _ in slot.lost] == ["b0-1", "b0-3"]
     assert {one.name for one in slot.askings if one.ended is None} == {"b0-1", "b0-3"}
