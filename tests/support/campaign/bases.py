@@ -37,6 +37,7 @@ class Bases(moving.Mover):
         self._followers = followers
         self._place = place
         self._version = 0
+        self._unsettled = {0}  # versions that a build under way may be of
         self._digests: dict[wishes.Contents, str] = {}  # of bases
 
     def _begin(self) -> bool:
@@ -49,8 +50,18 @@ class Bases(moving.Mover):
         return True
 
     def _move(self) -> None:
-        self._version = self._chance.choice([n for n in range(VERSIONS) if n != self._version])
+        """To a version that no build is under way for: what is back before the build begins is rightly built again."""
+        if len(self._unsettled) == VERSIONS:
+            self._settle()
+        others = [n for n in range(VERSIONS) if n not in self._unsettled]
+        self._version = self._chance.choice(others or range(VERSIONS))
+        self._unsettled.add(self._version)
         self._put()
+
+    def _settle(self) -> bool:
+        settled = super()._settle()
+        self._unsettled = {self._version} if settled else self._unsettled
+        return settled
 
     def _put(self) -> None:
         below = self._put_base()

@@ -113,6 +113,19 @@ def test_bases_move_to_another_version_each_time_and_come_back(monkeypatch: pyte
     assert len(asked) == bases.VERSIONS
 
 
+def test_a_base_comes_back_to_a_version_only_when_all_had_followed_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(never=frozenset({"tag-user"}))
+    mover, put = tag(world), list[int]()
+    monkeypatch.setattr(mover, "_copy", put.append)
+    monkeypatch.setattr(asking, "PATIENCE", 0.01)
+    for _ in range(bases.VERSIONS - 1):
+        mover._move()
+    assert sorted(put) == [1, 2, 3]
+    assert not mover.lost
+    mover._move()
+    assert len(mover.lost) == 1  # it had to wait, and in vain
+
+
 def test_a_mover_ends_when_it_is_over_and_what_does_not_follow_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = commits(World())
     ended.over.set()
