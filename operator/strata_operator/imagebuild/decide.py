@@ -110,8 +110,10 @@ def _rest(case: Case) -> Steps[Decision]:
 
 
 def _checked(case: Case, answer: questions.Resolved) -> Case:
-    """The case that knows when its source was last asked; an answer of a moment before is no news."""
-    if answer.checked is None or answer.checked <= (case.was.last_checked or 0.0):
+    """The case that knows when its source was last asked; an answer of a moment before is no news, unless what is said was
+    said by a clock that has been set back since."""
+    last = case.was.last_checked or 0.0
+    if answer.checked is None or answer.checked <= last <= case.now:
         return case
     return case.become(dataclasses.replace(case.was, last_checked=answer.checked))
 

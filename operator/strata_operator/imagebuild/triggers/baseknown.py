@@ -36,9 +36,9 @@ class Problem:
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a place. `checked` is the time of the last answer, `due` that of the next look, `looked` that of
-    the last one; `hinted` says that it is to be looked at however early that is, `its_turn` that it has waited for its
-    turn at the host."""
+    """What is known of a place, in times of a clock that nobody sets: `checked` is that of the last answer, `due` that of
+    the next look, `looked` that of the last one. `hinted` says that it is to be looked at however early that is, `its_turn`
+    that it has waited for its turn at the host."""
 
     place: Place
     found: Found | None = None

@@ -40,7 +40,8 @@ _RESERVE: Final = 0.2
 
 
 class Poller:
-    """Belongs to one event loop. `poll_in(key, seconds)` has a place looked at, `wake(key, seconds)` an ImageBuild."""
+    """Belongs to one event loop. `poll_in(key, seconds)` has a place looked at, `wake(key, seconds)` an ImageBuild; `clock`
+    gives seconds, and nobody sets it."""
 
     def __init__(
         self,

@@ -126,7 +126,7 @@ def behind(case: Case) -> Steps[verdicts.Waiting | None]:
 def _checked(case: Case, checked: float | None) -> Case:
     """The case that says when its bases were looked at, written at most every hour unless something else is. Where a git
     source is polled, the time is that of the source: what is due after a restart is told by it."""
-    last = case.was.last_checked
-    if checked is None or case.wanted.poll_interval is not None or (last is not None and checked < last + TOLD):
+    last = case.was.last_checked or 0.0
+    if checked is None or case.wanted.poll_interval is not None or (checked < last + TOLD and last <= case.now):
         return case
     return case.become(dataclasses.replace(case.was, last_checked=checked))

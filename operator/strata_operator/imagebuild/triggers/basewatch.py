@@ -52,7 +52,7 @@ class Watch:
             self._clients,
             poll_in=lambda key, seconds: frame.enqueue(basepoller.KIND, key, seconds),
             wake=wake,
-            clock=time.time,
+            clock=time.monotonic,
         )
 
     # -- what is known of the ImageBuilds --
@@ -224,6 +224,7 @@ def _may_not_read(namespace: str, name: str, options: settings.Settings) -> str:
 
 
 def _checked(known: Iterable[baseknown.Known]) -> float | None:
-    """When the last of all these was looked at; None before each was."""
+    """When the last of all these was looked at, in Unix seconds; None before each was."""
     times = [one.checked for one in known]
-    return min((t for t in times if t is not None), default=None) if None not in times else None
+    oldest = min((t for t in times if t is not None), default=None) if None not in times else None
+    return None if oldest is None else time.time() - (time.monotonic() - oldest)

@@ -2,7 +2,8 @@
 
 A pool is asked in the shortest interval that any of its members wants, at a moment of its own in that interval which
 follows from its URL: so many pools are spread evenly, also after a restart, and a restart changes no moment. A member is
-told at the first of these moments at which its own interval has passed.
+told at the first of these moments at which its own interval has passed. A moment that lies ahead was told by a clock that
+has been set back since, and delays nobody.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Pool:
 
     def wait(self, now: float) -> float:
         """Seconds until it is to be asked; 0 if now."""
+        self.asked = min(self.asked, now)
         slow = min(self.interval * 2.0 ** min(self.failures, 10), max(self.interval, _SLOWEST))
         moment = next_moment(self.url, slow, self.asked + slow / 2)
         if self.hinted:
@@ -76,7 +78,7 @@ class Pool:
         after a hint."""
         slack, hinted = self.interval / 2, self.hinted
         self.hinted = False  # one that comes while the source is asked counts anew
-        due = [m for m in self.members.values() if hinted or now - m.told >= m.interest.interval - slack]
+        due = [m for m in self.members.values() if hinted or not 0.0 <= now - m.told < m.interest.interval - slack]
         return [m.interest for m in sorted(due, key=lambda member: member.told)]
 
 
@@ -105,14 +107,15 @@ class Pools:
         if self._urls.get(interest.key) != interest.url:
             self.forget(interest.key)
         pool = self._pools.setdefault(interest.url, Pool(interest.url))
+        checked = interest.checked if interest.checked <= now else 0.0
         member = pool.members.get(interest.key)
         if member and (member.interest.revision, member.interest.secret) == (interest.revision, interest.secret):
             member.interest = interest
-            member.told = max(member.told, interest.checked)
+            member.told = max(member.told, checked)
         else:
-            pool.members[interest.key] = _Member(interest, interest.checked)
+            pool.members[interest.key] = _Member(interest, checked)
             pool.asked = max(pool.asked, now - pool.interval / 2)
-        pool.asked = max(pool.asked, interest.checked)
+        pool.asked = max(pool.asked, checked)
         self._urls[interest.key] = interest.url
         return pool
 
@@ -167,7 +170,7 @@ class Pools:
     def _stale(self, member: _Member, now: float) -> bool:
         """Whether it is time to write when the source was last looked at."""
         often = max(member.interest.interval * 0.9, len(self._urls) / WRITES)
-        return isinstance(member.outcome, questions.Resolved) and now - member.interest.checked >= often
+        return isinstance(member.outcome, questions.Resolved) and not 0.0 <= now - member.interest.checked < often
 
 
 def next_moment(url: str, interval: float, after: float) -> float:

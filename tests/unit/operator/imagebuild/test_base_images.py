@@ -261,6 +261,16 @@ def test_when_bases_were_checked_is_written_once_an_hour():
     assert conditions.unix(times[-1]) == ib.NOW + 3600
 
 
+def test_when_bases_were_checked_is_written_anew_where_a_clock_that_was_set_back_had_written_it():
+    world = built()
+    world.answers[questions.BaseImages] = bases.Seen(stands(debian=D1).found, checked=ib.NOW)
+    world.settle()
+    world.now = ib.NOW - 86_400
+    world.answers[questions.BaseImages] = bases.Seen(stands(debian=D1).found, checked=world.now - 1)
+    world.settle()
+    assert conditions.unix(world.status["lastCheckedTime"]) == world.now - 1
+
+
 def test_where_a_source_is_polled_the_time_is_that_of_the_source():
     source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
     triggers = {"git": {"pollInterval": "30s"}, "baseImages": {"pollInterval": "1h"}}

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -113,6 +114,21 @@ async def test_the_pull_secrets_of_the_spec_let_the_operator_in(tmp_path, monkey
         seen = await lab.ask("mine")
         assert (seen.found[lab.name].digest, seen.problem) == (lab.registry_digest, None)
         assert seen.checked is not None
+
+
+@pytest.mark.asyncio
+async def test_a_clock_that_is_set_back_delays_no_look_and_times_are_told_by_the_new_one(tmp_path, monkeypatch):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.secret("mine", login(lab.registry.host))
+        ahead = time.time() + 86_400
+        monkeypatch.setattr(basewatch.time, "time", lambda: ahead)
+        before = await lab.ask("mine")
+        monkeypatch.setattr(basewatch.time, "time", lambda: ahead - 86_400)
+        after = await lab.ask("mine")
+        assert before.checked == pytest.approx(ahead, abs=60)
+        assert after.checked == pytest.approx(ahead - 86_400, abs=60)
+        (known,) = lab.watch.poller._known.values()
+        assert known.early(lab.watch.poller._clock()) <= 1.1 * 3600
 
 
 @pytest.mark.asyncio

@@ -1106,6 +1106,10 @@ def test_the_status_says_when_the_source_was_last_looked_up_and_no_later_time_fo
     world.answers[questions.Commit] = FAILURE("SourceUnavailable", "away")
     world.settle()
     assert world.status["lastCheckedTime"] == "2027-01-15T08:00:30.000Z"
+    world.now -= 3600  # a clock that is set back
+    world.answers[questions.Polled] = questions.Resolved(ib.COMMIT, "refs/heads/main", world.now)
+    world.settle()
+    assert world.status["lastCheckedTime"] == "2027-01-15T07:00:30.000Z"
 
 
 def test_the_names_of_an_image_follow_its_registry():

@@ -126,6 +126,27 @@ def test_what_was_looked_at_a_moment_ago_is_left_for_half_an_interval():
     assert made.asked[URL][0] >= NOW - 1 + 150
 
 
+@pytest.mark.parametrize("ahead", [1.0, 3600.0, 86_400.0])
+def test_a_clock_that_is_set_back_delays_no_look_and_the_next_is_written(ahead):
+    """Whether it was this operator's that was ahead, or that of the one before, which the status is of."""
+    status = interest(checked=NOW + ahead)
+    before = Clocked(interest(checked=0.0), now=NOW + ahead)
+    before.ask(URL)
+    before.now = NOW
+    before.pools.watch(status, NOW)
+    for made in (before, Clocked(status)):
+        made.asked.clear()
+        for _ in range(45):
+            made.run(10)
+            made.pools.watch(status, made.now)  # its ImageBuild is looked at again and again
+        assert len(made.asked[URL]) >= 1
+        assert made.served[status.key][-1] == made.asked[URL][-1]
+        made.run(450)
+        again = made.pools.known(status.key, URL, "main", "", made.now)
+        assert isinstance(again, questions.Resolved)
+        assert again.checked is not None
+
+
 def test_a_thousand_hints_are_one_look_and_one_after():
     made = Clocked(interest(interval=3600.0))
     made.run(60)
