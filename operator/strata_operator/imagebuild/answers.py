@@ -101,12 +101,21 @@ class Answers:
 
     async def _commit(self, seen: Observed, asked: questions.Commit) -> Any:
         key = _source(seen, asked)
-        if asked.max_age and (known := self._known.recall(key, asked.max_age)) is not None:
+        known = self._known.recall(key, asked.max_age) if asked.max_age else None
+        if known is not None and not self._disputed(seen, asked, known):
             return known
         found = await self._poller.resolve(seen.key.namespace, asked)
         if not isinstance(found, questions.Later):
             self._known.learn(key, found)
         return found
+
+    def _disputed(self, seen: Observed, asked: questions.Commit, known: Any) -> bool:
+        """Whether polling has found another commit than is remembered. One of them is older, and begins no build: it may
+        be the one that is built already."""
+        polled = self._poller.known(seen.key, questions.Polled(asked.url, asked.revision, asked.secret))
+        if isinstance(polled, questions.Resolved) and isinstance(known, questions.Resolved):
+            return polled.commit != known.commit
+        return False
 
     async def _polled(self, seen: Observed, asked: questions.Polled) -> Any:
         """Until the first poll, what was found when the build began: that the source may not be seen is said at once."""
