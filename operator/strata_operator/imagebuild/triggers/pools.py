@@ -49,6 +49,11 @@ class _Member:
     outcome: Outcome | None = None
     said: str = ""  # the failure of which its ImageBuild was woken
 
+    def overtaken(self, commit: str) -> None:
+        """A build of `commit` has begun: another one that was found before is older, and begins none."""
+        if isinstance(self.outcome, questions.Resolved) and self.outcome.commit != commit:
+            self.outcome = None
+
 
 @dataclass(slots=True)
 class Pool:
@@ -110,6 +115,8 @@ class Pools:
         checked = interest.checked if interest.checked <= now else 0.0
         member = pool.members.get(interest.key)
         if member and (member.interest.revision, member.interest.secret) == (interest.revision, interest.secret):
+            if interest.commit != member.interest.commit:
+                member.overtaken(interest.commit)
             member.interest = interest
             member.told = max(member.told, checked)
         else:

@@ -262,3 +262,21 @@ def test_pools_go_with_their_last_member():
     made.pools.forget(names.Key("team", "never"))
     assert made.pools.get(URL) is None
     assert len(made.pools) == 2
+
+
+def test_what_was_found_before_a_build_began_that_looked_itself_is_no_news_after_it():
+    made = Clocked(interest(commit=OLD))
+    key, pool = names.Key("team", "web"), made.pools.get(URL)
+    assert pool is not None
+    pool.hinted = True
+    made.ask(URL)
+    assert made.pools.known(key, URL, "main", "", NOW) == questions.Resolved(OLD, "refs/heads/main")
+    made.pools.watch(interest(commit=NEW), NOW)  # somebody has asked for a build, which has found a newer one
+    assert made.pools.known(key, URL, "main", "", NOW) is None
+    for commit, woken in ((NEW, []), ("c" * 40, [key])):
+        made.outcome, pool.hinted = resolved(commit), True
+        assert made.ask(URL) == woken
+        made.pools.watch(interest(commit=NEW), NOW)  # the same build goes on
+        found = made.pools.known(key, URL, "main", "", NOW)
+        assert isinstance(found, questions.Resolved)
+        assert found.commit == commit
