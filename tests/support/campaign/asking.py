@@ -29,6 +29,7 @@ class Asker(background.Background):
     def __init__(self, name: str, chance: random.Random, server: api.Api, seen: watching.Recorder, git: str) -> None:
         super().__init__(name)
         self.final: dict[str, wishes.Wish] = {}
+        self.wanted: list[wishes.Wish] = []  # in the order in which it was asked for
         self.had: list[Had] = []
         self.contents: set[wishes.Contents] = set()  # all that were ever asked for
         self.asks = collections.Counter[tuple[str, wishes.Contents]]()  # waited for or not
@@ -41,6 +42,7 @@ class Asker(background.Background):
     def _want(self, wish: wishes.Wish) -> None:
         """From now on it is this that is to come about."""
         self.final[wish.name] = wish
+        self.wanted.append(wish)
         self.contents.add(wish.contents)
         self.asks[wish.name, wish.contents] += 1
 

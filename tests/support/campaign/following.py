@@ -22,8 +22,9 @@ def followed(
             history = seen.history(wish.name)
             builds += len(history)
             arrived(verdict, wish, seen.bodies.get(wish.name, {}).get("status", {}), references)
-            asked = sum(count for (name, _), count in mover.asks.items() if name == wish.name)
-            only_for_moves(verdict, wish, history, asked)
+            moves = [one for one in mover.wanted if one.name == wish.name]
+            order = [references.known[one.contents] if one.contents.base else one.commit for one in moves]
+            only_for_moves(verdict, wish, history, order)
     verdict.facts["builds by triggers alone"] = builds
 
 
@@ -41,8 +42,10 @@ def arrived(verdict: auditing.Verdict, wish: wishes.Wish, status: api.Body, refe
         verdict.require(used == [stands], LOST, f"{name} is made from {used}, {base.name} stands for {stands}", name)
 
 
-def only_for_moves(verdict: auditing.Verdict, wish: wishes.Wish, history: Sequence[api.Body], moves: int) -> None:
-    """Every number once, each a success; no two in a row are of the same, and no more than moves, the first among them.
+def only_for_moves(
+    verdict: auditing.Verdict, wish: wishes.Wish, history: Sequence[api.Body], order: Sequence[str]
+) -> None:
+    """Every number once, each a success; they are of what was there, in this `order`, and no two in a row of the same.
 
     Nobody asks otherwise: no spec changes, so that no build is superseded; a killed attempt has the number of its build.
     """
@@ -51,10 +54,14 @@ def only_for_moves(verdict: auditing.Verdict, wish: wishes.Wish, history: Sequen
     verdict.require(numbers == [*range(1, len(numbers) + 1)], STATUS, f"{name}: numbers {numbers}", name)
     fine = all(build["result"] == "Succeeded" for build in history)
     verdict.require(fine, STATUS, f"{name} was not always built: {history}", name)
-    for one, other in _again(history, what):
-        verdict.require(False, STATUS, f"{name} was built for nothing: {other} after {one}", name)
-    verdict.require(len(history) <= moves, STATUS, f"{name}: {len(history)} builds, {moves} asked for", name)
+    made = [str(build.get(what)) for build in history]
+    for one, other in itertools.pairwise(history):
+        again = one.get(what) == other.get(what)
+        verdict.require(not again, STATUS, f"{name} was built for nothing: {other} after {one}", name)
+    verdict.require(in_order(made, order), STATUS, f"{name} was built of {made}, what moved was {list(order)}", name)
 
 
-def _again(history: Sequence[api.Body], what: str) -> Iterable[tuple[api.Body, api.Body]]:
-    return (pair for pair in itertools.pairwise(history) if pair[0].get(what) == pair[1].get(what))
+def in_order(made: Iterable[str], order: Iterable[str]) -> bool:
+    """Whether `made` is `order` with some left out: never more, nothing older after something newer."""
+    left = iter(order)
+    return all(any(one == other for other in left) for one in made)
