@@ -38,7 +38,7 @@ class Problem:
 class Known:
     """What is known of a place, in times of a clock that nobody sets: `checked` is that of the last answer, `due` that of
     the next look, `looked` that of the last one. `hinted` says that it is to be looked at however early that is, `its_turn`
-    that it has waited for its turn at the host."""
+    that it has waited for its turn at the host. For those in `doubted` what was found may be older than their image."""
 
     place: Place
     found: Found | None = None
@@ -50,12 +50,29 @@ class Known:
     hinted: bool = False
     its_turn: bool = False
     interests: dict[names.Key, Interest] = field(default_factory=dict)
+    doubted: set[names.Key] = field(default_factory=set)
 
     @property
     def interval(self) -> float:
         """Seconds between two looks, more of them while it cannot be seen."""
         shortest = min((one.interval for one in self.interests.values()), default=LONGEST)
         return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, LONGEST))
+
+    def take(self, who: names.Key, interest: Interest) -> bool:
+        """`who` has this interest now; True if a new look is needed to tell whether it has moved for `who`: whose image is
+        new has met what stood there then, perhaps after the last look."""
+        before = self.interests.get(who)
+        self.interests[who] = interest
+        if before is None or before.recorded != interest.recorded:
+            self.doubted.discard(who)
+            if self.found and any(map(self.found.moved, interest.recorded)):
+                self.doubted.add(who)
+                return True
+        return False
+
+    def found_for(self, who: names.Key) -> Found | None:
+        """What was found, unless that may be older than the image of `who`."""
+        return None if who in self.doubted else self.found
 
     def early(self, now: float) -> float:
         """Seconds before which it is not to be looked at."""

@@ -71,15 +71,15 @@ class Poller:
         self._interests[who] = frozenset(keys.values())
         for place, key in keys.items():
             known = self._known[key]
-            known.interests[who] = wanted[place]
+            known.hinted |= known.take(who, wanted[place])
             known.due = min(known.due, (known.checked or 0.0) + wanted[place].interval)
-            self._poll_in(key, max(known.due - self._clock(), 0.0))
+            self._poll_in(key, known.early(self._clock()))
         return {place: self._known[key] for place, key in keys.items()}
 
     def known_to(self, who: names.Key) -> dict[chains.Image, Found]:
         """What is known of the images that ImageBuild `who` is interested in."""
         mine = (self._known[key] for key in self._interests.get(who, ()))
-        return {one.place.image: one.found for one in mine if one.found}
+        return {one.place.image: found for one in mine if (found := one.found_for(who))}
 
     def forget(self, who: names.Key) -> None:
         """ImageBuild `who` wants to know of nothing any more."""
@@ -173,13 +173,14 @@ class Poller:
             log.info("%s is not asked for %.0f s: %s", source.host, wait, failure.message)
 
     def _found(self, known: Known, found: Found) -> None:
-        before, told = known.found, known.problem
+        before, told, doubted = known.found, known.problem, known.doubted
         known.found, known.problem, known.failures, known.checked = found, None, 0, self._clock()
+        known.doubted = set()
         news = before is None or (before.digest, before.others) != (found.digest, found.others)
         self._tell(
             who
             for who, interest in known.interests.items()
-            if told or (news and any(found.moved(recorded) for recorded in interest.recorded))
+            if told or ((news or who in doubted) and any(map(found.moved, interest.recorded)))
         )
 
     def _unseen(self, known: Known, failure: errors.BuildError) -> None:
@@ -221,6 +222,7 @@ class Poller:
             known = self._known.get(key)
             if known is not None:
                 known.interests.pop(who, None)
+                known.doubted.discard(who)
 
     def _drop(self, key: names.Key) -> None:
         known = self._known.pop(key, None)

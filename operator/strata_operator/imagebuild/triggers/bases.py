@@ -93,20 +93,32 @@ def wanted(
     """The build that `now`, all that is known to have moved, asks for."""
     if not now:
         return None
-    if news(current, now, unknown):
+    if news(current, recorded(case.was.image), now, unknown):
         return wanting.Build(REASON, base_images=now)
     if current.phase == state.FAILED and current.reason == REASON and wanting.due(case):
         return wanting.Build(REASON, goes_on=True, base_images=current.base_images)
     return None
 
 
-def news(current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]) -> bool:
+def news(
+    current: state.Current,
+    used: Mapping[str, frozenset[str]],
+    now: tuple[state.MovedBase, ...],
+    unknown: frozenset[str],
+) -> bool:
     """Whether the newest build was for something else, or was ended before it had come to anything. Bases of which nothing
-    is known are as they were."""
+    is known are as they were; `used` are those of the last success."""
     ended = current.phase in (state.SUCCEEDED, state.FAILED, state.CANCELLED)
-    tried = {(base.name, base.digest) for base in current.base_images if ended}
+    met = [base for base in current.base_images if current.phase != state.SUCCEEDED or not _overtaken(base, used)]
+    tried = {(base.name, base.digest) for base in met if ended}
     assumed = {(name, digest) for name, digest in tried if name in unknown}
     return {(base.name, base.digest) for base in now} | assumed != tried
+
+
+def _overtaken(base: state.MovedBase, used: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the build met a third manifest, neither the one that it was for nor the one before: the base had moved on, and
+    can come back. A registry that only answers a builder otherwise gives the one before."""
+    return not {base.digest, base.previous} & used.get(base.name, frozenset([base.digest]))
 
 
 def behind(case: Case) -> Steps[verdicts.Waiting | None]:

@@ -112,7 +112,7 @@ class Watch:
         known = self.poller.interested(seen.key, wanted)
         by_name = {name: known[place] for name, place in places.items()}
         return bases.Seen(
-            found={name: one.found for name, one in by_name.items() if one.found},
+            found={name: found for name, one in by_name.items() if (found := one.found_for(seen.key))},
             problem=self._problem(seen, logins, cycles, by_name),
             checked=_checked(by_name.values()),
         )
@@ -131,7 +131,8 @@ class Watch:
         found = self.poller.known_to(key)
         known = {name: found[one] for name in before if (one := chains.image(name)) and one in found}
         now = bases.moved(before, known)
-        return bool(now and was.current and bases.news(was.current, now, frozenset(before.keys() - known.keys())))
+        unknown = frozenset(before.keys() - known.keys())
+        return bool(now and was.current and bases.news(was.current, before, now, unknown))
 
     def _around(self, seen: Observed, logins: _Logins, hosts: Iterable[str]) -> baseplaces.Surroundings:
         labels = ((seen.namespace or {}).get("metadata") or {}).get("labels") or {}

@@ -164,6 +164,27 @@ def test_a_registry_that_answers_the_builder_otherwise_than_the_operator_starts_
     assert len(world.started) == 3
 
 
+def test_a_base_that_moved_on_while_it_was_built_and_comes_back_is_built_again():
+    world = built()
+
+    def build() -> None:
+        world.answers[questions.BaseImages] = stands(debian=D2)
+        world.settle()
+        world.answers[questions.BaseImages] = bases.Seen()  # until it is looked at anew
+        world.succeed(ib.result(base_images=(contract.BaseImage("debian", D3),)))
+
+    build()
+    world.answers[questions.BaseImages] = stands(debian=D3)
+    world.settle()
+    assert len(world.started) == 2
+    build()
+    assert len(world.started) == 3
+    assert world.current["baseImages"] == [{"name": "debian", "digest": D2, "previous": D3}]
+    world.answers[questions.BaseImages] = stands(debian=D2)  # a registry that answers the builder otherwise
+    world.settle()
+    assert len(world.started) == 3
+
+
 def test_a_failure_that_heals_outside_is_looked_at_again_ever_more_rarely():
     world = built()
     world.answers[questions.BaseImages] = stands(debian=D2)

@@ -119,6 +119,28 @@ async def test_an_image_build_is_woken_only_by_news_for_it(fake, course):
     assert course.told() == []
 
 
+async def test_what_was_seen_before_an_image_was_built_is_no_news_for_it_and_it_is_looked_at_anew(fake, course):
+    one = put(fake, "one")
+    known = course.interested("a", place(fake.host), recorded=one)[0]
+    await course.work()
+    two = put(fake, "two")
+    course.interested("b", place(fake.host), recorded=two)  # built a moment ago for another reason
+    assert known.found_for(names.Key("team", "b")) is None
+    assert known.found_for(names.Key("team", "a")).digest == one
+    await course.later(baseknown.BETWEEN)
+    assert course.told() == ["a"]
+    assert known.found_for(names.Key("team", "b")).digest == two
+    put(fake, "one")
+    await course.later(3960)
+    assert course.told() == ["b"]
+    course.poller.forget(names.Key("team", "b"))  # while it is built; it meets `two`, which is gone again by now
+    course.interested("b", place(fake.host), recorded=two)
+    assert course.told() == []
+    await course.later(baseknown.BETWEEN)
+    assert course.told() == ["b"]
+    assert known.found_for(names.Key("team", "b")).digest == one
+
+
 async def test_the_shortest_interval_counts_and_looks_are_jittered(fake, course):
     put(fake, "one")
     known = course.interested("slow", place(fake.host), interval=7200)
