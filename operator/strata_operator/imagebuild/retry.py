@@ -45,10 +45,10 @@ def retry_delay(retries: int, uid: str) -> float:
     return min(FIRST_RETRY * 2.0 ** min(retries, 16), LONGEST_RETRY) * _jitter(uid, retries)
 
 
-def waits(next_time: float | None, now: float, longest: float) -> bool:
-    """Whether the time for the next try is still to come. One that is further off than any delay was written by a
-    clock that has since been set back: it has come."""
-    return next_time is not None and 0.0 < next_time - now <= longest + _ROUNDED
+def waits(next_time: float | None, now: float, delay: float) -> bool:
+    """Whether the time for the next try is still to come. One that is further off than the `delay` that was waited for was
+    written by a clock that has since been set back: it has come."""
+    return next_time is not None and 0.0 < next_time - now <= delay + _ROUNDED
 
 
 def _jitter(uid: str, count: int) -> float:

@@ -37,7 +37,8 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     current = case.current
     if current is None:
         raise ValueError("nothing is wanted")
-    if current.phase == state.RETRYING and retry.waits(current.next_time, case.now, retry.LONGEST_RETRY):
+    delay = retry.retry_delay(max(current.retries - 1, 0), case.seen.uid)
+    if current.phase == state.RETRYING and retry.waits(current.next_time, case.now, delay):
         return _between(case)
     if not target.ready:
         return wait(case, not_ready(target))

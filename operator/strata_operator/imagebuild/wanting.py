@@ -61,8 +61,11 @@ def idle(case: Case) -> bool:
 
 def due(case: Case) -> bool:
     """The time has come to look again at what failed."""
-    next_time = case.current.next_time if case.current else None
-    return next_time is not None and not retry.waits(next_time, case.now, retry.LONGEST_CHECK)
+    current = case.current
+    if current is None or current.next_time is None:
+        return False
+    delay = retry.check_delay(max(current.checks - 1, 0), case.seen.uid)
+    return not retry.waits(current.next_time, case.now, delay)
 
 
 def intend(case: Case, build: Build | None = None) -> Case:
