@@ -38,7 +38,8 @@ class Problem:
 class Known:
     """What is known of a place, in times of a clock that nobody sets: `checked` is that of the last answer, `due` that of
     the next look, `looked` that of the last one. `hinted` says that it is to be looked at however early that is, `its_turn`
-    that it has waited for its turn at the host. For those in `doubted` what was found may be older than their image."""
+    that it has waited for its turn at the host. For those in `doubted` what was found may be older than their image,
+    since when they say."""
 
     place: Place
     found: Found | None = None
@@ -50,7 +51,7 @@ class Known:
     hinted: bool = False
     its_turn: bool = False
     interests: dict[names.Key, Interest] = field(default_factory=dict)
-    doubted: set[names.Key] = field(default_factory=set)
+    doubted: dict[names.Key, float] = field(default_factory=dict)
 
     @property
     def interval(self) -> float:
@@ -58,17 +59,23 @@ class Known:
         shortest = min((one.interval for one in self.interests.values()), default=LONGEST)
         return min(shortest * 2.0 ** min(self.failures, 16), max(shortest, LONGEST))
 
-    def take(self, who: names.Key, interest: Interest) -> bool:
+    def take(self, who: names.Key, interest: Interest, now: float) -> bool:
         """`who` has this interest now; True if a new look is needed to tell whether it has moved for `who`: whose image is
         new has met what stood there then, perhaps after the last look."""
         before = self.interests.get(who)
         self.interests[who] = interest
         if before is None or before.recorded != interest.recorded:
-            self.doubted.discard(who)
+            self.doubted.pop(who, None)
             if self.found and any(map(self.found.moved, interest.recorded)):
-                self.doubted.add(who)
+                self.doubted[who] = now
                 return True
         return False
+
+    def trusted(self) -> set[names.Key]:
+        """Those whose doubts the last look has settled, for it began after them; they have none any more."""
+        found = {who for who, since in self.doubted.items() if since <= self.looked}
+        self.doubted = {who: since for who, since in self.doubted.items() if who not in found}
+        return found
 
     def found_for(self, who: names.Key) -> Found | None:
         """What was found, unless that may be older than the image of `who`."""

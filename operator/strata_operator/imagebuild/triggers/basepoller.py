@@ -71,7 +71,7 @@ class Poller:
         self._interests[who] = frozenset(keys.values())
         for place, key in keys.items():
             known = self._known[key]
-            known.hinted |= known.take(who, wanted[place])
+            known.hinted |= known.take(who, wanted[place], self._clock())
             known.due = min(known.due, (known.checked or 0.0) + wanted[place].interval)
             self._poll_in(key, known.early(self._clock()))
         return {place: self._known[key] for place, key in keys.items()}
@@ -173,14 +173,13 @@ class Poller:
             log.info("%s is not asked for %.0f s: %s", source.host, wait, failure.message)
 
     def _found(self, known: Known, found: Found) -> None:
-        before, told, doubted = known.found, known.problem, known.doubted
+        before, told, trusted = known.found, known.problem, known.trusted()
         known.found, known.problem, known.failures, known.checked = found, None, 0, self._clock()
-        known.doubted = set()
         news = before is None or (before.digest, before.others) != (found.digest, found.others)
         self._tell(
             who
             for who, interest in known.interests.items()
-            if told or ((news or who in doubted) and any(map(found.moved, interest.recorded)))
+            if told or ((news or who in trusted) and any(map(found.moved, interest.recorded)))
         )
 
     def _unseen(self, known: Known, failure: errors.BuildError) -> None:
@@ -222,7 +221,7 @@ class Poller:
             known = self._known.get(key)
             if known is not None:
                 known.interests.pop(who, None)
-                known.doubted.discard(who)
+                known.doubted.pop(who, None)
 
     def _drop(self, key: names.Key) -> None:
         known = self._known.pop(key, None)

@@ -93,6 +93,7 @@ class Poller:
             if isinstance(found, questions.Later):
                 pool.hinted = pool.hinted or hinted
                 return found.seconds + self._spread(pool.url, found.seconds)
+            interests = [one for one in interests if pool.still(one)]
             outcomes += [(one.key, self._resolved(found, pool.url, one.revision)) for one in interests]
         for woken in self._pools.answered(pool, now, outcomes):
             self._wake(woken)

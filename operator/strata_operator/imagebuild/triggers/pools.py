@@ -78,6 +78,11 @@ class Pool:
             moment = min(moment, self.asked + BETWEEN)
         return max(moment - now, 0.0)
 
+    def still(self, interest: Interest) -> bool:
+        """Whether nothing was built meanwhile for this interest of a look that began before: that may have met more."""
+        member = self.members.get(interest.key)
+        return member is not None and member.interest.commit == interest.commit
+
     def begin(self, now: float) -> list[Interest]:
         """Whom a look that begins now is for, who waits for longest first: those whose own interval has passed, or all
         after a hint."""

@@ -141,6 +141,18 @@ async def test_what_was_seen_before_an_image_was_built_is_no_news_for_it_and_it_
     assert known.found_for(names.Key("team", "b")).digest == one
 
 
+async def test_a_look_that_began_before_an_image_was_built_settles_no_doubt(fake, course):
+    one = put(fake, "one")
+    known = course.interested("a", place(fake.host), recorded=one)[0]
+    await course.work()
+    course.now += 1
+    course.interested("b", place(fake.host), recorded="sha256:newer")
+    course.poller._found(known, known.found)  # the answer comes only now
+    assert (known.found_for(names.Key("team", "b")), course.told()) == (None, [])
+    await course.later(baseknown.BETWEEN)
+    assert (known.found_for(names.Key("team", "b")).digest, course.told()) == (one, ["b"])
+
+
 async def test_the_shortest_interval_counts_and_looks_are_jittered(fake, course):
     put(fake, "one")
     known = course.interested("slow", place(fake.host), interval=7200)

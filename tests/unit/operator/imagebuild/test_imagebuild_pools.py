@@ -280,3 +280,16 @@ def test_what_was_found_before_a_build_began_that_looked_itself_is_no_news_after
         found = made.pools.known(key, URL, "main", "", NOW)
         assert isinstance(found, questions.Resolved)
         assert found.commit == commit
+
+
+def test_a_look_that_began_before_a_build_tells_its_image_build_nothing():
+    made = Clocked(interest("a", commit=OLD), interest("b", commit=OLD))
+    pool = made.pools.get(URL)
+    assert pool is not None
+    pool.hinted = True
+    begun = pool.begin(NOW)
+    made.pools.watch(interest("a", commit=NEW), NOW)  # its build has found a newer commit while the look is under way
+    made.pools.forget(names.Key("team", "b"))
+    assert [pool.still(one) for one in begun] == [False, False]
+    made.pools.watch(interest("b", commit=OLD), NOW)
+    assert [pool.still(one) for one in begun] == [False, True]
