@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from strata_builder import contract
 from strata_operator import conditions, names
 from support import imagebuilds as ib
 from support import kubectl, outside
@@ -45,6 +46,7 @@ class World:
         self.registry = registry
         self.pushed: dict[str, list[str]] = {}  # Job -> digests
         self.jobs: dict[str, set[str]] = {}  # Job -> uids
+        self.bases: dict[str, str] = {}  # base images that every pod meets: name -> what it stands for now
         self.held: set[str] = set()  # ImageBuilds whose pods run on until they are let go
         self._chance = chance
         self._killed = killed
@@ -92,7 +94,7 @@ class World:
         elif 0 < self._ends[uid] <= time.monotonic() and job["metadata"]["ownerReferences"][0]["name"] not in self.held:
             self._ends[uid] = 0
             killed = self._chance.random() < self._killed
-            last = ib.ended(code=137) if killed else ib.ended(message=ib.result(self._push(job)))
+            last = ib.ended(code=137) if killed else ib.ended(message=self._result(job))
             self._pod(job, phase="Failed" if killed else "Succeeded", containerStatuses=[last])
 
     def _pod(self, job: Any, **status: Any) -> None:
@@ -101,6 +103,10 @@ class World:
         body["metadata"] |= {"labels": template["labels"], "annotations": template["annotations"]}
         if self.fake.get(names.JOBS, "team", job["metadata"]["name"]):
             self.fake.put(names.PODS, body)
+
+    def _result(self, job: Any) -> contract.BuildResult:
+        used = tuple(contract.BaseImage(name, digest) for name, digest in self.bases.items())
+        return ib.result(self._push(job), base_images=used)
 
     def _push(self, job: Any) -> str:
         owner = job["metadata"]["ownerReferences"][0]["name"]

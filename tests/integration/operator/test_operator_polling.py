@@ -1,8 +1,9 @@
-"""The operator's process and a branch that it polls: while its clock is set, and when others are quicker than it."""
+"""The operator's process and what it polls: while its clock is set, and when others are quicker than it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 
 from strata_operator import conditions, names
 from support import git_server, kubectl, outside
-from support.small_world import Process, World, settled, world
+from support.small_world import MANIFEST, Process, World, settled, world
 
 DAY = 86_400
 
@@ -35,7 +36,7 @@ class Followed:
     def commits(self) -> list[str]:
         """Of all builds, the oldest first; each once it has succeeded, and if no other one has begun."""
         builds = self.body["status"].get("builds", [])
-        return [build["commit"] for build in reversed(builds)] if settled(self.body) else []
+        return [build.get("commit", "") for build in reversed(builds)] if settled(self.body) else []
 
     def built(self, *commits: str, seconds: float = 40) -> None:
         kubectl.until(lambda: self.commits == [*commits], seconds=seconds, what=f"builds of {commits}")
@@ -95,3 +96,28 @@ def test_who_asks_for_a_build_before_a_commit_was_polled_has_it_built_once_and_n
     followed.looked_at()
     time.sleep(1)
     followed.built(first, second)
+
+
+def test_who_asks_for_a_build_before_a_base_was_polled_has_it_built_once(followed):
+    here, name = followed.here, f"{followed.here.registry.host}/team/base:latest"
+    followed.process.start()
+    here.bases[name] = put(here, "one")
+    triggers = {"baseImages": {"pollInterval": "1m"}}
+    here.ask("follows", 1, source={"inline": {"base": name}}, triggers=triggers)
+    kubectl.until(lambda: here.registry.requests("HEAD", "/base/"), seconds=60, what="a look at the base")
+    here.bases[name] = put(here, "two")
+    body = followed.body
+    body["metadata"]["annotations"] = {names.ANNOTATION_REBUILD: "now"}
+    here.fake.put(names.IMAGEBUILDS, body)
+    kubectl.until(lambda: len(followed.commits) == 2, seconds=30, what="the build that was asked for")
+    time.sleep(8)
+    assert [build["reason"] for build in followed.body["status"]["builds"]] == ["Rebuild", "SpecChanged"]
+    assert followed.body["status"]["baseImages"] == [{"name": name, "digest": here.bases[name]}]
+
+
+def put(here: World, text: str) -> str:
+    """Have the base stand for another manifest; gives its digest."""
+    config = here.registry.add_blob("team/base", b"{}")
+    described = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2}
+    body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": [], "annotations": {"text": text}}
+    return here.registry.add_manifest("team/base", json.dumps(body).encode(), MANIFEST, "latest")
