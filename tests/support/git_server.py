@@ -15,6 +15,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ class HttpServer:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"settings": self})
-        self.server = http.server.ThreadingHTTPServer((self.host, self.port), handler)
+        self.server = _Server((self.host, self.port), handler)
         self.server.daemon_threads = True
         if self.tls:
             self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
@@ -145,6 +146,13 @@ class HttpServer:
         wanted = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         kind, _, value = header.partition(" ")
         return (kind.lower(), value) == ("basic", wanted) or not self.user
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may be killed; that is no fault of ours and not worth a word."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
