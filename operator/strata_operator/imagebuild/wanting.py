@@ -76,18 +76,34 @@ def intend(case: Case, build: Build | None = None) -> Case:
     current = case.current
     failed = current is not None and current.phase == state.FAILED and not case.fresh and not case.forced
     if current and (_waits(current) or (failed and build is None) or (build and build.goes_on)):
-        return timing.absorbed(case) if _waits(current) else case
-    asked, no_cache = (case.seen.annotation(name) for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE))
+        return _absorbed(case, current) if _waits(current) else case
     new = state.Current(
         number=(current.number if current else 0) + 1,
         generation=case.seen.generation,
         reason=build.reason if build else case.forced or "SpecChanged",
         fields=inputs.fields(case.wanted),
-        no_cache=(bool(no_cache) and no_cache != case.was.handled_no_cache) or timing.no_cache(case),
+        no_cache=_ignores_cache(case) or timing.no_cache(case),
         queued_time=case.now,
     )
-    changed = dataclasses.replace(case.was, current=new, handled_rebuild=asked, handled_no_cache=no_cache)
-    return timing.handled(case.become(changed))
+    return timing.handled(_handled(case.become(dataclasses.replace(case.was, current=new))))
+
+
+def _absorbed(case: Case, current: state.Current) -> Case:
+    """A build that waits and has not started serves for what is asked for meanwhile, too."""
+    if current.phase != state.PENDING or current.attempt:
+        return case
+    return timing.absorbed(_handled(case.change(no_cache=current.no_cache or _ignores_cache(case))))
+
+
+def _ignores_cache(case: Case) -> bool:
+    asked = case.seen.annotation(names.ANNOTATION_NO_CACHE)
+    return bool(asked) and asked != case.was.handled_no_cache
+
+
+def _handled(case: Case) -> Case:
+    """The case whose current build is the one that the annotations ask for."""
+    rebuild, no_cache = (case.seen.annotation(name) for name in (names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE))
+    return case.become(dataclasses.replace(case.was, handled_rebuild=rebuild, handled_no_cache=no_cache))
 
 
 def _waits(current: state.Current) -> bool:

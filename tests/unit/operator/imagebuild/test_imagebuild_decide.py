@@ -405,6 +405,31 @@ def test_no_free_place_means_queued_with_the_position_and_whose_limit_it_is(limi
     assert not world.current.keys() & {"queuePosition", "queueLimit"}
 
 
+@pytest.mark.parametrize(
+    ("annotation", "handled", "no_cache"),
+    [(names.ANNOTATION_REBUILD, "lastHandledRebuild", False), (names.ANNOTATION_NO_CACHE, "lastHandledNoCache", True)],
+)
+def test_a_build_that_waits_serves_for_what_is_asked_for_meanwhile_and_one_that_runs_does_not(
+    annotation, handled, no_cache
+):
+    world = World()
+    world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    world.settle()
+    world.annotate(annotation, "1")
+    world.settle()
+    world.answers[questions.Slot] = None
+    world.succeed()
+    world.settle()
+    assert [job.no_cache for job in world.started] == [no_cache]
+    assert world.status[handled] == "1"
+    world.annotate(annotation, "2")
+    world.settle()
+    world.annotate(annotation, "3")
+    world.succeed()
+    world.settle()
+    assert [job.number for job in world.started] == [1, 2, 3]
+
+
 def test_a_build_that_leaves_the_queue_says_no_position_any_more():
     world = World()
     world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
