@@ -37,7 +37,7 @@ def follow(case: Case, aim: contents.Aim) -> Steps[Decision]:
         raise ValueError("nothing runs")
     verdict = yield from _verdict(case, case.seen.job(current.job))
     if isinstance(verdict, verdicts.Lost):
-        verdict = yield from _found(verdict, aim, current)
+        verdict = yield from _found(case, verdict, aim, current)
     if isinstance(verdict, contract.BuildResult):
         return (yield from _publish(case, aim, verdict))
     if isinstance(verdict, verdicts.NeedsSandbox | verdicts.NoUserNamespace | verdicts.NoImageVolume):
@@ -62,9 +62,10 @@ def _verdict(case: Case, job: kube.Object | None) -> Steps[verdicts.Verdict]:
     return verdict
 
 
-def _found(lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> Steps[verdicts.Verdict]:
-    """A pod that vanished may have finished before: its result stands in the registry."""
-    if isinstance(aim, Target):
+def _found(case: Case, lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> Steps[verdicts.Verdict]:
+    """A pod that vanished may have finished before: its result stands in the registry. What it was made from does not, so
+    that whoever follows base images is built again: nobody would know which."""
+    if isinstance(aim, Target) and case.wanted.base_interval is None:
         result: contract.BuildResult | contract.Failure | None = yield questions.LostResult(
             aim.repository, current.number, current.attempt
         )

@@ -185,6 +185,18 @@ def test_a_base_that_moved_on_while_it_was_built_and_comes_back_is_built_again()
     assert len(world.started) == 3
 
 
+@pytest.mark.parametrize("interval", ["1h", None])
+def test_a_result_that_was_found_in_the_registry_says_no_bases_and_serves_only_who_follows_none(interval):
+    world = built(interval=interval)
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.settle()
+    world.jobs[world.current["job"]]["status"] = {"failed": 1}  # its pod has vanished
+    world.answers[questions.LostResult] = ib.result()
+    world.settle()
+    assert world.current["phase"] == ("Retrying" if interval else "Succeeded")
+    assert bool(world.status.get("baseImages")) == bool(interval)  # of the build before: they are followed on
+
+
 def test_a_failure_that_heals_outside_is_looked_at_again_ever_more_rarely():
     world = built()
     world.answers[questions.BaseImages] = stands(debian=D2)
