@@ -19,7 +19,11 @@ def file_name(url: str, disposition: str = "", final_url: str = "") -> str:
 
 
 def _last_part(url: str) -> str:
-    return _usable(unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2])
+    try:
+        path = urlsplit(url).path
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
+    return _usable(unquote(path).rstrip("/").rpartition("/")[2])
 
 
 def _disposition_name(header: str) -> str:

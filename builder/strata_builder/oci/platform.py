@@ -43,12 +43,14 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """`linux/arm/v7`, `linux/x86_64`. Raises PlatformInvalid."""
         parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
-            raise errors.PlatformInvalid(
-                f"{text[:100]!r} is not a platform",
-                hint="write os/architecture[/variant], for example linux/amd64 or linux/arm/v7",
-            )
-        return normalise(*parts)
+        if len(parts) in (2, 3) and _are_parts(parts):
+            found = normalise(*parts)
+            if _are_parts([found.variant or "none"]):  # a number has got its v
+                return found
+        raise errors.PlatformInvalid(
+            f"{text[:100]!r} is not a platform",
+            hint="write os/architecture[/variant], for example linux/amd64 or linux/arm/v7",
+        )
 
     def matches(self, wanted: Platform) -> bool:
         """True if an image for this platform runs on `wanted`."""
@@ -65,6 +67,10 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _are_parts(texts: Iterable[str]) -> bool:
+    return all(map(_PART.fullmatch, texts))
 
 
 def _others(architecture: str, variant: str) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ class Fetcher:
 
     def __call__(self, address: str, add: ins.Add, place: Path, stored: Stored | None) -> None:
         reference = gitref.parse_context(address)
-        secret = "GIT_AUTH_TOKEN" if reference else f"HTTP_AUTH_TOKEN_{urlsplit(address).hostname}"
+        secret = "GIT_AUTH_TOKEN" if reference else f"HTTP_AUTH_TOKEN_{urlsplit(download.check_url(address)).hostname}"
         try:
             if reference is None:
                 self._file(address, add, place, stored)

@@ -22,8 +22,11 @@ def for_source(polling: poller.Poller) -> Callable[[kube.Object], None]:
 
 
 def canonical(url: str) -> str:
-    """One text for the ways in which people write the URL of a repository."""
-    parts = urllib.parse.urlsplit(url)
+    """One text for the ways in which people write the URL of a repository; what is no URL stands as it is."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # brackets that hold no IPv6 address: the ImageBuild says so itself
+        return url
     if parts.scheme and parts.hostname:
         url = parts._replace(netloc=parts.netloc.lower()).geturl()
     return url.rstrip("/").removesuffix(".git")

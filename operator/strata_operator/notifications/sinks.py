@@ -86,7 +86,10 @@ def _sink(document: Mapping[str, Any]) -> Sink:
 
 def _url(name: str, url: Any) -> str:
     """An URL may hold what opens a chat room, so no message repeats it."""
-    parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
+    try:
+        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
+    except ValueError:  # brackets that hold no IPv6 address
+        parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"sink {name}: url must begin with http:// or https:// and name a host")
     if parts.username or parts.password:

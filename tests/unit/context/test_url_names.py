@@ -24,6 +24,7 @@ NAMES = [
     ("https://h/", "attachment; filename*=unicode_escape''%5Cud800", "https://cdn/x", "x"),
     ("https://h/", "attachment; filename*=no-such-set''y", "https://cdn/x", "y"),
     ("https://h/a%2Fb", "", "", "b"),
+    ("https://h/", "", "//]]/x", headers.UNNAMED),
 ]
 
 

@@ -28,7 +28,9 @@ def test_platforms_are_normalised(text, expected):
     assert Platform.parse(str(expected)) == expected
 
 
-@pytest.mark.parametrize("text", ["", "linux", "linux/", "linux/amd64/v1/x", "lin ux/amd64", "linux/../x", "/amd64"])
+@pytest.mark.parametrize(
+    "text", ["", "linux", "linux/", "linux/amd64/v1/x", "lin ux/amd64", "linux/../x", "/amd64", "linux/a/" + "1" * 64]
+)
 def test_what_is_no_platform_is_refused(text):
     with pytest.raises(errors.PlatformInvalid, match="platform"):
         Platform.parse(text)

@@ -242,3 +242,9 @@ def test_ids_of_urls_are_those_that_the_cache_keeps(build: Builds, server: FileS
     one = build()
     one.source(f"{server.url}/f")
     assert list(one.kept) == [validators.url_id(f"{server.url}/f")]
+
+
+@pytest.mark.parametrize("url", ["https://[x/f", "http://a]/f", "https://[::1/f", "https://h:99999/f"])
+def test_what_is_no_url_is_refused_before_anything_is_asked(tmp_path: Path, url: str) -> None:
+    with pytest.raises(errors.InvalidSpec, match="is not an http or https URL"):
+        Build(tmp_path, NOTHING, NO, 100).source(url)

@@ -129,6 +129,11 @@ def test_one_repository_is_written_in_several_ways(one: str, other: str) -> None
     assert hints.canonical(one) != hints.canonical(one.replace("app", "App"))
 
 
+@pytest.mark.parametrize("url", ["https://[x/app.git", "http://a]/b", "https://[::1/a"])
+def test_what_is_no_url_disturbs_no_delivery(url: str) -> None:
+    assert hints.canonical(url) == url
+
+
 @pytest.mark.asyncio
 async def test_a_hint_is_for_all_that_are_built_from_the_repository_and_for_no_others(tmp_path, monkeypatch):
     async with cluster(tmp_path, monkeypatch) as (_fake, client):

@@ -39,6 +39,7 @@ def test_sinks_are_read_and_say_what_they_want() -> None:
         ({"url": "ftp://a.example"}, "must begin with http"),
         ({"url": None}, "must begin with http"),
         ({"url": "https:///secret-path"}, "must begin with http"),
+        ({"url": "https://[secret-path/"}, "must begin with http"),
         ({"url": "https://user:pass@a.example"}, "authorization"),
         ({"mode": "Batched"}, "Structured or Binary"),
         ({"types": ["exploded"]}, "exploded"),
