@@ -5,7 +5,9 @@ Needs atheris (requirements/fuzz.txt). A fault ends the process; its input is wr
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from random import Random
 
 import atheris
@@ -31,4 +33,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception:  # noqa: BLE001  atheris never comes to an end after one that was not the target's
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)

@@ -58,11 +58,14 @@ def json_changed(rng: Random, data: bytes, pieces: Pieces) -> bytes:
     """A JSON document with odd values in it, and sometimes with changed bytes."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return changed(rng, data, pieces)
     for _ in range(rng.randint(1, 3)):
         document = _with_odd(rng, document, pieces)
-    text = json.dumps(document).encode()
+    try:
+        text = json.dumps(document).encode()
+    except RecursionError:  # deep in what was deep already
+        return changed(rng, data, pieces)
     return changed(rng, text, pieces) if rng.random() < 0.15 else text
 
 
