@@ -39,7 +39,8 @@ RESOURCES = (
 
 
 class World:
-    """The cluster: its kubelet gives every Job a pod that pushes an image and ends, sometimes by a kill."""
+    """The cluster: its kubelet gives every Job a pod that pushes an image and ends, sometimes by a kill; and of a Job whose
+    pod is gone after its end it tells the end, as the Job controller does."""
 
     def __init__(self, fake: FakeKube, registry: FakeRegistry, chance: random.Random, *, killed: float = 0.15) -> None:
         self.fake = fake
@@ -52,6 +53,7 @@ class World:
         self._killed = killed
         self._over = threading.Event()
         self._ends: dict[str, float] = {}
+        self._ended: dict[str, str] = {}  # uid of a Job -> how its pod has ended
         body = ib.registry(external={"host": registry.host, "insecure": True})
         fake.put(names.NAMESPACES, ib.namespace("restricted"))
         fake.put(names.REGISTRIES, {key: body[key] for key in ("apiVersion", "kind", "metadata", "spec")})
@@ -95,7 +97,16 @@ class World:
             self._ends[uid] = 0
             killed = self._chance.random() < self._killed
             last = ib.ended(code=137) if killed else ib.ended(message=self._result(job))
+            self._ended[uid] = "failed" if killed else "succeeded"
             self._pod(job, phase="Failed" if killed else "Succeeded", containerStatuses=[last])
+        elif uid in self._ended and "status" not in job:
+            self._tell_end(job, self._ended[uid])
+
+    def _tell_end(self, job: Any, end: str) -> None:
+        name = job["metadata"]["name"]
+        there = self.fake.get(names.JOBS, "team", name) is job
+        if there and not self.fake.get(names.PODS, "team", f"{name}-x"):
+            self.fake.put(names.JOBS, {**job, "status": {end: 1}})
 
     def _pod(self, job: Any, **status: Any) -> None:
         template = job["spec"]["template"]["metadata"]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from strata_operator import names
-from support import api_proxy
+from support import api_proxy, kubectl
 from support.fake_kube import FakeKube
 from support.fake_registry import FakeRegistry
-from support.small_world import RESOURCES, Process, World, settled
+from support.small_world import RESOURCES, Process, World, settled, world
 
 ROUNDS = int(os.environ.get("STRATA_EFFORT", "1")) * 4
 SEED = int(os.environ.get("STRATA_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -85,6 +85,28 @@ def test_among_faults_everything_that_was_asked_for_comes_about_once(tmp_path: P
             assert time.monotonic() < deadline, f"{bodies()}\n{process.log.read_text()[-5000:]}"
             time.sleep(0.2)
         judge(world, bodies())
+
+
+def test_a_pod_that_went_with_its_end_while_nobody_looked_is_another_attempt(tmp_path: Path) -> None:
+    with world(tmp_path) as (here, config), contextlib.ExitStack() as stack:
+        process = Process(tmp_path, config)
+        stack.callback(process.kill)
+        process.start()
+        here.ask("b0", 0)
+        kubectl.until(lambda: bool(here.fake.objects[names.PODS]), seconds=30, what="a pod")
+        process.kill()
+        kubectl.until(lambda: _ended(here), seconds=30, what="its end")
+        for pod in list(here.fake.objects[names.PODS]):
+            here.fake.remove(names.PODS, *pod)
+        process.start()
+        kubectl.until(lambda: here.has("b0"), seconds=60, what="the image")
+        (body,) = here.fake.objects[names.IMAGEBUILDS].values()
+    assert [(b["number"], b["result"]) for b in body["status"]["builds"]] == [(1, "Succeeded")]
+    assert body["status"]["current"]["attempt"] == 2
+
+
+def _ended(here: World) -> bool:
+    return all(pod["status"]["phase"] == "Succeeded" for pod in here.fake.objects[names.PODS].values())
 
 
 def touch(fake: FakeKube, path: str) -> None:
