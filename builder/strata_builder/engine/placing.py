@@ -103,7 +103,8 @@ class Layer:
         """
         if len(path) > paths.MAX_PATH:
             raise errors.LayerError(
-                f"the path /{_show(path)} of what is copied is longer than Linux takes ({paths.MAX_PATH})"
+                f"the path {paths.show(path)} of what is copied is longer than Linux takes ({paths.MAX_PATH} bytes)",
+                hint="copy it to a shorter destination",
             )
         self._make_way(path, entry.kind)
         self._set(self.manner.dress(entry, path, time, digest), origin)

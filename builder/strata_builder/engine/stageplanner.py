@@ -160,9 +160,8 @@ class StagePlanner:
         if isinstance(instruction, ins.Copy | ins.Add):
             to = posixpath.normpath(posixpath.join("/", step.workdir, instruction.dest))
             lengths.check(to, "the destination", place)
-        if isinstance(instruction, ins.Copy) and instruction.from_ is not None:
-            return replace(step, origin=self._origin(instruction.from_, instruction))
-        if isinstance(instruction, ins.Copy | ins.Add):
+            if isinstance(instruction, ins.Copy) and instruction.from_ is not None:
+                return replace(step, origin=self._origin(instruction.from_, instruction))
             return replace(step, origin=steps.FromTree("", self.file.options.context))
         return step
 

@@ -19,7 +19,8 @@ def follow(lookup: Callable[[bytes], Entry | None], path: bytes) -> bytes:
     """
     if len(path) > paths.MAX_PATH:
         raise errors.LayerError(
-            f"the path /{path.decode('utf-8', 'replace')} is longer than Linux takes ({paths.MAX_PATH})"
+            f"the path {paths.show(path)} is longer than Linux takes ({paths.MAX_PATH} bytes)",
+            hint="name a shorter one",
         )
     done: list[bytes] = []
     todo = path.split(b"/")[::-1]

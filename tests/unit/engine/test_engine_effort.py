@@ -135,7 +135,7 @@ def test_a_path_that_linux_does_not_take_is_refused_at_its_instruction(instructi
 def test_what_is_copied_far_below_a_long_destination_is_refused() -> None:
     layer = placing.Layer(placing.Nothing(), placing.Manner())
     layer.put(b"d/" * 2040 + b"f", Entry(b"f", Kind.FILE, 0o644))
-    with pytest.raises(errors.LayerError, match=r"longer than Linux takes \(4096\)"):
+    with pytest.raises(errors.LayerError, match=r"longer than Linux takes \(4096 bytes\)"):
         layer.put(b"d/" * 2040 + b"f" * 20, Entry(b"f", Kind.FILE, 0o644))
 
 

@@ -127,6 +127,12 @@ def test_a_loop_of_links_is_an_error_that_names_the_path():
         following.follow(shown.lookup, b"a/x")
 
 
+def test_a_path_that_linux_does_not_take_is_refused_without_being_followed_or_told_in_full():
+    with pytest.raises(errors.LayerError, match=r"longer than Linux takes \(4096 bytes\)") as caught:
+        following.follow(lambda path: pytest.fail(f"{path!r} was looked up"), b"a/" * 30_000)
+    assert len(str(caught.value)) < 500
+
+
 def test_texts_follow_links_and_whiteouts():
     base = layer(a_file("etc/passwd"), texts=[(b"etc/passwd", b"one")])
     assert view.View([base]).text(b"etc/passwd") == b"one"
