@@ -115,7 +115,9 @@ def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
     changed = case.change(phase=phase, result=phase, completion_time=case.now, next_time=None)
     if not current.attempt:
         return changed, None
-    return _remember(_attempted(changed, phase), phase), _ended(changed, "cancelled", phase)
+    if current.active:  # between two attempts the last one has ended by itself, and its reason stays
+        changed = _attempted(changed, phase)
+    return _remember(changed, phase), _ended(changed, "cancelled", phase)
 
 
 def cancel(case: Case) -> tuple[Case, Ended | None]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from strata_builder import contract, termination
+from strata_operator import names
 from strata_operator.imagebuild import attempts, state, status
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, running
@@ -66,6 +67,20 @@ def test_a_build_that_is_superseded_or_suspended_says_so_of_its_attempt():
     world.edit(suspend=True)
     world.settle()
     assert [(a["attempt"], a["result"]) for a in newest(world)["attempts"]] == [(1, "Suspended")]
+
+
+@pytest.mark.parametrize("order", ["suspended", "changed", "invalid", "cancelled"])
+def test_an_order_between_two_attempts_leaves_the_reason_and_the_lines_of_the_one_that_failed(order):
+    world = World()
+    fails(world, FAILURE("RegistryUnavailable", "no answer", retryable=True, log="connection refused"))
+    failed = world.current["attempts"][0]
+    spec = {"suspended": {"suspend": True}, "changed": {"labels": {"v": "2"}}, "invalid": {"timeout": "soon"}}
+    world.annotate(names.ANNOTATION_CANCEL, "1") if order == "cancelled" else world.edit(**spec[order])
+    world.settle()
+    first = world.status["builds"][-1]
+    assert first["result"] in ("Suspended", "Superseded", "Cancelled")
+    assert first["attempts"] == [failed]
+    assert (failed["result"], failed["lastLines"]) == ("RegistryUnavailable", "connection refused")
 
 
 def test_what_never_had_a_pod_has_neither_an_attempt_nor_a_log():
