@@ -7,7 +7,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_operator import conditions
-from strata_operator.imagebuild import contents, endings, isolation, questions, state, status, tags, target
+from strata_operator.imagebuild import contents, endings, isolation, questions, state, status, tags, target, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
@@ -58,11 +58,20 @@ def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps
 def lost(case: Case, to: target.Target) -> Steps[bool]:
     """Whether the image that was built is gone from the registry; a registry that does not answer proves nothing."""
     digest = str(case.was.image.get("digest", ""))
-    if not to.ready or not digest:
+    if not to.ready or not digest or _tried(case):
         return False
     max_age = 0.0 if case.fresh else IMAGE_CHECK  # somebody who has just changed it is answered by what is there now
     there = yield questions.Published(to.repository, digest, max_age=max_age)
     return there is False
+
+
+def _tried(case: Case) -> bool:
+    """Whether a build for that has come to nothing: once failed, it is no news until the next look, once cancelled none."""
+    current = case.current
+    if current is None or current.reason != wanting.LOST or not wanting.idle(case):
+        return False
+    recent = case.now - (current.completion_time or 0.0) < IMAGE_CHECK
+    return current.phase == state.CANCELLED or (current.phase == state.FAILED and recent)
 
 
 def unwatched(case: Case, answer: questions.Unseen | contract.Failure) -> Case:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Final
 
 from strata_operator import names
 from strata_operator.imagebuild import inputs, retry, state, timing
 from strata_operator.imagebuild.case import Case
+
+LOST: Final = "ImageLost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
         return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
+
+
+def lost(case: Case) -> Build:
+    """The build of an image that has vanished from its registry; one that is to be looked at again goes on."""
+    current = case.current
+    failed = current is not None and current.phase == state.FAILED and current.reason == LOST
+    return Build(LOST, goes_on=failed and not case.fresh and not idle(case))
 
 
 def idle(case: Case) -> bool:

@@ -271,6 +271,61 @@ def test_an_image_that_is_gone_from_the_registry_is_built_again():
     assert (world.current["number"], world.current["reason"]) == (2, "ImageLost")
 
 
+def lost_world(failure: contract.Failure, **spec: Any) -> World:
+    """The image is gone from the registry, and the build that is begun for it fails."""
+    world = World(body=ib.build(**spec))
+    world.succeed()
+    world.answers[questions.Published] = False
+    world.now += settling.IMAGE_CHECK
+    world.settle()
+    world.pod(ended(code=1, message=failure))
+    world.finish(phase="Failed")
+    return world
+
+
+@pytest.mark.parametrize("reason", ["RunFailed", "DeadlineExceeded", "InfrastructureFailed"])
+def test_an_image_that_is_gone_and_cannot_be_built_is_tried_once_a_look(reason):
+    world = lost_world(FAILURE(reason, "no"), retries=0)
+    for _ in range(3):
+        world.settle()
+        world.now += settling.IMAGE_CHECK / 4
+    assert (world.current["phase"], world.current["reason"]) == ("Failed", "ImageLost")
+    assert world.condition("LastBuildSucceeded") == ("False", reason)
+    assert len(world.started) == 2
+    world.now += settling.IMAGE_CHECK / 4
+    world.answers[questions.Published] = lambda _asked: len(world.started) > 2
+    world.succeed()
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+    assert [job.number for job in world.started] == [1, 2, 3]
+
+
+def test_an_image_that_is_gone_is_built_ever_more_rarely_until_what_keeps_it_from_that_has_healed():
+    world = lost_world(FAILURE("BaseImageNotFound", "no"))
+    delays = []
+    for _ in range(5):
+        delays.append(world.settle().look_again or 0.0)
+        world.now += delays[-1]
+        world.settle()
+        world.pod(ended(code=1, message=FAILURE("BaseImageNotFound", "no")))
+        world.finish(phase="Failed")
+    assert jittered(delays, [60, 120, 240, 480, 960])
+    assert {job.number for job in world.started[1:]} == {2}
+
+
+def test_a_build_of_an_image_that_is_gone_can_be_cancelled():
+    world = World()
+    world.succeed()
+    world.answers[questions.Published] = False
+    world.now += settling.IMAGE_CHECK
+    world.settle()
+    world.annotate(names.ANNOTATION_CANCEL, "1")
+    for _ in range(3):
+        world.settle()
+        world.now += settling.IMAGE_CHECK
+    assert world.current["phase"] == "Cancelled"
+    assert len(world.started) == 2
+
+
 def test_whoever_changes_the_spec_is_answered_by_what_is_in_the_registry_now():
     world = World()
     world.succeed()
