@@ -102,8 +102,9 @@ def next_look(case: Case) -> float | None:
     """Seconds until the source is looked at again, or what failed has its time: sooner if no pod is needed to tell."""
     current = case.current
     waits = [] if case.wanted.look_interval is None else [case.wanted.look_interval]
-    if current and current.phase == state.FAILED and current.next_time is not None:
-        waits.append(max(current.next_time - case.now, 0.0))
+    left = (current.next_time or 0.0) - case.now if current and current.phase == state.FAILED else 0.0
+    if left > 0:  # else it has been looked at, and nothing is wanted any more
+        waits.append(left)
     if current and current.phase == state.FAILED and current.result == "ReferenceNotFound" and not current.job:
         waits.append(_REFERENCES)
     return min(waits, default=None)

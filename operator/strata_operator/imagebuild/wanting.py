@@ -11,6 +11,8 @@ from strata_operator.imagebuild import inputs, retry, state, timing
 from strata_operator.imagebuild.case import Case
 
 LOST: Final = "ImageLost"
+#: Why a build is made although nothing that goes into it has changed: nothing but it tells that it is wanted.
+_ASKED: Final = frozenset({"Rebuild", "NoCache", "Scheduled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,17 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
     if case.forced or current is None:
         return Build(case.forced or "SpecChanged")
     if case.was.image.get("inputs") == digest and (seen or not case.fresh):
-        return Nothing()
+        return Build(current.reason, goes_on=True) if _unhealed(case, current) else Nothing()
     if current.phase == state.CANCELLED and not case.fresh and current.inputs in ("", digest):
         return Nobody()
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
         return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
+
+
+def _unhealed(case: Case, current: state.Current) -> bool:
+    """Whether what somebody has asked for has failed, and is to be looked at again."""
+    return current.reason in _ASKED and current.phase == state.FAILED and not idle(case)
 
 
 def lost(case: Case) -> Build:

@@ -899,6 +899,70 @@ def test_the_infrastructure_is_retried_as_often_as_the_spec_allows(reason):
     assert len({j.name for j in world.started}) == 3
 
 
+def asked_again(name: str) -> World:
+    """A build of an image that is there already, for its own sake: by an annotation, or by the clock."""
+    world = World(body=ib.build(retries=1, triggers={"schedule": {"cron": "0 3 * * *"}} if name == "schedule" else {}))
+    world.succeed()
+    if name == "schedule":
+        world.now += 24 * 3600
+    else:
+        world.annotate(name, "1")
+    world.settle()
+    return world
+
+
+ASKED = [names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE, "schedule"]
+
+
+@pytest.mark.parametrize("reason", sorted(contract.HEALS_OUTSIDE))
+@pytest.mark.parametrize("name", ASKED)
+def test_what_somebody_has_asked_for_and_heals_outside_is_built_once_it_has(name, reason):
+    world = asked_again(name)
+    failure = FAILURE(reason, "not yet")
+    delays = []
+    for _ in range(3):
+        world.pod(ended(code=1, message=failure))
+        world.finish(phase="Failed")
+        delays.append(world.settle().look_again or 0.0)
+        assert world.condition("LastBuildSucceeded") == ("False", reason)
+        world.now += delays[-1]
+        world.settle()
+    assert jittered(delays, [60, 120, 240])
+    world.succeed()
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+    assert [job.number for job in world.started] == [1, 2, 2, 2, 2]
+    assert len({job.no_cache for job in world.started[1:]}) == 1
+
+
+def test_what_somebody_has_asked_for_and_no_pod_may_run_yet_is_built_once_it_may():
+    world = World(namespace=ib.namespace("restricted"))
+    world.succeed()
+    world.answers[questions.Admission] = FAILURE("QuotaExceeded", "exceeded quota")
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    for _ in range(3):
+        assert (world.settle().look_again or 0) > 0
+        world.now += 4000
+    world.answers[questions.Admission] = None
+    world.succeed()
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+
+
+def test_what_heals_outside_and_is_wanted_no_more_is_not_looked_at_again_and_again():
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    world = World(body=ib.build(source=source, triggers={"git": {"pollInterval": "1h"}}))
+    world.succeed()
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.now += 4000
+    world.settle()
+    world.pod(ended(code=1, message=FAILURE("BaseImageNotFound", "no")))
+    world.finish(phase="Failed")
+    world.settle()
+    world.answers[questions.Commit] = questions.Resolved(ib.COMMIT, "refs/heads/main")
+    world.now += 4000
+    assert world.settle().look_again is None
+    assert len(world.started) == 2
+
+
 def test_a_retry_does_not_start_before_its_time():
     world = failed_world(FAILURE("InfrastructureFailed", "node"))
     world.now += 1
