@@ -41,6 +41,8 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
         return Build(current.reason, goes_on=True, base_images=current.base_images)
     if case.forced or current is None:
         return Build(case.forced or "SpecChanged")
+    if _owed(current):
+        return Build(current.reason)
     if case.was.image.get("inputs") == digest and (seen or not case.fresh):
         return Build(current.reason, goes_on=True) if _unhealed(case, current) else Nothing()
     if current.phase == state.CANCELLED and not case.fresh and current.inputs in ("", digest):
@@ -48,6 +50,11 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
         return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
+
+
+def _owed(current: state.Current) -> bool:
+    """Whether a change or a suspension has ended what somebody has asked for, before it had come to anything."""
+    return current.phase in (state.SUPERSEDED, state.SUSPENDED) and current.reason in _ASKED
 
 
 def _unhealed(case: Case, current: state.Current) -> bool:
@@ -94,12 +101,13 @@ def intend(case: Case, build: Build | None = None) -> Case:
     failed = current is not None and current.phase == state.FAILED and not case.fresh and not case.forced
     if current and (_waits(current) or (failed and build is None) or (build and build.goes_on)):
         return _absorbed(case, current) if _waits(current) else case
+    owed = current if current and _owed(current) else None
     new = state.Current(
         number=(current.number if current else 0) + 1,
         generation=case.seen.generation,
-        reason=build.reason if build else case.forced or "SpecChanged",
+        reason=build.reason if build else case.forced or (owed.reason if owed else "SpecChanged"),
         fields=inputs.fields(case.wanted),
-        no_cache=_ignores_cache(case) or timing.no_cache(case),
+        no_cache=_ignores_cache(case) or timing.no_cache(case) or bool(owed and owed.no_cache),
         queued_time=case.now,
     )
     return timing.handled(_handled(case.become(dataclasses.replace(case.was, current=new))))

@@ -157,6 +157,64 @@ def test_suspend_ends_a_build_starts_none_and_resumes():
     assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Suspended"]
 
 
+def suspended_and_resumed(world: World) -> None:
+    world.edit(suspend=True)
+    world.settle()
+    world.edit(suspend=False)
+
+
+def changed_and_changed_back(world: World) -> None:
+    world.edit(**OTHER)
+    world.settle()
+    world.edit(labels={})
+
+
+def invalid_for_a_while(world: World) -> None:
+    world.edit(timeout="soon")
+    world.settle()
+    world.edit(timeout="1h")
+
+
+def without_its_registry(world: World) -> None:
+    there, world.registry = world.registry, None
+    changed_and_changed_back(world)
+    world.settle()
+    world.registry = there
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("moment", ["waits", "runs", "is between two attempts"])
+@pytest.mark.parametrize("name", [names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE, "schedule"])
+@pytest.mark.parametrize(
+    "order", [suspended_and_resumed, changed_and_changed_back, invalid_for_a_while, without_its_registry]
+)
+def test_what_was_asked_for_is_built_after_all_where_an_order_has_ended_it(order, name, moment, times):
+    world = World(body=ib.build(triggers={"schedule": {"cron": "0 3 * * *"}} if name == "schedule" else {}))
+    world.succeed()
+    if moment == "waits":
+        world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    if name == "schedule":
+        world.now += 24 * 3600
+    else:
+        world.annotate(name, "1")
+    world.settle()
+    if moment == "is between two attempts":
+        world.pod(ended(code=1, message=contract.Failure("InfrastructureFailed", "gone", retryable=True)))
+        world.settle()
+    for _ in range(times):
+        order(world)
+        world.settle()
+    world.answers[questions.Slot] = None
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.started[-1].no_cache == (name != names.ANNOTATION_REBUILD)
+    assert world.status["lastSuccess"]["number"] == world.started[-1].number > 1
+    before = len(world.started)
+    order(world)
+    world.settle()
+    assert [job.no_cache for job in world.started[before:]] in ([], [False])  # once is enough
+
+
 # -- concurrency --
 
 
