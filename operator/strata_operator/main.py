@@ -79,13 +79,14 @@ async def _work(frame: controller.Frame, lease: leader.Lease, gaps: relists.Reli
 
 async def _lead(frame: controller.Frame, lease: leader.Lease) -> None:
     try:
-        if await lease.acquire():
-            await refresh_all(frame)  # the last writes of who had it before may not have been told yet
-        frame.metrics.leader.set(1)
-        frame.begin()  # no worker starts before every kind was listed once
-        log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
+        waited = await lease.acquire()
         async with asyncio.TaskGroup() as group:
-            group.create_task(lease.hold())
+            group.create_task(lease.hold())  # lists may take longer than it lasts
+            if waited:
+                await refresh_all(frame)  # the last writes of who had it before may not have been told yet
+            frame.metrics.leader.set(1)
+            frame.begin()  # no worker starts before every kind was listed once
+            log.info("listed: %s", ", ".join(f"{len(s)} {s.resource.plural}" for s in frame.cache.stores.values()))
             for work in frame.queues.values():
                 group.create_task(work.run())
     finally:

@@ -453,6 +453,36 @@ async def test_while_another_holds_the_lease_an_operator_watches_and_does_nothin
         assert "strata_leader 1.0" in (await ask(f"{url}/metrics"))[1]
 
 
+async def test_an_operator_that_lists_before_it_acts_keeps_the_lease_and_does_not_act_once_another_has_it(
+    tmp_path, monkeypatch
+):
+    fake = FakeKube(*RESOURCES)
+    fake.put(names.REGISTRIES, registry("one"))
+    place = {"name": leader.LEASE, "namespace": "strata-system"}
+    fake.put(names.LEASES, {"metadata": place, "spec": {"holderIdentity": "first", "leaseDurationSeconds": 3600}})
+
+    def give(name: str) -> None:
+        lease = fake.get(names.LEASES, "strata-system", leader.LEASE)
+        fake.put(names.LEASES, {**lease, "spec": {**lease["spec"], "holderIdentity": name}})
+
+    def renewed() -> str | None:
+        return fake.get(names.LEASES, "strata-system", leader.LEASE)["spec"].get("renewTime")
+
+    with pytest.raises(leader.Lost, match="third holds"):  # noqa: PT012
+        async with running(fake, tmp_path, monkeypatch, pod_name="second") as (recorder, url):
+            await until_status(f"{url}/readyz", 200)
+            fake.fail("GET", "/registries$", 403, times=10_000)
+            give("")
+            await until(lambda: holder(fake) == "second")
+            first = renewed()
+            await until(lambda: renewed() != first)
+            give("third")
+            await until_gone(url)
+            fake.faults.clear()
+    assert recorder.seen == []
+    assert holder(fake) == "third"
+
+
 async def test_an_operator_that_has_lost_the_lease_ends_and_does_nothing_more(tmp_path, monkeypatch):
     fake = FakeKube(*RESOURCES)
     fake.put(names.REGISTRIES, registry("one"))
