@@ -22,7 +22,7 @@ CANCELLED: Final = (
 
 
 def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
-    """The current build failed: in its pod if it `ran`, else before there was one.
+    """The current build failed: in its pod if it `ran`, else before there was one, or for what came after its pod.
 
     By the failure's class it is retried at a time, looked at again at a time, or has ended.
     """
@@ -34,7 +34,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         return _retry(case, failure, ran=ran)
     if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
         return still_failed(case, message(failure))
-    case = _attempted(case, failure.reason, failure) if ran else case
+    case = _attempted(case, failure.reason, failure) if ran or current.active else case
     next_time = case.now + retry.check_delay(current.checks, case.seen.uid) if kind is retry.Class.CHECKED else None
     changed = case.change(
         phase=state.FAILED,
@@ -71,7 +71,7 @@ def _superseding(case: Case, how: str) -> list[conditions.Condition]:
 
 
 def _retry(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
-    case = _attempted(case, failure.reason, failure) if ran else case
+    case = _attempted(case, failure.reason, failure) if ran or _current(case).active else case
     current = _current(case)
     delay = retry.retry_delay(current.retries, case.seen.uid)
     changed = case.change(

@@ -6,7 +6,7 @@ import pytest
 
 from strata_builder import contract, termination
 from strata_operator import names
-from strata_operator.imagebuild import attempts, state, status
+from strata_operator.imagebuild import attempts, questions, state, status, tags
 from support import imagebuilds as ib
 from support.imagebuilds import World, ended, running
 
@@ -81,6 +81,25 @@ def test_an_order_between_two_attempts_leaves_the_reason_and_the_lines_of_the_on
     assert first["result"] in ("Suspended", "Superseded", "Cancelled")
     assert first["attempts"] == [failed]
     assert (failed["result"], failed["lastLines"]) == ("RegistryUnavailable", "connection refused")
+
+
+@pytest.mark.parametrize("reason", ["DestinationConflict", "QuotaExceeded", "InfrastructureFailed"])
+def test_an_attempt_that_ended_for_what_comes_after_its_pod_is_in_the_history(reason):
+    world = World(body=ib.build(retries=1))
+    world.settle()
+    if reason == "DestinationConflict":
+        world.pod(ended(message=ib.result()))
+        world.answers[questions.Rivals] = (tags.Rival("team/other", True, ("latest",)),)
+    else:  # the pod that is to follow in its place is refused
+        world.pod(ended(code=contract.ExitCode.NEEDS_SANDBOX))
+        world.answers[questions.Admission] = FAILURE(reason, "refused", retryable=True)
+    world.settle()
+    tried = world.current.get("attempts") or newest(world)["attempts"]
+    assert [(a["attempt"], a["result"]) for a in tried] == [(1, reason)]
+    world.answers = {}
+    world.now += 60
+    world.succeed()
+    assert [(a["attempt"], a["result"]) for a in newest(world)["attempts"]] == [(2, "Succeeded"), (1, reason)]
 
 
 def test_what_never_had_a_pod_has_neither_an_attempt_nor_a_log():
