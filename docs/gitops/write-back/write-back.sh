@@ -7,6 +7,7 @@
 # BRANCH: main if not given. git asks for a login in its own ways (GIT_ASKPASS, ~/.git-credentials, GIT_SSH_COMMAND).
 set -eu
 : "${REPOSITORY:?which git repository}" "${FOLDER:?which folder in it}" "${NAMESPACE:?of the ImageBuilds}"
+: "${1:?which ImageBuilds}"
 branch=${BRANCH:-main}
 clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
@@ -21,7 +22,7 @@ mkdir -p "$clone/$FOLDER"
       echo "ImageBuild $name has no image yet: nothing is written" >&2
       exit 1
     fi
-    printf -- '- name: %s\n  newName: %s\n  digest: %s\n' "$name" "${image%@*}" "${image#*@}"
+    printf -- '- name: "%s"\n  newName: "%s"\n  digest: "%s"\n' "$name" "${image%@*}" "${image#*@}"
   done
 } > "$file.new"
 mv "$file.new" "$file"

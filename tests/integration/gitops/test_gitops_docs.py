@@ -1,13 +1,15 @@
 """Every manifest that docs/gitops shows is one that the API server, or kustomize, takes as it is."""
 
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from support import gitops, kubectl
+from support import git_server, gitops, kubectl
 
 DOCS = kubectl.CHECKOUT / "docs"
 Body = dict[str, Any]
@@ -80,3 +82,46 @@ def test_nothing_is_written_while_there_is_no_image(world, source):
     )
     assert head.stdout.strip() == before
     world.node.holds.discard("web")
+
+
+@pytest.fixture
+def played_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by which every ImageBuild has an image."""
+    program = tmp_path / "bin/kubectl"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho localhost:5000/team/$5@sha256:abcd\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def write_back(source: gitops.Source, *builds: str) -> subprocess.CompletedProcess[str]:
+    where = {"REPOSITORY": str(source.repository.bare), "FOLDER": "app/images", "NAMESPACE": "team"}
+    environment = os.environ | git_server.IDENTITY | where
+    return subprocess.run([gitops.WRITE_BACK, *builds], env=environment, capture_output=True, text=True, check=False)
+
+
+def written(source: gitops.Source) -> Body:
+    """What the component is now."""
+    asked = ["git", "show", "main:app/images/kustomization.yaml"]
+    done = subprocess.run(asked, cwd=source.repository.bare, capture_output=True, text=True, check=True)
+    found: Body = yaml.safe_load(done.stdout)
+    return found
+
+
+@pytest.mark.usefixtures("played_kubectl")
+def test_names_that_yaml_takes_for_something_else_are_written_as_names(source):
+    source.repository.commit({"README": "a shop"})
+    names = ["web", "123", "1e3", "on", "null", "0x1f", "2026-11-30"]
+    assert write_back(source, *names).returncode == 0
+    images = written(source)["images"]
+    assert [image["name"] for image in images] == names
+    assert [image["newName"] for image in images] == [f"localhost:5000/team/{name}" for name in names]
+
+
+@pytest.mark.usefixtures("played_kubectl")
+@pytest.mark.parametrize("none", [[], [""]])
+def test_without_a_name_nothing_is_written(source, none):
+    source.repository.commit({"app/images/kustomization.yaml": "images: [{name: web, digest: sha256:ab}]\n"})
+    done = write_back(source, *none)
+    assert (done.returncode != 0, "which ImageBuilds" in done.stderr) == (True, True)
+    assert written(source)["images"]
