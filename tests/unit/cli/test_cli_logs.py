@@ -209,6 +209,59 @@ def test_a_build_is_followed_until_it_has_ended(cluster, capsys):
     assert err.endswith("build 4: Succeeded\n")
 
 
+def changed(body: Body, **meta: Any) -> Body:
+    return {**body, "metadata": {**body["metadata"], **meta}}
+
+
+BUILT = image_build({**RUNNING, "number": 3, "phase": "Succeeded"}, observedGeneration=1, lastHandledRebuild="a")
+REBUILD, NO_CACHE = "strata.build/rebuild", "strata.build/no-cache"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"generation": 2},
+        {"generation": 1, "annotations": {REBUILD: "b"}},
+        {"generation": 1, "annotations": {REBUILD: "a", NO_CACHE: "b"}},
+    ],
+)
+def test_what_is_followed_right_after_a_change_is_the_build_that_it_begins(cluster, capsys, meta):
+    told = [changed(BUILT, **meta), image_build(RUNNING), image_build({**RUNNING, "phase": "Succeeded"})]
+    cluster.answers(GET, "")
+    cluster.answers(PODS, {"items": [POD]})
+    for name in ("fetch", "build", "push"):
+        cluster.answers(f"logs p -c {name} -n team --timestamps -f", f"2026-11-29T10:00:00Z {name}\n")
+    for number, body in enumerate(told, 1):
+        (cluster.folder / f"told-{number}").write_text(json.dumps(body))
+    count = f"echo >> {cluster.folder}/count; cat {cluster.folder}/told-$(wc -l < {cluster.folder}/count); exit 0; "
+    cluster.program.write_text(cluster.program.read_text().replace(f"  '{GET}') ", f"  '{GET}') {count}"))
+    assert run("web", "-n", "team", "--follow") == 0
+    out, err = capsys.readouterr()
+    assert sorted(out.splitlines()) == ["build | build", "fetch | fetch", "push  | push"]
+    assert "not looked yet" in err
+    assert err.endswith("build 4: Succeeded\n")
+
+
+@pytest.mark.parametrize(
+    ("meta", "spec", "ready"),
+    [
+        ({"annotations": {REBUILD: "a"}}, {}, "Succeeded"),
+        ({"annotations": {REBUILD: ""}}, {}, "Succeeded"),
+        ({"annotations": {REBUILD: "b"}}, {"suspend": True}, "Succeeded"),
+        ({"annotations": {REBUILD: "b"}}, {}, "InvalidSpec"),
+        ({"annotations": {REBUILD: "b"}, "deletionTimestamp": "2026-11-29T10:00:00Z"}, {}, "Succeeded"),
+    ],
+)
+def test_what_begins_no_build_is_not_waited_for(meta, spec, ready):
+    status = {**BUILT["status"], "conditions": [{"type": "Ready", "reason": ready}]}
+    assert not builds.is_news({**changed(BUILT, generation=1, **meta), "spec": spec, "status": status})
+
+
+def test_an_annotation_longer_than_what_the_operator_keeps_is_seen_in_the_end():
+    body = image_build(observedGeneration=1, lastHandledRebuild="x" * 256)
+    assert not builds.is_news(changed(body, generation=1, annotations={REBUILD: "x" * 300}))
+
+
 def test_lines_that_come_late_are_put_where_they_belong():
     lines: queue.Queue[Any] = queue.Queue()
     for second, name in ((3, "a"), (1, "b"), (2, "a")):

@@ -11,6 +11,9 @@ from strata_builder.frozen import frozen
 Body = Mapping[str, Any]
 OPEN: Final = frozenset({"Pending", "Starting", "Running", "Retrying"})
 RUNNING: Final = frozenset({"Starting", "Running"})
+#: What asks for a build, and where the status says that it was seen.
+_ASKED: Final = {"strata.build/rebuild": "lastHandledRebuild", "strata.build/no-cache": "lastHandledNoCache"}
+_COMPARED: Final = 256  # characters that the operator keeps
 
 
 class NoSuchBuild(errors.BuildError):
@@ -62,6 +65,18 @@ def name(body: Body) -> str:
 
 def phase(body: Body) -> str:
     return str(((body.get("status") or {}).get("current") or {}).get("phase") or "")
+
+
+def is_news(body: Body) -> bool:
+    """Whether the operator has yet to look at what somebody has changed, or has asked for: the newest build is older."""
+    meta, status = body.get("metadata") or {}, body.get("status") or {}
+    if status.get("observedGeneration") != meta.get("generation"):
+        return True
+    ready: Body = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+    if (body.get("spec") or {}).get("suspend") or ready.get("reason") == "InvalidSpec" or meta.get("deletionTimestamp"):
+        return False  # nothing is begun, whoever asks for it
+    notes = meta.get("annotations") or {}
+    return any(notes.get(name, "")[:_COMPARED] not in ("", status.get(said)) for name, said in _ASKED.items())
 
 
 def waits_for(body: Body) -> str:

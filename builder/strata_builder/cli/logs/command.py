@@ -156,7 +156,8 @@ def _follow(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer)
     while True:
         body = cluster.get(kubectl.IMAGEBUILDS, given.name, given.namespace)
         phase, current = builds.phase(body), (body.get("status") or {}).get("current") or {}
-        if phase and phase not in builds.OPEN:
+        news = bool(phase) and phase not in builds.OPEN and not seen and builds.is_news(body)
+        if phase and phase not in builds.OPEN and not news:
             if not seen:
                 _once(given, cluster, show)
             show.note(f"build {current.get('number')}: {phase}")
@@ -165,10 +166,17 @@ def _follow(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer)
         if pod:
             seen.add(pod["metadata"]["uid"])
             show.lines(live.as_it_comes(cluster, pod))
-        elif (waits := builds.waits_for(body)) != said and not (seen and phase in builds.RUNNING):
+        elif (waits := _waits(body, current, news=news)) not in ("", said) and not (seen and phase in builds.RUNNING):
             said = waits
-            show.note(f"build {current.get('number', 1)} waits: {waits}")
+            show.note(waits)
         time.sleep(_POLL)
+
+
+def _waits(body: builds.Body, current: builds.Body, *, news: bool) -> str:
+    if news:
+        return f"the operator has not looked yet at what was changed or asked for since build {current.get('number')}"
+    why = builds.waits_for(body)
+    return f"build {current.get('number', 1)} waits: {why}" if why else ""
 
 
 def _unseen(cluster: kubectl.Kubectl, body: builds.Body, current: builds.Body, seen: set[str]) -> live.Pod | None:
