@@ -17,6 +17,7 @@ import dataclasses
 
 from strata_builder import contract, errors
 from strata_operator.imagebuild import (
+    attempts,
     contents,
     endings,
     following,
@@ -80,8 +81,9 @@ def _may_end(case: Case, current: state.Current) -> bool:
 
 
 def _active(case: Case, current: state.Current) -> Steps[Decision]:
-    """A build has a Job, or was about to have one when the operator ended."""
-    if current.phase == state.STARTING and case.seen.job(current.job) is None and case.seen.made != current.job:
+    """A build has a Job, or was about to have one when the operator ended, or when its object was backed up."""
+    never = current.phase == state.STARTING and case.seen.made != current.job
+    if case.seen.job(current.job) is None and (never or _restored(case, current)):
         return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
     decision = yield from following.follow(case, contents.aim(case))
     if decision.start is None or not case.outdated:
@@ -89,6 +91,11 @@ def _active(case: Case, current: state.Current) -> Steps[Decision]:
     superseded, ended = endings.supersede(case, state.SUPERSEDED)  # another pod would be of the present spec
     newest = yield from _rest(superseded)
     return dataclasses.replace(newest, ended=(ended, *newest.ended)) if ended else newest
+
+
+def _restored(case: Case, current: state.Current) -> bool:
+    """Whether the status is from a backup: it names the log of an object with another uid, which had that Job."""
+    return bool(current.log) and not current.log.endswith(f":{attempts.log_tag(case.seen.uid)}")
 
 
 def _rest(case: Case) -> Steps[Decision]:

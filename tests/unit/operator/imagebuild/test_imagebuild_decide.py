@@ -1109,6 +1109,29 @@ def test_an_operator_killed_after_the_status_and_before_the_job_makes_the_same_j
     assert world.current["attempt"] == 1
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.parametrize("moment", ["starts", "runs"])
+def test_a_build_that_was_under_way_when_it_was_backed_up_begins_anew_and_loses_no_attempt(moment, attempt, retries):
+    world = World(body=ib.build(retries=retries + attempt - 1))
+    world.settle()
+    for _ in range(1, attempt):
+        world.pod(ended(code=1, message=FAILURE("InfrastructureFailed", "gone", retryable=True)))
+        world.finish(phase="Failed")
+        world.settle()
+        world.now += 60
+        world.settle()
+    if moment == "runs":
+        world.pod(running())
+        world.settle()
+    world.jobs, world.pods, world.restarted = {}, {}, True
+    world.body["metadata"] |= {"uid": "99999999-2222-3333-4444-555555555555", "generation": 1}
+    world.succeed()
+    tried = world.status["builds"][0]["attempts"]
+    assert [each["result"] for each in tried] == ["Succeeded", *["InfrastructureFailed"] * (attempt - 1)]
+    assert len({job.name for job in world.started}) == len(world.started) == attempt + 1
+
+
 def test_an_operator_killed_after_the_tag_and_before_the_status_tags_again_and_ends_the_same():
     world = World()
     world.settle()
