@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from strata_builder import contract, errors
 from strata_operator import conditions, kube
 from strata_operator.imagebuild import (
@@ -157,9 +159,11 @@ def _tag(case: Case, target: Target, result: contract.BuildResult) -> Steps[Deci
 
 
 def _held_up(case: Case, why: contract.Failure | verdicts.Waiting) -> Decision:
-    """All is built and pushed; only the registry, or the way to it, is missing. No attempt is lost by waiting."""
+    """All is built and pushed; only the registry, or the way to it, is missing. No attempt is lost by waiting, and no place
+    kept: it may be away for hours, and no pod runs."""
     if isinstance(why, contract.Failure) and retry.class_of(why.reason) is retry.Class.FINAL:
         return endings.fail(case, why, ran=True)
     text = f"the image is pushed, its tags are not yet written: {why.message}"
     changed = case.change(phase=state.RUNNING)
-    return conclude(changed, progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)
+    decision = conclude(changed, progress(changed, why.reason, text), look_again=_REGISTRY_AWAY)
+    return dataclasses.replace(decision, active=False)

@@ -1205,6 +1205,7 @@ def test_a_registry_that_is_down_when_the_tags_are_due_costs_no_attempt():
     decision = world.settle()
     assert world.condition("Ready") == ("Unknown", "RegistryUnavailable")
     assert decision.look_again == 10
+    assert not decision.active, "a registry that is away keeps no places from builds for others"
     world.answers[questions.Tag] = None
     world.settle()
     assert world.condition("Ready") == ("True", "Succeeded")
