@@ -79,10 +79,9 @@ class Poller:
         if wait := self._held_up(pool.url):
             self._tell_of_host(pool, now)
             return wait
-        hinted, wanted = pool.hinted, pool.begin(now)
         outcomes: list[tuple[names.Key, pools.Outcome]] = []
         end = time.monotonic() + _LONGEST
-        for interests, login in await self._groups(wanted):
+        for interests, login in await self._groups(pool.begin(now)):
             if time.monotonic() > end:
                 break  # hundreds of logins at a slow server: the others come first in the next look
             found: asking.Found | credentials.Credentials = login
@@ -91,7 +90,6 @@ class Poller:
             if isinstance(found, questions.Later) and outcomes:
                 break  # the host has failed meanwhile
             if isinstance(found, questions.Later):
-                pool.hinted = pool.hinted or hinted
                 return found.seconds + self._spread(pool.url, found.seconds)
             interests = [one for one in interests if pool.still(one)]
             outcomes += [(one.key, self._resolved(found, pool.url, one.revision)) for one in interests]

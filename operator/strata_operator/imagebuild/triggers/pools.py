@@ -48,6 +48,7 @@ class _Member:
     told: float
     outcome: Outcome | None = None
     said: str = ""  # the failure of which its ImageBuild was woken
+    owed: bool = False  # a hint was for it, and nothing has answered since
 
     def overtaken(self, commit: str) -> None:
         """A build of `commit` has begun: another one that was found before is older, and begins none."""
@@ -76,6 +77,8 @@ class Pool:
         moment = next_moment(self.url, slow, self.asked + slow / 2)
         if self.hinted:
             moment = min(moment, self.asked + BETWEEN)
+        elif any(member.owed for member in self.members.values()):
+            moment = min(moment, self.asked + min(BETWEEN * 2.0 ** min(self.failures, 10), _SLOWEST))
         return max(moment - now, 0.0)
 
     def still(self, interest: Interest) -> bool:
@@ -85,10 +88,12 @@ class Pool:
 
     def begin(self, now: float) -> list[Interest]:
         """Whom a look that begins now is for, who waits for longest first: those whose own interval has passed, or all
-        after a hint."""
-        slack, hinted = self.interval / 2, self.hinted
+        after a hint, and again whom such a look did not come to or got no answer for."""
+        slack = self.interval / 2
+        for member in self.members.values() if self.hinted else ():
+            member.owed = True
         self.hinted = False  # one that comes while the source is asked counts anew
-        due = [m for m in self.members.values() if hinted or not 0.0 <= now - m.told < m.interest.interval - slack]
+        due = [m for m in self.members.values() if m.owed or not 0.0 <= now - m.told < m.interest.interval - slack]
         return [m.interest for m in sorted(due, key=lambda member: member.told)]
 
 
@@ -156,9 +161,10 @@ class Pools:
         failures = [isinstance(outcome, contract.Failure) for _, outcome in outcomes]
         pool.asked = now
         pool.failures = pool.failures + 1 if failures and all(failures) else 0
-        for key, _ in outcomes:
+        for key, outcome in outcomes:
             if (member := pool.members.get(key)) is not None:
                 member.told = now
+                member.owed = member.owed and isinstance(outcome, contract.Failure) and outcome.retryable
         return self.told(pool, now, outcomes)
 
     def told(self, pool: Pool, now: float, outcomes: Iterable[tuple[names.Key, Outcome]]) -> list[names.Key]:
