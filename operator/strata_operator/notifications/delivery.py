@@ -180,7 +180,7 @@ class Delivery:
         backoff = tenacity.wait_random_exponential(multiplier=limits.first, max=limits.longest)
         error = state.outcome.exception() if state.outcome else None
         asked = error.after if isinstance(error, _Again) else None
-        return float(backoff(state)) if asked is None else min(asked, limits.asked)
+        return max(float(backoff(state)), min(asked or 0.0, limits.asked))
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -111,6 +111,21 @@ async def test_a_sink_is_left_alone_for_as_long_as_it_asks_within_bounds(monkeyp
         assert loop.time() - begun >= QUICK.asked
 
 
+@pytest.mark.parametrize("asked", ["0", "00", "000000000"])
+async def test_a_sink_that_asks_for_no_time_at_all_is_not_asked_without_a_pause(monkeypatch, asked):
+    patience = delivery.Patience(request=5.0, notice=0.5, first=0.1, longest=0.1, asked=0.05)
+    sink = {"name": "a"}
+    async with (
+        sink_server.serving() as server,
+        telling(monkeypatch, sink | {"url": server.url}, patience=patience) as made,
+    ):
+        server.answers = [(503, {"Retry-After": asked})] * 1000
+        made.tell([notice()])
+        await made._deliveries[0].drained()
+        assert counted(made)["expired"] == 1
+        assert len(server.received) < 50
+
+
 @pytest.mark.parametrize(("status", "headers"), [(400, {}), (401, {}), (404, {}), (410, {}), (307, {"Location": "/x"})])
 async def test_what_is_refused_is_given_up_and_the_next_is_told(monkeypatch, caplog, status, headers):
     async with sink_server.serving() as server, telling(monkeypatch, {"name": "a", "url": server.url}) as made:
