@@ -19,13 +19,14 @@ _NOT_FOUND_HINT: Final = "check the URL; a private repository may say this to wh
 
 _REFUSED: Final = (
     r"terminal prompts disabled|could not read (?:Username|Password)|Authentication failed|returned error: 40[13]\b"
-    r"|Permission denied \(|Access denied|Load key .*:"
+    r"|Permission denied \(|Access denied|Load key .*:|DENIED by fallthru"
 )
 _NO_REVISION: Final = (
     r"not our ref|couldn't find remote ref|unadvertised object|remote did not send|bad object|not a valid object name"
 )
 _NO_REPOSITORY: Final = (
     r"returned error: 404|not found|does not appear to be a git repository|does not exist|No such file or directory"
+    r"|project you were looking for could not be found|cannot find repository"
 )
 #: The first match decides: the specific before the general.
 _TABLE: Final[tuple[tuple[str, Callable[..., errors.BuildError], str, str], ...]] = (
@@ -35,6 +36,12 @@ _TABLE: Final[tuple[tuple[str, Callable[..., errors.BuildError], str, str], ...]
         errors.SourceAuthFailed,
         "the host key of {url} is not the one in known_hosts",
         "compare it with the host's owner, then put the output of `ssh-keyscan HOST` into the key known_hosts",
+    ),
+    (
+        r"Problem with the SSL CA cert|certificate verify locations|trust anchors",
+        errors.SourceAuthFailed,
+        "the authorities given for {url} cannot be read",
+        "the key ca.crt of the source's Secret must hold certificates in PEM",
     ),
     (
         r"SSL certificate|server certificate|certificate verif|self.signed certificate|unable to get local issuer",
@@ -64,6 +71,12 @@ _TABLE: Final[tuple[tuple[str, Callable[..., errors.BuildError], str, str], ...]
         _NO_REPOSITORY,
         errors.SourceNotFound,
         "there is no repository at {url}",
+        _NOT_FOUND_HINT,
+    ),
+    (
+        r"returned error: 4(?!07|08|21|23|25|29)\d\d\b",
+        errors.SourceNotFound,
+        "{url} has no repository, or none that git can ask for",
         _NOT_FOUND_HINT,
     ),
     (r"transport '.*' not allowed", errors.InvalidSpec, "{url} leads to a protocol that a build does not use", ""),

@@ -201,7 +201,7 @@ async def test_refusals_are_told_without_the_secret(tmp_path):
         async with operator(ca=ca) as here:
             wrong = await here.resolve(url, login=Credentials.of({"username": b"u", "password": b"wrong-one"}))
             none = await here.resolve(url)
-            assert here.asker.hosts.wait(f"127.0.0.1:{server.port}") == 0  # the host is well
+            assert here.asker.hosts.wait(f"https://127.0.0.1:{server.port}") == 0  # the host is well
         async with operator() as here:
             untrusted = await here.resolve(url)
     header = base64.b64encode(b"u:wrong-one").decode()
@@ -431,10 +431,37 @@ async def test_hosts_that_fail_hold_nobody_up_and_it_is_said_when_it_lasts(tmp_p
             assert "429" in here.known(other, "other").message
             assert len(server.log) == 1
             server.refuse = 0
-            here.asker.hosts.answered(f"127.0.0.1:{server.port}")  # its time is over
+            here.asker.hosts.answered(f"http://127.0.0.1:{server.port}")  # its time is over
             here.now += 1
             await here.poller.poll(names.Key("", other))
             assert isinstance(here.known(other, "other"), str)
+
+
+PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+KEYS = Credentials.of({"identity": b"x", "known_hosts": b"x"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "login"),
+    [("http://", ANONYMOUS), ("ssh://git@", KEYS), ("https://", Credentials.of({"ca.crt": PEM}))],
+    ids=["http", "ssh", "authorities"],
+)
+async def test_what_one_gets_wrong_has_nobody_else_wait_for_the_host(tmp_path, wrong, login):
+    tls, ca = server_tls(tmp_path)
+    commit = Repository.make(tmp_path).commit({"a": "1"})
+    with HttpServer(tmp_path, tls=tls) as server:
+        async with operator(ca=ca) as here:
+            failed = await here.resolve(f"{wrong}127.0.0.1:{server.port}/app.git", login=login)
+            assert isinstance(failed, contract.Failure)
+            assert await here.resolve(f"{server.url}/app.git") == questions.Resolved(commit, "refs/heads/main")
+
+
+@pytest.mark.parametrize("status", [400, 405, 410, 422, 451])
+async def test_a_host_that_has_no_such_repository_is_well(tmp_path, status):
+    with HttpServer(tmp_path, refuse=status) as server:
+        async with operator() as here:
+            assert (await here.resolve(f"{server.url}/app.git")).reason == "SourceNotFound"
+            assert here.asker.hosts.reason(f"http://127.0.0.1:{server.port}") == ""
 
 
 async def test_a_host_that_fails_between_two_logins_is_told_to_whom_it_failed(tmp_path):

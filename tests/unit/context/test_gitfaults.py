@@ -19,6 +19,12 @@ SAID = [
     ("fatal: unable to access 'https://h/a/': server certificate verification failed. CA", errors.SourceAuthFailed),
     ("remote: Repository not found.\nfatal: repository 'https://h/a/' not found", errors.SourceNotFound),
     ("fatal: '/srv/x' does not appear to be a git repository", errors.SourceNotFound),
+    ("remote: ERROR: The project you were looking for could not be found or you don't", errors.SourceNotFound),
+    ("Forgejo: Cannot find repository: a/b\nfatal: Could not read from remote", errors.SourceNotFound),
+    ("FATAL: R any a ada DENIED by fallthru\nfatal: Could not read from remote", errors.SourceAuthFailed),
+    ("fatal: unable to access 'https://h/a/': Problem with the SSL CA cert (path? access", errors.SourceAuthFailed),
+    ("fatal: unable to access 'https://h/a/': error setting certificate verify locations", errors.SourceAuthFailed),
+    ("fatal: unable to access 'https://h/a/': error adding trust anchors from file: /x", errors.SourceAuthFailed),
     ("fatal: couldn't find remote ref nope", errors.ReferenceNotFound),
     ("fatal: remote error: upload-pack: not our ref 0000", errors.ReferenceNotFound),
     ("fatal: unable to access 'https://h/a/': Could not resolve host: h", errors.SourceUnavailable),
@@ -37,6 +43,12 @@ def test_words_of_git(said: str, kind: type[errors.BuildError]) -> None:
     error = gitfaults.explain(said, "https://h/a")
     assert type(error) is kind
     assert "https://h/a" in str(error)
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_what_a_server_answers_to_the_asker_alone_is_no_outage_of_it(status: int) -> None:
+    error = gitfaults.explain(f"fatal: unable to access 'x': The requested URL returned error: {status}", "https://h/a")
+    assert error.retryable is (status in (407, 408, 421, 423, 425, 429) or status >= 500)
 
 
 def test_secrets_are_redacted_in_every_form() -> None:

@@ -129,4 +129,5 @@ def _parsed(address: str) -> gitref.GitUrl:
 
 
 def _host(url: gitref.GitUrl) -> str:
-    return f"{url.host}:{url.port or git.PORTS[url.scheme]}"
+    """With the scheme: who speaks http to a port of https must not have others wait for it."""
+    return f"{url.scheme}://{url.host}:{url.port or git.PORTS[url.scheme]}"
