@@ -456,6 +456,23 @@ async def test_what_one_gets_wrong_has_nobody_else_wait_for_the_host(tmp_path, w
             assert await here.resolve(f"{server.url}/app.git") == questions.Resolved(commit, "refs/heads/main")
 
 
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("protocol_v2", [True, False])
+async def test_who_waits_for_a_host_is_not_told_what_others_asked_it_for(tmp_path, status, protocol_v2):
+    with HttpServer(tmp_path, refuse=status, protocol_v2=protocol_v2) as server:
+        async with operator() as here:
+            own = await here.resolve(f"{server.url}/acquisition.git", "rename")
+            assert own.reason == "SourceUnavailable"
+            here.watch(f"{server.url}/app.git", "other")
+            here.now += 3600
+            await here.polled(f"{server.url}/app.git")
+            told = [await here.resolve(f"{server.url}/app.git"), here.known(f"{server.url}/app.git", "other")]
+            assert isinstance(told[0], questions.Later)
+            for one in told:
+                assert "127.0.0.1" in one.message
+                assert not [word for word in ("acquisition", "rename") if word in str(one)]
+
+
 @pytest.mark.parametrize("status", [400, 405, 410, 422, 451])
 async def test_a_host_that_has_no_such_repository_is_well(tmp_path, status):
     with HttpServer(tmp_path, refuse=status) as server:

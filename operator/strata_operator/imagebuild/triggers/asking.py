@@ -64,7 +64,8 @@ class Asker:
             self.hosts.failed(host, str(e), retry_after=said)
             return contract.Failure("SourceUnavailable", left_alone(str(e)), retryable=True)
         except errors.SourceUnavailable as e:
-            self.hosts.failed(host, e.message)
+            # Who waits for the host is told this, and may not know of the repository.
+            self.hosts.failed(host, f"{url.host} could not be asked")
             return isolation.failure(e)
         except errors.BuildError as e:
             self.hosts.answered(host)
