@@ -9,7 +9,10 @@ from aiohttp import web
 
 
 class Peers:
-    """`trusted` are CIDR blocks of proxies whose X-Forwarded-For counts: the last address in it that is not theirs."""
+    """`trusted` are CIDR blocks of proxies whose X-Forwarded-For counts: the last address in it that is not theirs.
+
+    A proxy may add a line of its own below the one that the client has sent: all are one list (RFC 9110 §5.3).
+    """
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._trusted = tuple(ipaddress.ip_network(block) for block in trusted)
@@ -17,7 +20,7 @@ class Peers:
     def of(self, request: web.Request) -> str:
         """An address, or a group of them that one customer of a network has (IPv6: a /64)."""
         peer = _address(request.remote or "")
-        for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        for text in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
             if peer is None or not any(peer in block for block in self._trusted):
                 break
             before = _address(text.strip())

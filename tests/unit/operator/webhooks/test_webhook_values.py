@@ -115,6 +115,21 @@ def test_a_peer_is_who_connects_or_whom_a_trusted_proxy_names(remote: str, forwa
     assert peers.Peers(["10.0.0.0/8"]).of(request) == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
+        (["203.0.113.9, 203.0.113.8", "198.51.100.7, 10.9.9.9"], "198.51.100.7"),
+        (["203.0.113.9", "198.51.100.7", "10.9.9.9"], "198.51.100.7"),
+        (["198.51.100.7", ""], "10.1.2.3"),
+    ],
+)
+def test_a_line_that_the_client_wrote_does_not_hide_the_one_of_the_proxy(lines: list[str], expected: str) -> None:
+    headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
+    request = make_mocked_request("POST", "/", headers=headers).clone(remote="10.1.2.3")
+    assert peers.Peers(["10.0.0.0/8"]).of(request) == expected
+
+
 def test_every_answer_is_counted_under_a_name() -> None:
     answers = [words.refused(), words.too_large(1 << 20), words.too_slow(), words.too_often("you deliver", 0.2)]
     answers += [words.nobody_acts(), words.malformed("x")]
