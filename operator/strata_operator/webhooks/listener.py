@@ -6,15 +6,27 @@ aiohttp bounds the size of a request's head, not the time that it takes to come.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 256
 HEAD_SECONDS: Final = 10.0
 _HEAD_LINE: Final = 4096  # bytes of the request's line, and of one header
 _HEADERS: Final = 64
+_THEIRS: Final = (http_exceptions.HttpProcessingError, ConnectionError)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """aiohttp calls what strangers break an error of the server, as often as they like and with what they sent in it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _THEIRS))
+
+
+log.addFilter(_is_ours)
 
 
 class Listener:
@@ -32,6 +44,7 @@ class Listener:
         self._runner = web.AppRunner(
             application,
             access_log=None,
+            logger=log,
             max_line_size=_HEAD_LINE,
             max_field_size=_HEAD_LINE,
             max_headers=_HEADERS,

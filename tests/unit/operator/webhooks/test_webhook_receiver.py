@@ -353,3 +353,53 @@ async def test_where_nobody_acts_the_answer_says_so(tmp_path, monkeypatch, holde
         status, said, headers = await here.deliver(PATH, PUSH)
         assert (status, headers["Retry-After"]) == (503, "15")
         assert "No operator acts" in said["message"]
+
+
+BROKEN = {
+    "a control character beside the token": f"X-Gitlab-Token: {TOKEN}\x01\r\n\r\n",
+    "a line that is too long": f"X-Gitlab-Token: {TOKEN}{'a' * 5000}\r\n\r\n",
+    "a chunk that is none": f"X-Gitlab-Token: {TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n{TOKEN}\r\n",
+    "a length that is none": f"Content-Length: {TOKEN}\r\n\r\n",
+    "a header without a name": f": {TOKEN}\r\n\r\n",
+    "a body that does not come": "Content-Length: 100\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("rest", BROKEN.values(), ids=list(BROKEN))
+async def test_a_broken_request_is_no_error_of_ours_and_none_of_it_is_in_the_log(
+    tmp_path, monkeypatch, caplog, rest, acts
+):
+    """Anybody can send thousands of them, and a sender that breaks one may have put his token into it."""
+    caplog.set_level(logging.INFO)
+    async with (
+        receiving(tmp_path, monkeypatch) as acting,
+        receiving(tmp_path, monkeypatch, fake=acting.fake) as standing,
+    ):
+        address, _, port = acting.listener.address.rpartition(":")
+        pod = {"metadata": {"name": "strata-1", "namespace": "strata-system"}, "status": {"podIP": address}}
+        acting.fake.put(names.PODS, pod)
+        standing.acts, standing.holder, standing.port = False, "strata-1", int(port)
+        here = acting if acts else standing
+        host, _, port = here.listener.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {PATH} HTTP/1.1\r\nHost: a\r\n{rest}".encode())
+        await writer.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await reader.read()
+        writer.transport.abort()
+        assert (await here.deliver(PATH))[0] == 202
+    assert [(r.name, r.getMessage()) for r in caplog.records if r.levelno >= logging.ERROR or r.exc_info] == []
+    assert TOKEN not in caplog.text
+
+
+async def test_an_error_of_ours_is_in_the_log(tmp_path, monkeypatch, caplog):
+    async with receiving(tmp_path, monkeypatch) as here:
+        monkeypatch.setattr(here.receiver._peers, "of", lambda _request: 1 // 0)
+        host, _, port = here.listener.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+        assert b" 500 " in await reader.readline()
+        writer.close()
+    assert "ZeroDivisionError" in caplog.text
