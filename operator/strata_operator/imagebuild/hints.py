@@ -3,6 +3,7 @@ thousand hints are few looks, and that a hint which comes during one is another.
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
 from collections.abc import Callable
 
@@ -21,15 +22,16 @@ def for_source(polling: poller.Poller) -> Callable[[kube.Object], None]:
     return hint
 
 
+@functools.lru_cache(maxsize=8192)
 def canonical(url: str) -> str:
-    """One text for the ways in which people write the URL of a repository; what is no URL stands as it is."""
+    """One text for the ways in which people write the URL of a repository, over https and ssh alike; what is no URL stands
+    as it is. Two repositories of one text are looked at once too often, and that is all."""
     try:
-        parts = urllib.parse.urlsplit(url)
+        parts = urllib.parse.urlsplit(url if "://" in url else f"ssh://{url.replace(':', '/', 1)}")
     except ValueError:  # brackets that hold no IPv6 address: the ImageBuild says so itself
         return url
-    if parts.scheme and parts.hostname:
-        url = parts._replace(netloc=parts.netloc.lower()).geturl()
-    return url.rstrip("/").removesuffix(".git")
+    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    return f"{parts.hostname}/{path.strip('/').removesuffix('.git')}" if parts.hostname else url
 
 
 def _url(body: kube.Object) -> str:

@@ -122,11 +122,29 @@ async def test_each_reason_comes_with_what_to_do(tmp_path, monkeypatch):
         ("https://git.example/app/", "https://GIT.example/app.git"),
         ("ssh://git@git.example/app.git", "ssh://git@git.example/app"),
         ("git@git.example:app.git", "git@git.example:app"),
+        ("https://git.example/team/app.git", "git@git.example:team/app.git"),
+        ("https://git.example/team/app", "ssh://git@git.example:2222/team/app.git/"),
+        ("https://git.example:443/team/app", "http://git.example/team/app"),
+        ("git@GIT.example:team/app", "deploy@git.example:/team/app"),
+        ("https://[2001:db8::1]:8443/team/app", "ssh://git@[2001:DB8::1]/team/app.git"),
     ],
 )
 def test_one_repository_is_written_in_several_ways(one: str, other: str) -> None:
     assert hints.canonical(one) == hints.canonical(other)
     assert hints.canonical(one) != hints.canonical(one.replace("app", "App"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://git.example/other/app",
+        "https://a.git.example/team/app",
+        "git@git.example:team",
+        "git.example/team/app?x",
+    ],
+)
+def test_other_repositories_are_others(other: str) -> None:
+    assert hints.canonical(other) != hints.canonical("https://git.example/team/app")
 
 
 @pytest.mark.parametrize("url", ["https://[x/app.git", "http://a]/b", "https://[::1/a"])
@@ -144,6 +162,7 @@ async def test_a_hint_is_for_all_that_are_built_from_the_repository_and_for_no_o
         sources = {
             "web": "https://git.example/app.git",
             "polled": "https://GIT.example/app",
+            "keyed": "git@git.example:app.git",
             "other": "https://git.example/x",
         }
         for name, url in sources.items():
@@ -153,7 +172,7 @@ async def test_a_hint_is_for_all_that_are_built_from_the_repository_and_for_no_o
         hint = hints.for_source(polling)
         hint(hooking.build("web"))
         hinted = {url for url in sources.values() if polling._pools.get(url).hinted}
-        assert hinted == {sources["web"], sources["polled"]}
-        assert len(queued) == 2
+        assert hinted == {sources["web"], sources["polled"], sources["keyed"]}
+        assert len(queued) == 3
         hint(hooking.build("web", source={}))
-        assert len(queued) == 2
+        assert len(queued) == 3
