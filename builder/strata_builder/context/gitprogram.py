@@ -204,7 +204,9 @@ def _remote_settings(url: GitUrl, settings: Settings) -> dict[str, str]:
     found = {} if settings.host_settings else {"safe.directory": "*", "credential.helper": ""}
     if settings.pinned and url.scheme in ("http", "https"):
         port = url.port or (443 if url.scheme == "https" else 80)
-        found |= {"http.curloptResolve": f"{url.host}:{port}:{settings.pinned}", "http.followRedirects": "false"}
+        found["http.followRedirects"] = "false"
+        if ":" not in url.host:  # an IPv6 address is not looked up, and curl refuses to pin one
+            found["http.curloptResolve"] = f"{url.host}:{port}:{settings.pinned}"
     return found
 
 

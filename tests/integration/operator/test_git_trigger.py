@@ -256,6 +256,25 @@ async def test_an_address_inside_is_never_asked(tmp_path, protocol_v2):
         assert server.log == []
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"), [("404 Not Found", "SourceNotFound"), ("401 Unauthorized", "SourceAuthFailed")]
+)
+async def test_an_ipv6_address_is_asked_like_a_name(status, reason):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        login = b"WWW-Authenticate: Basic\r\n"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n".encode() + login + b"\r\n")
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(answer, "::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with server, operator(allowed=["::1/128", "0.0.0.1/32"]) as here:
+        port = server.sockets[0].getsockname()[1]
+        assert (await here.resolve(f"http://[::1]:{port}/app.git")).reason == reason
+
+
 async def test_a_name_that_means_another_address_when_it_is_looked_up_again_reaches_nothing(
     tmp_path, monkeypatch, no_git
 ):
