@@ -37,9 +37,9 @@ class Problem:
 @dataclass(slots=True)
 class Known:
     """What is known of a place, in times of a clock that nobody sets: `checked` is that of the last answer, `due` that of
-    the next look, `looked` that of the last one. `hinted` says that it is to be looked at however early that is, `its_turn`
-    that it has waited for its turn at the host. For those in `doubted` what was found may be older than their image,
-    since when they say."""
+    the next look, `looked` that of the last one. `hinted` says that it is to be looked at however early that is, `owed`
+    that a look for a hint has failed and another one may do better, `its_turn` that it has waited for its turn at the
+    host. For those in `doubted` what was found may be older than their image, since when they say."""
 
     place: Place
     found: Found | None = None
@@ -49,6 +49,7 @@ class Known:
     due: float = 0.0
     looked: float = 0.0
     hinted: bool = False
+    owed: bool = False
     its_turn: bool = False
     interests: dict[names.Key, Interest] = field(default_factory=dict)
     doubted: dict[names.Key, float] = field(default_factory=dict)
@@ -83,7 +84,11 @@ class Known:
 
     def early(self, now: float) -> float:
         """Seconds before which it is not to be looked at."""
-        due = min(self.due, self.looked + BETWEEN) if self.hinted else self.due
+        due = self.due
+        if self.hinted:
+            due = min(due, self.looked + BETWEEN)
+        elif self.owed:
+            due = min(due, self.looked + BETWEEN * 2.0 ** min(self.failures, 16))
         return max(due - now, 0.0)
 
 

@@ -141,6 +141,7 @@ class Poller:
                 known.its_turn = True
                 return self._paces.turn(source.host) + PACE
             known.looked = self._clock()
+            known.owed = known.owed or known.hinted
             known.hinted = False  # a hint that comes from here on may be of what this look is too early for
             try:
                 found, quota = await asyncio.get_running_loop().run_in_executor(
@@ -175,6 +176,7 @@ class Poller:
     def _found(self, known: Known, found: Found) -> None:
         before, told, trusted = known.found, known.problem, known.trusted()
         known.found, known.problem, known.failures, known.checked = found, None, 0, self._clock()
+        known.owed = False
         news = before is None or (before.digest, before.others) != (found.digest, found.others)
         self._tell(
             who
@@ -184,6 +186,7 @@ class Poller:
 
     def _unseen(self, known: Known, failure: errors.BuildError) -> None:
         known.failures += 1
+        known.owed = known.owed and failure.retryable
         if not failure.retryable or known.failures > _PATIENCE:
             self._say(known, baseknown.problem(failure))
 
@@ -205,7 +208,7 @@ class Poller:
         """Seconds until the next look: each time a little less or more, so that places part that came together."""
         wait = known.interval * random.uniform(0.9, 1.1)  # noqa: S311  jitter
         known.due = self._clock() + wait
-        return wait
+        return known.early(self._clock())
 
     def _key(self, place: Place) -> names.Key:
         if place not in self._places:

@@ -13,7 +13,7 @@ from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
 from strata_operator import addresses, metrics, names, queue
 from strata_operator.imagebuild.triggers import baseknown, baselook, basepoller, paces
-from support.fake_registry import Answer, FakeRegistry
+from support.fake_registry import Answer, CloseAfter, FakeRegistry
 
 pytestmark = pytest.mark.asyncio
 REPO = "library/debian"
@@ -189,6 +189,40 @@ async def test_a_hint_has_it_looked_at_now_and_one_of_another_image_does_not(fak
         await course.work()
     assert len(fake.requests("HEAD")) == 1  # the last look was this very moment
     await course.later(baseknown.BETWEEN)
+    assert len(fake.requests("HEAD")) == 2
+
+
+@pytest.mark.parametrize("fault", [Answer(503), Answer(429), Answer(500), CloseAfter(0)])
+async def test_a_hint_holds_until_it_was_looked_at(fake, course, fault):
+    one = put(fake, "one")
+    course.interested("a", place(fake.host), recorded=one)
+    await course.work()
+    put(fake, "two")
+    for _ in range(3):
+        fake.fault("HEAD", "/manifests/12", fault)
+        fake.fault("GET", "/manifests/12", fault)
+    course.now += 60
+    course.poller.now(fake.host, REPO, "12")
+    for _ in range(120):
+        await course.later(1)
+    assert set(course.told()) == {"a"}
+    assert [known.problem for known in course.poller._known.values()] == [None]
+    asked = len(fake.requests("HEAD"))
+    for _ in range(600):
+        await course.later(1)
+    assert len(fake.requests("HEAD")) == asked
+
+
+async def test_a_hint_to_look_at_what_is_refused_is_one_look(fake, course):
+    put(fake, "one")
+    course.interested("a", place(fake.host))
+    await course.work()
+    for _ in range(9):
+        fake.fault("HEAD", "/manifests/12", Answer(403))
+    course.now += 60
+    course.poller.now(fake.host, REPO, "12")
+    for _ in range(600):
+        await course.later(1)
     assert len(fake.requests("HEAD")) == 2
 
 
