@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import gzip
+import itertools
 import json
 import logging
 import urllib.parse
@@ -114,6 +116,7 @@ async def test_no_secret_is_in_a_log(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     async with receiving(tmp_path, monkeypatch) as here:
         here.fake.fail("GET", "/secrets/hook$", 403, reason="Forbidden")
+        here.receiver._tokens._clock = functools.partial(next, itertools.count(0, 10))
         for headers in (
             signed(PUSH),
             {"X-Gitlab-Token": TOKEN},
@@ -137,6 +140,30 @@ async def test_a_token_that_was_changed_counts_soon(tmp_path, monkeypatch):
         now[0] += 3
         assert (await here.deliver(PATH))[0] == 401
         assert (await here.deliver(PATH, PUSH, signed(PUSH, "another")))[0] == 202
+
+
+@pytest.mark.parametrize("what", ["gone", "empty", "forbidden", "down"])
+async def test_strangers_do_not_have_the_api_server_asked_for_each_delivery(tmp_path, monkeypatch, caplog, what):
+    async with receiving(tmp_path, monkeypatch) as here:
+        now = [100.0]
+        here.receiver._tokens._clock = lambda: now[0]
+        answers = {"forbidden": (403, "Forbidden"), "down": (500, "InternalError")}
+        if what in answers:
+            here.fake.fail("GET", "/secrets/hook$", answers[what][0], times=100, reason=answers[what][1])
+        elif what == "empty":
+            here.fake.put(names.SECRETS, {"metadata": {"name": "hook", "namespace": "team"}})
+        else:
+            here.fake.remove(names.SECRETS, "team", "hook")
+        await asyncio.gather(*(here.deliver(PATH) for _ in range(20)))
+        for _ in range(5):
+            assert (await here.deliver(PATH))[0] == 401
+        asked = len(here.fake.asked("GET", "/secrets/hook$"))
+        warned = len(caplog.messages)
+        assert asked <= 5
+        assert warned <= 1
+        now[0] += 3
+        assert (await here.deliver(PATH))[0] == 401
+        assert len(here.fake.asked("GET", "/secrets/hook$")) > asked
 
 
 async def test_too_much_is_refused_before_and_while_it_comes(tmp_path, monkeypatch):
