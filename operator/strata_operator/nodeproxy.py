@@ -112,6 +112,7 @@ class Proxy:
     def __init__(self, settings: Options) -> None:
         self.options = settings
         self.listeners: dict[int, Listener] = {}
+        self._told: dict[int, str] = {}  # what keeps a port from being opened
         self._places = asyncio.Semaphore(settings.connections)
 
     async def update(self, table: Mapping[int, nodetable.Upstream]) -> None:
@@ -121,6 +122,7 @@ class Proxy:
                 await listener.stop()
                 del self.listeners[port]
                 log.info("port %d closed", port)
+        self._told = {port: why for port, why in self._told.items() if port in table}
         for port, upstream in table.items():
             if port not in self.listeners:
                 await self._open(port, upstream)
@@ -130,8 +132,11 @@ class Proxy:
             listener = Listener(self, port, upstream)
             await listener.start()
         except (OSError, ssl.SSLError) as e:  # the others go on; tried again at each poll
-            log.error("port %d to %s: %s", port, upstream.host, e)
+            if self._told.get(port) != (why := f"port {port} to {upstream.host}: {e}"):
+                log.error("%s", why)
+            self._told[port] = why
             return
+        self._told.pop(port, None)
         self.listeners[port] = listener
         log.info("port %d -> %s:%d", port, upstream.host, upstream.port)
 

@@ -169,6 +169,27 @@ async def test_a_port_that_is_taken_is_opened_when_it_is_free_and_the_others_go_
             assert await greeting(blocked) == b"registry\n"
 
 
+async def test_a_port_that_stays_taken_is_told_once_and_again_after_it_was_free(tmp_path, monkeypatch, caplog):
+    def told() -> int:
+        return sum(f"port {taken} to" in message for message in caplog.messages)
+
+    async with registry(tmp_path) as upstream:
+        taken, free = free_port(), free_port()
+        async with following(tmp_path, {free: entry(upstream)}, monkeypatch) as (proxy, write):
+            for times in (1, 2):
+                with socket.socket() as other:
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    other.bind(("127.0.0.1", taken))
+                    other.listen()
+                    write({free: entry(upstream), taken: entry(upstream)})
+                    await until(lambda: told() == times)  # noqa: B023  it is asked here alone
+                    await asyncio.sleep(0.3)  # more than ten looks at the table
+                    assert told() == times
+                await until(lambda: len(proxy.listeners) == 2)
+                write({free: entry(upstream)})
+                await until(lambda: len(proxy.listeners) == 1)
+
+
 async def test_connections_beyond_the_limit_are_refused_until_one_ends(tmp_path, monkeypatch):
     async with registry(tmp_path) as upstream:
         port = free_port()
