@@ -7,6 +7,7 @@ of a queue whose reconcile is one look.
 from __future__ import annotations
 
 import base64
+import collections
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,8 @@ from strata_operator.imagebuild.triggers import asking, pools
 
 KIND: Final = "gitpoll"
 _LONGEST: Final = 120.0  # seconds in which a look begins to ask for one login more
+_EARLY: Final = 300.0  # seconds in which a start is over: until then an ImageBuild may not have been looked at yet
+_EARLIEST: Final = 1000  # hints that are remembered for those
 _BUSY: Final = 0.5  # seconds until the next try while a host is asked as much at once as it may be
 
 
@@ -36,22 +39,29 @@ class Poller:
     ) -> None:
         self._frame, self._asker, self._wake, self._clock = frame, asker, wake, clock
         self._pools = pools.Pools()
+        self._early: collections.deque[tuple[float, Callable[[names.Key, str], bool]]] = collections.deque(
+            maxlen=_EARLIEST
+        )
 
     def watch(self, key: names.Key, interest: pools.Interest | None) -> None:
         """What the ImageBuild `key` wants to be told of now; None: nothing."""
         if interest is None:
             self._pools.forget(key)
             return
-        now = self._clock()
+        now, known = self._clock(), self._pools.knows(key)
         pool = self._pools.watch(interest, now)
+        if not known and any(0.0 <= now - at < _EARLY and wanted(key, pool.url) for at, wanted in self._early):
+            pool.hinted = True
         self._frame.enqueue(KIND, _key(pool.url), pool.wait(now))
 
     def hint(self, wanted: Callable[[names.Key, str], bool]) -> int:
         """Look soon at the sources of those (key, URL) for whom `wanted` is true; returns how many URLs that are.
 
-        A thousand hints for one URL are one look now and one a few seconds later.
+        A thousand hints for one URL are one look now and one a few seconds later. Whose interest is told only after a
+        hint is looked at for it, too.
         """
         now, count = self._clock(), 0
+        self._early.append((now, wanted))
         for pool in self._pools.matching(wanted):
             pool.hinted = True
             count += 1

@@ -107,6 +107,9 @@ class Pools:
     def __len__(self) -> int:
         return len(self._pools)
 
+    def knows(self, key: names.Key) -> bool:
+        return key in self._urls
+
     def get(self, url: str) -> Pool | None:
         return self._pools.get(url)
 

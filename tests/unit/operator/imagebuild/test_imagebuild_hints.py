@@ -53,8 +53,11 @@ class Course:
     async def hinted(self, within: float) -> None:
         """A hint, and all looks that follow in so many seconds."""
         self.now += 60
-        end = self.now + within
         assert self.poller.hint(lambda *_: True) == 1
+        await self.look(within)
+
+    async def look(self, within: float) -> None:
+        end = self.now + within
         while self.now <= end:
             wait = await attempt(self.poller.poll(names.Key("", URL)))
             self.now += max(wait, 0.1)
@@ -148,3 +151,33 @@ async def test_who_is_not_interested_any_more_is_looked_for_no_more():
     here.answers = [gone]
     await here.hinted(within=600)
     assert here.asked == 1
+
+
+async def test_a_hint_that_comes_before_its_imagebuild_was_looked_at_counts_all_the_same():
+    """As after a start, where the last of thousands is looked at after seconds."""
+    here = Course()
+    assert here.poller.hint(lambda _key, url: url == URL) == 0
+    here.now += 20
+    here.watch()
+    await here.look(within=30)
+    assert here.known() == NEW
+    here.watch(commit=NEW)
+    await here.look(within=600)
+    assert here.asked == 1
+
+
+@pytest.mark.parametrize(("url", "after"), [(URL, 3600.0), ("https://git.example/other.git", 20.0)])
+async def test_a_hint_of_long_ago_or_of_another_repository_does_not(url, after):
+    here = Course()
+    here.poller.hint(lambda _key, found: found == url)
+    here.now += after
+    here.watch()
+    await here.look(within=600)
+    assert here.asked == 0
+
+
+async def test_hints_that_nobody_waits_for_take_no_more_than_so_much_memory():
+    here = Course()
+    for _ in range(5000):
+        here.poller.hint(lambda *_: False)
+    assert len(here.poller._early) <= poller._EARLIEST
