@@ -72,7 +72,7 @@ def candidates(revision: str) -> list[str]:
 def choose(answer: bytes, revision: str, url: str) -> Resolved:
     """The commit in the lines of `git ls-remote`; an annotated tag counts as the commit that it is of. Pure."""
     found: dict[str, str] = {}
-    for line in answer.decode("utf-8", "replace").splitlines():
+    for line in answer.decode("utf-8", "replace").split("\n"):  # a name may hold what else ends a line for Python
         commit, _, name = line.partition("\t")
         if gitref.is_commit(commit):
             found[name] = commit

@@ -165,6 +165,20 @@ async def test_tags_full_names_and_the_default_branch_mean_what_they_mean_to_the
     assert len(counted_git) == 2 * len(revisions)
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+@pytest.mark.parametrize("protocol_v2", [True, False])
+async def test_a_branch_whose_name_goes_on_after_a_line_separator_is_another_one(tmp_path, separator, protocol_v2):
+    """Who may push some branch must not have it built as one that is protected."""
+    repository = Repository.make(tmp_path)
+    commit = repository.commit({"a": "1"})
+    repository.commit({"a": "2"}, branch=f"main{separator}x")
+    repository.push(f"HEAD:refs/heads/none{separator}x")
+    with HttpServer(tmp_path, protocol_v2=protocol_v2) as server:
+        async with operator() as here:
+            assert await here.resolve(f"{server.url}/app.git") == questions.Resolved(commit, "refs/heads/main")
+            assert (await here.resolve(f"{server.url}/app.git", "none")).reason == "ReferenceNotFound"
+
+
 async def test_a_server_of_another_protocol_is_asked_by_git_at_once_from_then_on(tmp_path, counted_git):
     Repository.make(tmp_path).commit({"a": "1"})
     with HttpServer(tmp_path, protocol_v2=False) as server:

@@ -79,6 +79,16 @@ def test_the_order_in_which_names_are_tried(answer: str, revision: str, found: t
     assert gitremote.choose(answer.encode(), revision, "u") == gitremote.Resolved(*found)
 
 
+@pytest.mark.parametrize(
+    "separator", [chr(n) for n in range(0x3000) if len(f"a{chr(n)}b".splitlines()) > 1 and n != 10]
+)
+def test_a_name_ends_at_the_end_of_its_line_alone(separator: str) -> None:
+    answer = f"{A}\trefs/heads/main\n{B}\trefs/heads/main{separator}x\n{B}\trefs/heads/none{separator}x\n"
+    assert gitremote.choose(answer.encode(), "main", "u") == gitremote.Resolved("refs/heads/main", A)
+    with pytest.raises(errors.ReferenceNotFound):
+        gitremote.choose(answer.encode(), "none", "u")
+
+
 @pytest.mark.parametrize("answer", ["", f"{A}\trefs/heads/x/main\n", "garbage\n", "x\trefs/heads/main\n", "\xff\n"])
 def test_a_revision_that_is_not_in_the_answer(answer: str) -> None:
     with pytest.raises(errors.ReferenceNotFound, match="no branch or tag 'main'"):
