@@ -7,19 +7,20 @@ import contextlib
 import logging
 import ssl
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable
 from typing import Final
 
 import aiohttp
 
 import strata_operator
+from strata_builder.registry import addresses, proxies
 from strata_operator import metrics, names, settings
 from strata_operator.notifications import delivery, notices, sinks
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 5.0  # for what still waits when the operator ends
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Hub:
@@ -77,8 +78,9 @@ class Hub:
 
     def _proxy(self, url: str) -> str | None:
         """The chart's proxy, which Services of the cluster are in noProxy of."""
-        parts = urllib.parse.urlsplit(url)
-        proxy = self._options.https_proxy if parts.scheme == "https" else self._options.http_proxy
-        if not proxy or urllib.request.proxy_bypass_environment(parts.netloc, {"no": self._options.no_proxy}):  # type: ignore[attr-defined]
+        parts, options = urllib.parse.urlsplit(url), self._options
+        proxy = options.https_proxy if parts.scheme == "https" else options.http_proxy
+        origin = addresses.Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        if proxies.Proxies(options.http_proxy, options.https_proxy, options.no_proxy).of(origin) is None:
             return None
-        return proxy
+        return proxy if "://" in proxy else f"http://{proxy}"

@@ -87,10 +87,11 @@ def _sink(document: Mapping[str, Any]) -> Sink:
 def _url(name: str, url: Any) -> str:
     """An URL may hold what opens a chat room, so no message repeats it."""
     try:
-        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
-    except ValueError:  # brackets that hold no IPv6 address
-        parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = urllib.parse.urlsplit(url if isinstance(url, str) else "")
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that hold no IPv6 address, or a port that is none
+        good = False
+    if not good:
         raise ValueError(f"sink {name}: url must begin with http:// or https:// and name a host")
     if parts.username or parts.password:
         raise ValueError(f"sink {name}: url holds credentials; put them into the Secret's key authorization")

@@ -254,6 +254,26 @@ async def test_the_charts_proxy_is_used_save_for_the_hosts_that_need_none(monkey
             assert (await proxy.wait(1))[0].headers["Host"] == "sink.example"
 
 
+@pytest.mark.parametrize(
+    ("url", "without"),
+    [
+        ("http://10.96.3.4:8080/x?room=1", True),
+        ("https://[fd00::5]/x", True),
+        ("https://in.cluster.svc/x", True),
+        ("https://bus.example:8443/x", True),
+        ("https://bus.example/x", False),
+        ("http://192.0.2.7/x", False),
+        ("https://events.example.com/x", False),
+    ],
+)
+async def test_noproxy_means_for_sinks_what_it_means_for_builds(monkeypatch, url, without):
+    proxied = {"http_proxy": "proxy.example:3128", "https_proxy": "http://u:p@proxy.example:3128"}
+    no_proxy = ".svc,10.96.0.0/12,fd00::/8,bus.example:8443"
+    async with telling(monkeypatch, {"name": "a", "url": url}, **proxied, no_proxy=no_proxy) as made:
+        expected = "http://proxy.example:3128" if url.startswith("http:") else proxied["https_proxy"]
+        assert [one._proxy for one in made._deliveries] == [None if without else expected]
+
+
 async def test_without_sinks_nothing_is_begun(monkeypatch):
     async with telling(monkeypatch) as made:
         made.tell([notice()])

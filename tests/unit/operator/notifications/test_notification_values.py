@@ -40,6 +40,8 @@ def test_sinks_are_read_and_say_what_they_want() -> None:
         ({"url": None}, "must begin with http"),
         ({"url": "https:///secret-path"}, "must begin with http"),
         ({"url": "https://[secret-path/"}, "must begin with http"),
+        ({"url": "https://a.example:99999/secret-path"}, "must begin with http"),
+        ({"url": "https://a.example:secret-path"}, "must begin with http"),
         ({"url": "https://user:pass@a.example"}, "authorization"),
         ({"mode": "Batched"}, "Structured or Binary"),
         ({"types": ["exploded"]}, "exploded"),
