@@ -170,7 +170,7 @@ class Poller:
 
     def _failed(self, source: Source, failure: errors.BuildError) -> None:
         if isinstance(failure, registry_errors.Unavailable):
-            wait = self._hosts.failed(source.host, failure.message, retry_after=failure.retry_after)
+            wait = self._hosts.failed(source.host, _of_host(source.host, failure), retry_after=failure.retry_after)
             log.info("%s is not asked for %.0f s: %s", source.host, wait, failure.message)
 
     def _found(self, known: Known, found: Found) -> None:
@@ -236,3 +236,10 @@ class Poller:
             keys.discard(key)
             if not keys:
                 self._named.pop(name, None)
+
+
+def _of_host(host: str, failure: registry_errors.Unavailable) -> str:
+    """What `failure` says of the host, for all who wait for it: they may not know of the image that was asked for."""
+    if failure.status:
+        return f"{host} answered {failure.status}"
+    return f"{host} broke off" if failure.url or failure.repository else failure.message

@@ -213,6 +213,34 @@ async def test_a_hint_holds_until_it_was_looked_at(fake, course, fault):
     assert len(fake.requests("HEAD")) == asked
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"), [(Answer(503), "answered 503"), (Answer(429), "answered 429"), (CloseAfter(0), "broke off")]
+)
+async def test_who_waits_for_a_host_is_not_told_what_others_asked_it_for(fake, course, fault, said):
+    for _ in range(9):
+        fake.fault("HEAD", "/manifests/acquisition", fault)
+    course.interested("a", place(fake.host, repository="library/merger", tag="acquisition"))
+    await course.work()
+    course.interested("b", place(fake.host))
+    put(fake, "one")
+    known = next(one for one in course.poller._known.values() if one.place.reference.version == "12")
+    for _ in range(basepoller._PATIENCE + 1):
+        await course.poller.poll(next(key for key, one in course.poller._known.items() if one is known))
+    assert known.problem is not None
+    assert (said in known.problem.message, fake.host in known.problem.message) == (True, True)
+    assert not [word for word in ("merger", "acquisition") if word in known.problem.message]
+
+
+async def test_a_host_that_is_away_is_told_with_what_is_wrong(course):
+    course.interested("a", place("127.0.0.1:1"))
+    await course.work()
+    (known,) = course.interested("b", place("127.0.0.1:1", tag="13"))
+    for _ in range(basepoller._PATIENCE + 1):
+        await course.poller.poll(next(key for key, one in course.poller._known.items() if one is known))
+    assert known.problem is not None
+    assert known.problem.message.startswith("cannot connect to 127.0.0.1:1: ")
+
+
 async def test_a_hint_to_look_at_what_is_refused_is_one_look(fake, course):
     put(fake, "one")
     course.interested("a", place(fake.host))
