@@ -178,7 +178,7 @@ class Kube:
     ) -> None:
         """Tell people, once: the same event again only raises its count. A refusal is logged, never raised."""
         meta = regarding["metadata"]
-        name = f"{meta['name'][:200]}.{names.short_hash(meta.get('uid', ''), reason, note, length=16)}"
+        name = f"{meta['name'][:200].rstrip('.-')}.{names.short_hash(meta.get('uid', ''), reason, note, length=16)}"
         try:
             await self._post_event(name, _event(name, regarding, reason, note, action, warning=warning))
         except KubeError as e:

@@ -2,6 +2,7 @@
 """The client against an API server over a real socket: retries, conflicts, pages, status, apply, events."""
 
 import contextlib
+import re
 
 import pytest
 
@@ -168,6 +169,18 @@ async def test_the_same_event_twice_is_one_event_with_a_count(tmp_path, monkeypa
         events = sorted(fake.objects[names.EVENTS].values(), key=lambda e: e["note"])
         assert [(e["note"], (e.get("series") or {}).get("count")) for e in events] == [("down", None), ("up", 2)]
         assert events[0]["regarding"]["name"] == "r"
+
+
+@pytest.mark.parametrize("end", [".b", "-b", "b", "-a.b-c"])
+@pytest.mark.parametrize("length", [1, 197, 198, 199, 200, 201])
+async def test_an_event_of_a_long_name_has_a_name_that_the_api_server_takes(tmp_path, monkeypatch, end, length):
+    part = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    async with connected(tmp_path, monkeypatch) as (fake, client, _):
+        about = {"metadata": {"name": "a" * length + end, "namespace": "team"}}
+        await client.event(about, reason="Serving", note="up")
+        (event,) = fake.objects[names.EVENTS].values()
+        assert re.fullmatch(rf"{part}(\.{part})*", event["metadata"]["name"])
+        assert len(event["metadata"]["name"]) <= 253
 
 
 async def test_an_event_that_is_refused_disturbs_nobody(tmp_path, monkeypatch):
