@@ -113,7 +113,16 @@ class Places:
         self._fill()
 
     def claim(self, wish: Wish) -> Standing | None:
-        """Ask for a place: None = it is held (again, if it was), else where the build stands in the queue."""
+        """Ask for a place: None = it is held (again, if it was), else where the build stands in the queue.
+
+        Whoever builds for another Registry by now takes the place along, if that Registry has one more.
+        """
+        held = self._held.get(wish.key)
+        if held is not None and held != wish.registry:
+            if self._registry(wish.registry).full:
+                self.leave(wish.key)
+            else:
+                self.hold(wish.key, wish.registry)
         if wish.key not in self._held:
             self._wait(wish)
         self._fill(asking=wish.key)  # limits may have been raised since the last time
@@ -121,29 +130,39 @@ class Places:
 
     def hold(self, key: names.Key, registry: names.Key) -> None:
         """Count a build that runs whatever the limits say: from before a restart, or started by somebody else."""
-        if key in self._held:
+        before = self._held.get(key)
+        if before == registry:
             return
         self._forget(key)
+        self._free(key)
         self._withdraw(key.namespace)
         self._held[key] = registry
         self._in_namespace[key.namespace] += 1
         self._enter(key.namespace)
         self._registry(registry).running += 1
         self._rank_registry(registry)
+        if before is not None:
+            self._fill()
+            self._tidy(key.namespace, before)
 
     def leave(self, key: names.Key) -> None:
         """Give the place, or the place in the queue, back."""
-        wish, registry = self._forget(key), self._held.pop(key, None)
+        wish, registry = self._forget(key), self._free(key)
+        self._fill()
+        for known in (registry, wish.registry if wish else None):
+            if known is not None:
+                self._tidy(key.namespace, known)
+
+    def _free(self, key: names.Key) -> names.Key | None:
+        """Take the place of `key` back; returns the Registry that it was for."""
+        registry = self._held.pop(key, None)
         if registry is not None:
             self._withdraw(key.namespace)
             self._in_namespace[key.namespace] -= 1
             self._enter(key.namespace)
             self._registries[registry].running -= 1
             self._rank_registry(registry)
-        self._fill()
-        for known in (registry, wish.registry if wish else None):
-            if known is not None:
-                self._tidy(key.namespace, known)
+        return registry
 
     def holds(self, key: names.Key) -> bool:
         return key in self._held

@@ -67,13 +67,22 @@ class Model:
         self.turns = [other for other in self.turns if other != namespace] + [namespace]
 
     def claim(self, one: Wish) -> None:
+        if self.held.get(one.key, one.registry) != one.registry:
+            taken = sum(registry == one.registry for registry in self.held.values())
+            if self.most_to.get(one.registry) and taken >= self.most_to[one.registry]:
+                self.leave(one.key)
+            else:
+                self.hold(one.key, one.registry)
         if one.key not in self.held:
             self.wishes[one.key] = one
         self.fill(one.key)
 
     def hold(self, key: names.Key, registry: names.Key) -> None:
         self.wishes.pop(key, None)
-        self.held.setdefault(key, registry)
+        moved = self.held.get(key, registry) != registry
+        self.held[key] = registry
+        if moved:
+            self.fill()
 
     def leave(self, key: names.Key) -> None:
         self.wishes.pop(key, None)
@@ -293,6 +302,33 @@ def test_a_place_that_is_held_is_held_again_and_without_limits_all_start():
     assert places.running == 1
     free = Places(0)
     assert {free.claim(wish("a", str(n))) for n in range(50)} == {None}
+
+
+def test_a_place_is_taken_along_to_another_registry_that_has_one_and_given_back_before_one_that_is_full():
+    places = Places(2)
+    for registry in (MAIN, SPARE):
+        places.limit_registry(registry, 1)
+    assert places.claim(wish("a", "main")) is None
+    assert places.claim(wish("a", "moves", registry=SPARE)) is None
+    stands = places.claim(wish("a", "moves"))  # the spec names another Registry by now
+    assert stands is not None
+    assert (stands.limit, stands.most) == (queueing.REGISTRY, 1)
+    assert places.claim(wish("b", "spare", registry=SPARE)) is None  # nobody builds for it any more
+    places.leave(names.Key("a", "main"))
+    assert places.holds(names.Key("a", "moves"))
+    places.leave(names.Key("b", "spare"))
+    assert places.claim(wish("a", "moves", registry=SPARE)) is None
+    assert places.claim(wish("b", "main")) is None
+
+
+def test_a_place_of_a_pod_whose_registry_is_not_known_counts_for_the_one_that_is_built_for_next():
+    places = Places(0)
+    places.restore([(names.Key("a", "x"), names.Key("", ""))], [])
+    places.limit_registry(MAIN, 1)
+    assert places.claim(wish("a", "x")) is None
+    stands = places.claim(wish("a", "y"))
+    assert stands is not None
+    assert stands.limit == queueing.REGISTRY
 
 
 def test_names_of_namespaces_and_registries_that_are_gone_are_forgotten():
