@@ -72,7 +72,7 @@ class Poller:
         for place, key in keys.items():
             known = self._known[key]
             known.hinted |= known.take(who, wanted[place], self._clock())
-            known.due = min(known.due, (known.checked or 0.0) + wanted[place].interval)
+            known.due = min(known.due, known.looked + known.interval)  # which is longer while it cannot be seen
             self._poll_in(key, known.early(self._clock()))
         return {place: self._known[key] for place, key in keys.items()}
 

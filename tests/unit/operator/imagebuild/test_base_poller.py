@@ -325,6 +325,33 @@ async def test_what_a_repetition_would_not_change_is_told_at_once_and_asked_ever
     assert course.told() == ["a"] * (len(waits) if denied else 1)  # its Secrets are to be read again
 
 
+@pytest.mark.parametrize(
+    "answer", [Answer(401, headers={"WWW-Authenticate": 'Basic realm="r"'}), Answer(404), Answer(400), Answer(503)]
+)
+async def test_those_who_are_told_that_it_cannot_be_seen_have_it_asked_no_sooner(fake, course, answer):
+    """Each wake is a look at the ImageBuild, which says once more what it is interested in."""
+    fake.fault("HEAD", "/manifests/", *[answer] * 1000)
+    course.interested("a", place(fake.host), interval=60)
+    await course.work()
+    for _ in range(600):
+        for who in [*course.told(), "another"]:
+            course.interested(who, place(fake.host), interval=60)
+        await course.later(1)
+    assert 2 <= len(fake.requests("HEAD")) <= 9
+
+
+async def test_a_shorter_interval_counts_from_the_last_look(fake, course):
+    one = put(fake, "one")
+    course.interested("slow", place(fake.host), recorded=one, interval=7200)
+    await course.work()
+    await course.later(100)
+    course.interested("quick", place(fake.host), recorded=one, interval=120)
+    await course.later(19)
+    assert len(fake.requests("HEAD")) == 1
+    await course.later(2)
+    assert len(fake.requests("HEAD")) == 2
+
+
 async def test_the_last_requests_that_a_registry_allows_are_not_taken(fake, course):
     put(fake, "one")
     scarce = {"ratelimit-remaining": "15;w=21600", "ratelimit-limit": "100;w=21600"}
