@@ -99,8 +99,9 @@ class Chains:
 
     def busy(self, key: names.Key, base_names: Iterable[str], wanted: Callable[[names.Key], bool]) -> names.Key | None:
         """Some ImageBuild on which `key` is based, at however many removes, and that has a build waiting or running, or of
-        which `wanted` says that it is about to have one."""
-        starts = [maker for name in base_names for maker in self.makers(name)]
+        which `wanted` says that it is about to have one. A base that is made from `key` itself is not waited for: it would
+        wait for `key`, too."""
+        starts = [maker for name in base_names if not self.cycle(key, name) for maker in self.makers(name)]
         for path in self._ways(starts):
             last = path[-1]
             if last != key and (self._nodes[last].busy or wanted(last)):

@@ -100,6 +100,26 @@ def test_nobody_waits_for_itself():
     assert found.busy(key("a"), [f"{HOST}/team/b"], lambda _: False) is None
 
 
+@pytest.mark.parametrize("circle", ["ab", "abc", "abcd"])
+def test_nobody_in_a_circle_waits_for_another_and_all_wait_for_who_is_above(circle):
+    """A base that moves under all of them has all of them built."""
+
+    def found(phase: str) -> chains.Chains:
+        nodes = {
+            one: node(one, circle[n - 1], "root", phase="Pending" if n % 2 else "Succeeded")
+            for n, one in enumerate(circle)
+        }
+        return graph(root=node("root", phase=phase), **nodes)
+
+    for n, one in enumerate(circle):
+        bases = [f"{HOST}/team/{base}" for base in (circle[n - 1], "root")]
+        about_to = {key(other) for other in circle}
+        assert found("Succeeded").busy(key(one), bases, about_to.__contains__) is None
+        assert found("Running").busy(key(one), bases, about_to.__contains__) == key("root")
+    below = found("Succeeded").busy(key("below"), [f"{HOST}/team/a"], lambda _: False)
+    assert below in {key(other) for other in circle}
+
+
 def test_what_is_known_is_replaced_and_forgotten():
     found = graph(a=node("a"), b=node("b", "a"))
     assert found.note(key("b"), node("b", "c")) == node("b", "a")
