@@ -85,6 +85,10 @@ class Chains:
         """Who is based on one of these images and is started by them."""
         return {key for one in images for key in self._users.get(one, ()) if self._nodes[key].follows}
 
+    def waiting(self, images: Iterable[Image]) -> set[names.Key]:
+        """Those of the users that have a build, which may wait for one of these images."""
+        return {key for key in self.users(images) if self._nodes[key].busy}
+
     def makers(self, name: str) -> list[names.Key]:
         """Who makes the base image `name`."""
         found = image(name)

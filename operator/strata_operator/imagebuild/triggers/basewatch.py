@@ -65,15 +65,15 @@ class Watch:
                 await asyncio.sleep(0)
 
     def note(self, body: kube.Object) -> None:
-        """Take in what an ImageBuild is now. Whoever is based on it is woken when its build has ended, and its image is
-        looked at when that has changed: hints, both."""
+        """Take in what an ImageBuild is now. Whoever waits for its build is woken when that has ended, and its image is
+        looked at when that has changed: hints, both. All others that are based on it are told by the poller, in waves."""
         key, new = kube.place(body), self._node(body)
         old = self._chains.note(key, new)
         if new.digest and new.digest != old.digest:
             for host, repository, tag in new.images:
                 self.poller.now(host, repository, tag)
         if old.busy and not new.busy:
-            for user in self._chains.users(new.images):
+            for user in self._chains.waiting(new.images):
                 self._wake(user, 0.0)
 
     def close(self) -> None:

@@ -218,6 +218,41 @@ async def test_a_circle_is_told_and_not_looked_at(tmp_path, monkeypatch):
         assert lab.watch.poller._known == {}
 
 
+@pytest.mark.asyncio
+async def test_the_end_of_a_build_wakes_those_that_wait_for_it_and_leaves_the_others_to_the_poller(
+    tmp_path, monkeypatch
+):
+    """Two thousand that have nothing to do yet would else all be wanted at once, whatever their priority."""
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.registries(ib.registry())
+        for resource in lab.frame.cache.stores:
+            await lab.frame.cache.refresh(resource, lab.frame.kube)
+        for name, phase in (
+            ("rests", "Succeeded"),
+            ("failed", "Failed"),
+            ("waits", "Pending"),
+            ("between", "Retrying"),
+        ):
+            lab.watch.note(based(name, "registry.example:5000/team/base", phase))
+        for phase in ("Succeeded", "Failed"):
+            lab.watch.note(based("base", "debian", "Running"))
+            assert lab.woken == []
+            lab.watch.note(based("base", "debian", phase))
+            assert sorted(key.name for key in lab.woken) == ["between", "waits"]
+            lab.woken.clear()
+
+
+def based(name: str, base: str, phase: str) -> Any:
+    body = ib.build(name, triggers={"baseImages": {"pollInterval": "1h"}})
+    body["status"] = {
+        "repository": f"team/{name}",
+        "tags": ["latest"],
+        "baseImages": [{"name": base, "digest": ib.DIGEST}],
+        "current": {"number": 1, "phase": phase},
+    }
+    return body
+
+
 # -- where to look --
 
 LOGINS = config.DockerConfig.load([login("registry.example:5000").encode(), login("docker.io").encode()])
