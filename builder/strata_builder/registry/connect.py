@@ -6,10 +6,10 @@ import base64
 import socket
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from strata_builder.frozen import frozen
-from strata_builder.registry import addresses, errors
+from strata_builder.registry import addresses, errors, patience
 from strata_builder.registry.proxies import Proxies, Proxy
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Connector:
         except BaseException:
             sock.close()
             raise
-        return ready
+        return cast("socket.socket", patience.Socket(ready, self.timeouts.read)) if patience.ends() else ready
 
     def proxy_of(self, origin: addresses.Origin) -> Proxy | None:
         """The proxy that wants the whole URL in the request line: only plain HTTP does."""
@@ -76,7 +76,7 @@ class Connector:
                 self.connect_filter(host, str(address[0]))
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(self.timeouts.connect)
+                sock.settimeout(patience.left(self.timeouts.connect))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.connect(address)

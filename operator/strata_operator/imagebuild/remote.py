@@ -5,6 +5,7 @@ Each method blocks and is called in a thread.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from strata_builder import contract, errors
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import manifest, platform
-from strata_builder.registry import client, config, connect, retry
+from strata_builder.registry import client, config, connect, patience, retry
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.manifests import ManifestBytes
 
 _TIMEOUTS: Final = connect.Timeouts(connect=5.0, read=20.0)
+_LONGEST: Final = 120.0  # seconds of a call: a host that is slow on purpose must not keep the threads that all share
 _FEW: Final = retry.Policy(attempts=2)  # the queue tries again
 _CACHE_TYPE: Final = "application/vnd.strata.cache.v1+json"
 _CACHE_LIMIT: Final = 4 << 20
@@ -49,30 +51,26 @@ class Access:
 
 def published(access: Access, repository: str, digest: str) -> bool | contract.Failure:
     """Whether the repository holds the manifest."""
-    registry = access.open()
     try:
-        return registry.head_manifest(repository, digest) is not None
+        with contextlib.closing(access.open()) as registry, patience.within(_LONGEST):
+            return registry.head_manifest(repository, digest) is not None
     except errors.BuildError as e:
         return _failure(e)
-    finally:
-        registry.close()
 
 
 def tag(access: Access, repository: str, digest: str, tags: Sequence[str]) -> contract.Failure | None:
     """Make every tag name the manifest; one that does already is not written again."""
-    registry = access.open()
     try:
-        found = registry.manifest(repository, digest)
-        for name in tags:
-            present = registry.head_manifest(repository, name)
-            if present is None or present.digest != digest:
-                registry.put_manifest(repository, name, found.data, found.media_type)
+        with contextlib.closing(access.open()) as registry, patience.within(_LONGEST):
+            found = registry.manifest(repository, digest)
+            for name in tags:
+                present = registry.head_manifest(repository, name)
+                if present is None or present.digest != digest:
+                    registry.put_manifest(repository, name, found.data, found.media_type)
     except registry_errors.TagImmutable as e:
         return contract.Failure("DestinationConflict", e.message, hint="the registry lets tags be written once only")
     except errors.BuildError as e:
         return _failure(e)
-    finally:
-        registry.close()
     return None
 
 
@@ -80,19 +78,17 @@ def left_behind(
     access: Access, repository: str, *, uid: str, number: int, attempt: int, built_for: str
 ) -> contract.BuildResult | contract.Failure | None:
     """The result of a pod that vanished, from what its push noted in the cache artifact; None if there is none."""
-    registry = access.open()
     try:
-        digest = _noted(registry, repository, f"{uid}/{number}/{attempt}/{built_for}", built_for)
-        if not digest:
-            return None
-        found = registry.manifest(repository, digest)
+        with contextlib.closing(access.open()) as registry, patience.within(_LONGEST):
+            digest = _noted(registry, repository, f"{uid}/{number}/{attempt}/{built_for}", built_for)
+            if not digest:
+                return None
+            found = registry.manifest(repository, digest)
         size = len(found.data) + _stored(found)
     except (registry_errors.NotFound, oci_errors.ImageInvalid, ValueError):
         return None  # no artifact, or one that is damaged: the build runs again
     except errors.BuildError as e:
         return _failure(e)
-    finally:
-        registry.close()
     return contract.BuildResult((contract.PlatformResult(built_for, digest, size, found.media_type),))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from strata_builder import errors as build_errors
-from strata_builder.registry import client, config, connect, errors, retry
+from strata_builder.registry import client, config, connect, errors, patience, retry
 
 _TIMEOUTS: Final = connect.Timeouts(connect=5.0, read=10.0)
+_LONGEST: Final = 60.0  # seconds of a probe: a host that is slow on purpose must not keep the threads that all share
 _ONCE: Final = retry.Policy(attempts=1)  # the queue tries again
 
 
@@ -41,8 +42,9 @@ async def probe(target: Target) -> Outcome:
 
 def _probe(target: Target) -> Outcome:
     try:
-        stranger = _authorised(target, None)
-        known = _authorised(target, target.credential) if target.credential else stranger
+        with patience.within(_LONGEST):
+            stranger = _authorised(target, None)
+            known = _authorised(target, target.credential) if target.credential else stranger
     except errors.TlsFailed as e:
         return Outcome("TLSNotTrusted", _words(e))
     except errors.AddressRefused as e:

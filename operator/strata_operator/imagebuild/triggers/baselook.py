@@ -17,11 +17,12 @@ from typing import Final
 from strata_builder.oci import descriptor, manifest, mediatypes, platform
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci.reference import Reference
-from strata_builder.registry import addresses, client, config, connect, heads, proxies, retry
+from strata_builder.registry import addresses, client, config, connect, heads, patience, proxies, retry
 from strata_operator.imagebuild import chains
 from strata_operator.imagebuild.triggers.bases import Found
 
 _TIMEOUTS: Final = connect.Timeouts(connect=5.0, read=10.0)
+_LONGEST: Final = 60.0  # seconds of a look: a host that is slow on purpose must not keep the threads that all share
 _ONCE: Final = retry.Policy(attempts=1)  # whoever polls comes again, when the host has its time
 _DEPTH: Final = 4  # indexes that name one another
 _OTHERS: Final = 256  # digests of other platforms that are remembered
@@ -119,6 +120,13 @@ def look(
     registry: client.Registry, source: Source, place: Place, known: Found | None
 ) -> tuple[Found, heads.Quota | None]:
     """What `place` stands for at `source`, given what was known before. Raises BuildError."""
+    with patience.within(_LONGEST):
+        return _look(registry, source, place, known)
+
+
+def _look(
+    registry: client.Registry, source: Source, place: Place, known: Found | None
+) -> tuple[Found, heads.Quota | None]:
     mine = known is not None and known.host == source.host
     head = heads.head(registry, source.repository, place.reference.version, etag=known.etag if known and mine else "")
     if known and (head.unchanged or head.digest == known.top):

@@ -35,6 +35,7 @@ WORKERS: Final = 8
 WAKES_PER_SECOND: Final = 50
 #: Failures in a row that are told to nobody: registries are away for a moment now and then.
 _PATIENCE: Final = 2
+_LONGEST: Final = 120.0  # seconds in which a look begins to ask one host more
 #: Part of a limited number of requests that polls leave to builds and nodes, which share the address and the account.
 _RESERVE: Final = 0.2
 
@@ -136,7 +137,10 @@ class Poller:
 
     async def _look(self, known: Known, sources: list[Source]) -> float:
         failure: errors.BuildError | None = None
+        began = self._clock()
         for source in sources:
+            if self._clock() - began > _LONGEST:
+                break  # dozens of slow mirrors: they are left alone in the next look
             if not self._paces.enter(source.host):
                 known.its_turn = True
                 return self._paces.turn(source.host) + PACE

@@ -11,8 +11,10 @@ import pytest
 from strata_builder.oci import mediatypes
 from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
+from strata_builder.registry import errors as registry_errors
 from strata_operator import addresses, metrics, names, queue
 from strata_operator.imagebuild.triggers import baseknown, baselook, basepoller, paces
+from support.drips import BEGINNINGS, Drips
 from support.fake_registry import Answer, CloseAfter, FakeRegistry
 
 pytestmark = pytest.mark.asyncio
@@ -391,6 +393,33 @@ async def test_a_host_that_is_waited_for_does_not_hold_up_the_others(fake, cours
     ends = await course.work()
     assert sorted(wait for wait in ends if wait)[:3] == pytest.approx([paces.PACE, 2 * paces.PACE, 3 * paces.PACE])
     assert len(fake.requests("HEAD")) == 1
+
+
+async def test_hosts_that_answer_byte_by_byte_do_not_keep_the_others_waiting(fake, course, monkeypatch):
+    monkeypatch.setattr(baselook, "_LONGEST", 0.5)
+    put(fake, "one")
+    with Drips(BEGINNINGS["header"]) as one, Drips(BEGINNINGS["status"]) as two:
+        slow = [place(host, tag=f"t{n}") for host in (one.host, two.host) for n in range(paces.AT_ONCE)]
+        for n, each in enumerate(slow):
+            (known,) = course.interested(f"b{n}", each)
+            known.its_turn = True  # all at once: as many as there are workers
+        known = course.interested("a", place(fake.host))[0]
+        async with asyncio.timeout(20):
+            await course.work()
+    assert known.found is not None
+
+
+async def test_a_look_ends_before_all_of_many_slow_mirrors_were_asked(fake, course, monkeypatch):
+    def slow(*_: object) -> None:
+        course.now += 50
+        raise registry_errors.Unavailable("no answer in time")
+
+    monkeypatch.setattr(course.poller, "_ask", slow)
+    hosts = [f"mirror-{n}.example" for n in range(32)]
+    course.interested("a", place(*hosts, fake.host))
+    began = course.now
+    await course.work()
+    assert course.now - began < 200
 
 
 async def test_the_operators_queue_drives_it(fake, course):
