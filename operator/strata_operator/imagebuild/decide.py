@@ -142,7 +142,7 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
     case = contents.recognized(case, content)
     want = wanting.want(case, digest=content.inputs, commit=content.commit, seen=content.seen)
     if isinstance(want, wanting.Nothing) and (yield from settling.lost(case, aim)):
-        want = wanting.lost(case)
+        want = settling.rebuilt(case)
     if isinstance(want, wanting.Nothing | wanting.Nobody):
         case, build = yield from bases.watch(case)
         want = build or want

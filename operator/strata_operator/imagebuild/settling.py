@@ -58,20 +58,25 @@ def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps
 def lost(case: Case, to: target.Target) -> Steps[bool]:
     """Whether the image that was built is gone from the registry; a registry that does not answer proves nothing."""
     digest = str(case.was.image.get("digest", ""))
-    if not to.ready or not digest or _tried(case):
+    if not to.ready or not digest:
         return False
     max_age = 0.0 if case.fresh else IMAGE_CHECK  # somebody who has just changed it is answered by what is there now
     there = yield questions.Published(to.repository, digest, max_age=max_age)
     return there is False
 
 
-def _tried(case: Case) -> bool:
-    """Whether a build for that has come to nothing: once failed, it is no news until the next look, once cancelled none."""
+def rebuilt(case: Case) -> wanting.Build | wanting.Nobody:
+    """What is wanted where the image is gone. A build that has failed goes on when that has its time, and is else tried
+    again as often as images are looked at; one that was cancelled is not."""
     current = case.current
-    if current is None or current.reason != wanting.LOST or not wanting.idle(case):
-        return False
-    recent = case.now - (current.completion_time or 0.0) < IMAGE_CHECK
-    return current.phase == state.CANCELLED or (current.phase == state.FAILED and recent)
+    if current and current.phase == state.CANCELLED and current.reason == wanting.LOST:
+        return wanting.Nobody()
+    if current is None or current.phase != state.FAILED or case.fresh:
+        return wanting.Build(wanting.LOST)
+    if wanting.due(case):
+        return wanting.Build(current.reason, goes_on=True, base_images=current.base_images)
+    recent = 0.0 <= case.now - (current.completion_time or 0.0) < IMAGE_CHECK
+    return wanting.Nobody() if recent else wanting.Build(wanting.LOST)
 
 
 def unwatched(case: Case, answer: questions.Unseen | contract.Failure) -> Case:

@@ -62,13 +62,6 @@ def _unhealed(case: Case, current: state.Current) -> bool:
     return current.reason in _ASKED and current.phase == state.FAILED and not idle(case)
 
 
-def lost(case: Case) -> Build:
-    """The build of an image that has vanished from its registry; one that is to be looked at again goes on."""
-    current = case.current
-    failed = current is not None and current.phase == state.FAILED and current.reason == LOST
-    return Build(LOST, goes_on=failed and not case.fresh and not idle(case))
-
-
 def idle(case: Case) -> bool:
     """Nothing is to be begun unless the inputs turn out to have changed."""
     current = case.current

@@ -258,6 +258,20 @@ def test_an_image_that_is_gone_is_told_as_gone():
     assert world.current["reason"] == "ImageLost"
 
 
+def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_does_not_change_its_reason_for_ever():
+    world = built()
+    world.answers |= {questions.BaseImages: stands(debian=D2), questions.Published: False}
+    world.settle()
+    reasons = []
+    for _ in range(10):
+        if world.current["phase"] in ("Starting", "Running"):
+            reasons.append(world.current["reason"])
+            fail(world)
+        world.now += 60
+        world.settle()
+    assert reasons == ["ImageLost", "BaseImageChanged"]
+
+
 def test_a_base_that_cannot_be_seen_is_told_beside_the_image_and_forgotten_when_it_can():
     world = built()
     world.answers[questions.BaseImages] = bases.Seen(problem=("AccessNotGranted", "kubectl create rolebinding"))

@@ -271,7 +271,7 @@ def test_an_image_that_is_gone_from_the_registry_is_built_again():
     assert (world.current["number"], world.current["reason"]) == (2, "ImageLost")
 
 
-def lost_world(failure: contract.Failure, **spec: Any) -> World:
+def failed_lost_world(failure: contract.Failure, **spec: Any) -> World:
     """The image is gone from the registry, and the build that is begun for it fails."""
     world = World(body=ib.build(**spec))
     world.succeed()
@@ -285,7 +285,7 @@ def lost_world(failure: contract.Failure, **spec: Any) -> World:
 
 @pytest.mark.parametrize("reason", ["RunFailed", "DeadlineExceeded", "InfrastructureFailed"])
 def test_an_image_that_is_gone_and_cannot_be_built_is_tried_once_a_look(reason):
-    world = lost_world(FAILURE(reason, "no"), retries=0)
+    world = failed_lost_world(FAILURE(reason, "no"), retries=0)
     for _ in range(3):
         world.settle()
         world.now += settling.IMAGE_CHECK / 4
@@ -300,7 +300,7 @@ def test_an_image_that_is_gone_and_cannot_be_built_is_tried_once_a_look(reason):
 
 
 def test_an_image_that_is_gone_is_built_ever_more_rarely_until_what_keeps_it_from_that_has_healed():
-    world = lost_world(FAILURE("BaseImageNotFound", "no"))
+    world = failed_lost_world(FAILURE("BaseImageNotFound", "no"))
     delays = []
     for _ in range(5):
         delays.append(world.settle().look_again or 0.0)
@@ -312,18 +312,71 @@ def test_an_image_that_is_gone_is_built_ever_more_rarely_until_what_keeps_it_fro
     assert {job.number for job in world.started[1:]} == {2}
 
 
-def test_a_build_of_an_image_that_is_gone_can_be_cancelled():
+def lost_world() -> World:
+    """A world whose image has vanished and is about to be built again."""
     world = World()
     world.succeed()
     world.answers[questions.Published] = False
+    world.step()
+    return world
+
+
+def try_for_hours(world: World, hours: int, failure: contract.Failure) -> list[str]:
+    """The reasons of the builds and attempts that were begun, all of which fail so."""
+    reasons = []
+    for _ in range(hours * 60):
+        world.now += 60
+        world.settle()
+        if world.current["phase"] in ("Starting", "Running"):
+            reasons.append(world.current["reason"])
+            world.pod(ended(code=1, message=failure))
+            world.finish(phase="Failed")
+            world.settle()
+    return reasons
+
+
+@pytest.mark.parametrize(
+    ("failure", "least", "most"),
+    [
+        (FAILURE("RunFailed", "exit code 1"), 3, 3),
+        (FAILURE("DeadlineExceeded", "1 h"), 3, 3),
+        (FAILURE("InfrastructureFailed", "the node went", retryable=True), 12, 12),
+        (FAILURE("BaseImageNotFound", "debian:12"), 28, 40),
+    ],
+    ids=lambda value: value.reason if isinstance(value, FAILURE) else str(value),
+)
+def test_an_image_that_is_gone_and_cannot_be_built_is_tried_ever_more_rarely(failure, least, most):
+    world = lost_world()
+    reasons = try_for_hours(world, 13, failure)
+    assert least <= len(reasons) <= most
+    assert set(reasons) == {"ImageLost"}
+    assert world.condition("LastBuildSucceeded") == ("False", failure.reason)
     world.now += settling.IMAGE_CHECK
     world.settle()
+    world.answers[questions.Published] = True
+    world.succeed()
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
+
+
+def test_a_build_of_an_image_that_is_gone_is_not_begun_again_once_it_was_cancelled():
+    world = lost_world()
     world.annotate(names.ANNOTATION_CANCEL, "1")
-    for _ in range(3):
-        world.settle()
-        world.now += settling.IMAGE_CHECK
-    assert world.current["phase"] == "Cancelled"
-    assert len(world.started) == 2
+    world.settle()
+    world.now += 2 * settling.IMAGE_CHECK
+    world.settle()
+    assert (world.current["phase"], len(world.started)) == ("Cancelled", 2)
+
+
+def test_an_image_that_vanishes_after_another_build_was_cancelled_is_built_again():
+    world = World()
+    world.succeed()
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.step()
+    world.annotate(names.ANNOTATION_CANCEL, "1")
+    world.settle()
+    world.answers[questions.Published] = False
+    world.settle()
+    assert (world.current["phase"], world.current["reason"]) == ("Starting", "ImageLost")
 
 
 def test_whoever_changes_the_spec_is_answered_by_what_is_in_the_registry_now():
