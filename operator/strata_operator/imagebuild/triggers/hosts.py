@@ -64,8 +64,10 @@ class Hosts:
             found.users -= 1
 
     def answered(self, host: str) -> None:
-        """`host` is well, whatever it said of what it was asked for."""
-        if found := self._hosts.get(host):
+        """`host` is well, whatever it said of what it was asked for. While it is left alone, that is an answer to what it was
+        asked before."""
+        found = self._hosts.get(host)
+        if found and found.until <= self._clock():
             found.failures, found.until, found.reason = 0, 0.0, ""
 
     def failed(self, host: str, reason: str, *, retry_after: float | None = None) -> float:

@@ -60,6 +60,23 @@ def test_what_the_host_asks_for_is_respected_within_bounds():
     assert found.failed(HOST, "429", retry_after=1e12) == hosts.LONGEST_ASKED
 
 
+@pytest.mark.parametrize("spared", [False, True])
+def test_an_answer_to_what_was_asked_before_does_not_end_a_time_that_the_host_asked_for(spared):
+    clock = Clock()
+    found = made(clock)
+    if spared:
+        found.spare(HOST, 900)
+    else:
+        found.failed(HOST, "429", retry_after=900)
+    clock.now += 1
+    found.answered(HOST)  # one of four that were under way
+    assert found.wait(HOST) == 899
+    clock.now += 899
+    found.answered(HOST)
+    assert (found.wait(HOST), found.reason(HOST)) == (0, "")
+    assert found.failed(HOST, "again") == 5
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
