@@ -99,12 +99,12 @@ def still_failed(case: Case, text: str) -> Decision:
 
 
 def next_look(case: Case) -> float | None:
-    """Seconds until the source is looked at again, or what failed has its time: sooner if no pod is needed to tell."""
+    """Seconds until the source is looked at again, or what failed has its time: sooner if no pod is needed to tell. What has
+    its time and is not wanted any more has none."""
     current = case.current
     waits = [] if case.wanted.look_interval is None else [case.wanted.look_interval]
-    left = (current.next_time or 0.0) - case.now if current and current.phase == state.FAILED else 0.0
-    if left > 0:  # else it has been looked at, and nothing is wanted any more
-        waits.append(left)
+    if current and current.phase == state.FAILED and current.next_time is not None and not wanting.due(case):
+        waits.append(current.next_time - case.now)
     if current and current.phase == state.FAILED and current.result == "ReferenceNotFound" and not current.job:
         waits.append(_REFERENCES)
     return min(waits, default=None)

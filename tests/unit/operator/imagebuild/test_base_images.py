@@ -272,6 +272,19 @@ def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_does_not_change_it
     assert reasons == ["ImageLost", "BaseImageChanged"]
 
 
+def test_a_base_that_moved_back_after_its_build_had_failed_is_not_looked_at_for_ever_at_once():
+    world = built()
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    world.settle()
+    world.pod(ib.ended(code=1, message=contract.Failure("BaseImageNotFound", "debian:12")))
+    world.finish(phase="Failed")
+    world.settle()
+    world.answers[questions.BaseImages] = stands(debian=D1)
+    world.now += 1801
+    world.settle()
+    assert world.look().look_again is None or world.look().look_again >= 60
+
+
 def test_a_base_that_cannot_be_seen_is_told_beside_the_image_and_forgotten_when_it_can():
     world = built()
     world.answers[questions.BaseImages] = bases.Seen(problem=("AccessNotGranted", "kubectl create rolebinding"))

@@ -367,6 +367,54 @@ def test_a_build_of_an_image_that_is_gone_is_not_begun_again_once_it_was_cancell
     assert (world.current["phase"], len(world.started)) == ("Cancelled", 2)
 
 
+@pytest.mark.parametrize("reason", ["Rebuild", "NoCache", "Scheduled"])
+@pytest.mark.parametrize("failure", ["BaseImageNotFound", "QuotaExceeded"])
+def test_what_is_built_whatever_the_inputs_are_is_tried_again_where_its_failure_heals_outside(reason, failure):
+    world = World(ib.build(triggers={"schedule": {"cron": "0 0 1 1 *"}} if reason == "Scheduled" else {}))
+    world.succeed()
+    if reason == "Scheduled":
+        world.now += 366 * 86_400
+    else:
+        world.annotate(names.ANNOTATION_REBUILD if reason == "Rebuild" else names.ANNOTATION_NO_CACHE, "1")
+    reasons = try_for_hours(world, 2, FAILURE(failure, "not there"))
+    assert 7 <= len(reasons) <= 9
+    assert set(reasons) == {reason}
+    assert world.current["number"] == 2
+    assert (world.look().look_again or 0) > 0
+    world.now += 1801
+    world.succeed()
+    assert (world.current["phase"], world.current["number"]) == ("Succeeded", 2)
+
+
+def test_a_rebuild_that_lacks_a_secret_begins_as_soon_as_that_is_there():
+    world = World(ib.build(secrets=[{"id": "npm", "secretRef": {"name": "npm", "key": "token"}}]))
+    world.succeed()
+    world.answers[questions.Secrets] = FAILURE("ReferenceNotFound", "Secret npm does not exist")
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.settle()
+    assert (world.current["phase"], world.current["result"]) == ("Failed", "ReferenceNotFound")
+    assert world.look().look_again == 10
+    world.answers[questions.Secrets] = None
+    world.now += 10
+    world.settle()
+    assert (world.current["phase"], world.current["reason"]) == ("Starting", "Rebuild")
+
+
+def test_a_commit_that_failed_and_was_taken_back_is_not_looked_at_for_ever_at_once():
+    world = World(ib.build(source={"git": {"url": "https://git.example/a.git", "revision": "main"}},
+                           triggers={"git": {"pollInterval": "5m"}}))  # fmt: skip
+    world.answers[questions.Commit] = questions.Resolved("a" * 40, "refs/heads/main")
+    world.succeed()
+    world.answers[questions.Commit] = questions.Resolved("b" * 40, "refs/heads/main")
+    assert try_for_hours(world, 1, FAILURE("BaseImageNotFound", "debian:12"))[0] == "CommitChanged"
+    world.answers[questions.Commit] = questions.Resolved("a" * 40, "refs/heads/main")
+    for _ in range(3):
+        world.now += 1801
+        world.settle()
+        assert world.look().look_again is None  # polling wakes it
+    assert world.current["phase"] == "Failed"
+
+
 def test_an_image_that_vanishes_after_another_build_was_cancelled_is_built_again():
     world = World()
     world.succeed()
