@@ -17,6 +17,7 @@ BUILDER: Final = "builder"  # the volume of InPlace that holds the builder
 _IMAGE_REASONS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 )
+_QUIET: Final = frozenset({None, "", "ContainerCreating", "PodInitializing"})  # a container that waits as it should
 
 
 def stuck(
@@ -30,9 +31,9 @@ def stuck(
         reason, message = state.get("reason", ""), podstatus.clean(state.get("message", ""))
         if verdict := _held_up(pod, name, reason, message, now - podstatus.since(pod)):
             return verdict
-    unmounted = (waiting or not statuses) and all(
-        state.get("reason") in (None, "", "ContainerCreating", "PodInitializing") for _, state in waiting
-    )
+    if len(waiting) == len(statuses) and (held_up := _injected(pod)):
+        return held_up
+    unmounted = (waiting or not statuses) and all(state.get("reason") in _QUIET for _, state in waiting)
     if unmounted and now - podstatus.since(pod) > CURIOUS * 2:
         return verdicts.AskEvents(pod) if events is None else _unmounted(pod, events, now)
     return None
@@ -50,6 +51,17 @@ def _held_up(pod: kube.Object, name: str, reason: str, message: str, seconds: fl
         where = f"node {podstatus.node(pod)}"
         return verdicts.NoImageVolume(f"{where} cannot start the pod with its builder as a volume: {message}")
     return refusals.container(name, reason, message) if seconds > PATIENCE else None
+
+
+def _injected(pod: kube.Object) -> verdicts.Running | None:
+    """What holds up an init container that an admission webhook has put before ours, as that of a service mesh."""
+    for status in podstatus.injected(pod):
+        state = (status.get("state") or {}).get("waiting") or {}
+        if state.get("reason") not in _QUIET:
+            text = podstatus.clean(f"{state['reason']}: {state.get('message', '')}".removesuffix(": "))
+            who = podstatus.clean(str(status.get("name")))
+            return verdicts.Running(f"the pod waits for init container {who}, which is not of Strata: {text}")
+    return None
 
 
 def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> verdicts.Verdict | None:

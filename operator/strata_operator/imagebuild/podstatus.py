@@ -33,6 +33,12 @@ def ours(pod: kube.Object) -> list[Mapping[str, Any]]:
     return [found[name] for name in OURS if name in found]
 
 
+def injected(pod: kube.Object) -> list[Mapping[str, Any]]:
+    """Statuses of the init containers that others have put into the pod: ours begin after them."""
+    told = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    return [s for s in told if s.get("name") not in OURS]
+
+
 def terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return (status.get("state") or {}).get("terminated") or {}
 

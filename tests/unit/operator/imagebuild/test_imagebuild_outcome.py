@@ -57,6 +57,35 @@ def test_a_result_survives_the_deadline_that_a_sidecar_ran_into():
     assert judge(*statuses, phase="Failed", reason="DeadlineExceeded") == result()
 
 
+@pytest.mark.parametrize(
+    "reason", ["ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff", "CreateContainerConfigError"]
+)
+def test_an_injected_init_container_that_holds_up_the_pod_is_told_with_its_words(reason):
+    """That of a service mesh: ours begin after it."""
+    held_up = waiting("istio-init", reason, 'pull "mesh/init:1": \x1bnot found')
+    ours = [waiting(name, "PodInitializing") for name in ("fetch", "build", "push")]
+    verdict = judge(*ours, initContainerStatuses=[held_up], events=[])
+    assert verdict == verdicts.Running(
+        f'the pod waits for init container istio-init, which is not of Strata: {reason}: pull "mesh/init:1": not found'
+    )
+
+
+@pytest.mark.parametrize("reason", ["PodInitializing", "ContainerCreating", ""])
+def test_an_injected_init_container_that_takes_its_turn_is_not_told_of(reason):
+    verdict = judge(
+        waiting("push", "PodInitializing"), initContainerStatuses=[waiting("istio-init", reason)], events=[]
+    )
+    assert isinstance(verdict, verdicts.Running)
+    assert "is starting" in verdict.message
+
+
+def test_an_injected_init_container_that_fails_beside_a_running_build_is_nobodys_concern():
+    failing = waiting("istio-proxy", "CrashLoopBackOff", "back-off 5m0s")
+    verdict = judge(*map(running, ("fetch", "build", "push")), initContainerStatuses=[failing], events=[])
+    assert isinstance(verdict, verdicts.Running)
+    assert verdict.started
+
+
 @pytest.mark.parametrize("said", ["", "{}", "not json", '{"v":1}', '{"v":1,"platforms":[]}', '{"v":9,"platforms":[]}'])
 def test_push_that_names_no_digest_is_no_success(said):
     assert reason_of(judge(ended(message=said), phase="Succeeded")) == "InfrastructureFailed"
