@@ -16,6 +16,9 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT_COMMIT: Final = re.compile(r"[0-9a-f]{7,39}")
 #: gitremote-helpers(7): `name::address` starts a program.
 _HELPER: Final = re.compile(r"[A-Za-z0-9+.-]*::")
+#: Also with a password that is not quoted as it should be, and so would end the host: what is no port is one.
+_LOGIN: Final = re.compile(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:\[]*:(?!\d*(?:[/?#]|$))\S*)@")
+_LONGEST: Final = 4096
 _YES: Final = ("", "1", "t", "T", "TRUE", "true", "True")
 _NO: Final = ("0", "f", "F", "FALSE", "false", "False")
 _OPTIONS: Final = (
@@ -67,7 +70,8 @@ def _parse_absolute(text: str, local: bool) -> GitUrl:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as e:
-        raise errors.InvalidSpec(f"{shown(text)!r} is not a URL: {e}") from e
+        # What it says may quote a password.
+        raise errors.InvalidSpec(f"{shown(text)!r} is not a URL: its host or port cannot be read") from e
     scheme = parts.scheme.lower()
     if scheme == "git":
         raise errors.InvalidSpec(f"{shown(text)!r}: the git protocol is not encrypted", hint="use https or ssh")
@@ -91,9 +95,15 @@ def _parse_absolute(text: str, local: bool) -> GitUrl:
 
 
 def shown(url: str) -> str:
-    """`url` for people: without the password that may stand in it, on one line."""
-    text = re.sub(r"://[^/@\s]*:[^/@\s]*@", "://***@", url[:500])
+    """`url` for people, at most 500 characters on one line: without what logs in, which over http may be the user alone."""
+    whole = url if len(url) <= _LONGEST else f"{url[:_LONGEST]}@"  # what is cut off may have ended what logs in
+    text = _LOGIN.sub(_hidden, whole)[:500]
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _hidden(login: re.Match[str]) -> str:
+    is_name = login.string[: login.start()].lower().endswith("ssh://") and not re.search("[:/?#]", login[0])
+    return login[0] if is_name else "***@"
 
 
 def is_commit(text: str) -> bool:

@@ -39,10 +39,31 @@ def test_what_is_no_url_of_a_repository_is_refused(text: str) -> None:
         gitref.parse_url(text)
 
 
-def test_a_refused_url_does_not_show_its_password() -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["ftp://ada:s3cret@host/a", "ftp://s3cret@host/a", "https://ada:s3cret/more@host/a", "https://ada:1s3cret#x@host/a",
+     "https://ada:no@s3cret@host:x/a", "https://s3cret@ho\uff0fst/a", "ssh://ada:s3cret@-host/a", "https://s3cret@host",
+     "https://" + "s3cret" * 1000 + "@host", "https://ada:" + "s3cret" * 1000 + "@ho st/a"],
+)  # fmt: skip
+def test_a_refused_url_does_not_show_what_logs_in(text: str) -> None:
     with pytest.raises(errors.InvalidSpec) as caught:
-        gitref.parse_url("ftp://ada:s3cret@host/a")
+        gitref.parse_url(text)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host:80/a@v1",
+        "ssh://git@host/a",
+        "git@host:team/app",
+        "https://[::1]:80/a@v1",
+        "https://host/a?b=c@d",
+        "a b",
+    ],
+)
+def test_what_logs_nobody_in_is_shown(text: str) -> None:
+    assert gitref.shown(text) == text
 
 
 @pytest.mark.parametrize(
