@@ -201,4 +201,5 @@ def table(campaign: Campaign) -> list[str]:
     lines += [f"  {one.name} followed in {one.longest:.0f} s at most" for one in campaign.movers]
     lines.append(f"  starts of the operator: {campaign.ground.operator.starts}")
     lines.append(f"  of these because it had ended by itself: {len(campaign.breaker.ended)}")
+    lines += [f"    saying: {words[-1]}" for said in campaign.breaker.ended if (words := said.splitlines())]
     return [*lines, f"  problems: {len(campaign.verdict.problems)}"]
