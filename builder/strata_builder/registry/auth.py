@@ -24,7 +24,7 @@ from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from strata_builder.frozen import field, frozen, replace
-from strata_builder.registry import addresses, challenges, errors
+from strata_builder.registry import addresses, challenges, errors, retry
 from strata_builder.registry.config import Credential
 from strata_builder.registry.messages import Request
 
@@ -128,7 +128,7 @@ class Authenticator:
         body = answer.read_all(MAX_TOKEN_BODY)
         realm = addresses.redact(challenge.param("realm"))
         if answer.status != 200:
-            raise self._refused(answer.status, body, realm)
+            raise self._refused(answer, body, realm)
         token = self._parse_token(body, realm)
         with self._lock:
             self._tokens[frozenset((*asked, *scopes))] = token
@@ -162,7 +162,8 @@ class Authenticator:
         header = basic(credential) if credential and credential.username else ""
         return _authorised(Request("GET", url, is_token=True), header)
 
-    def _refused(self, status: int, body: bytes, realm: str) -> errors.RegistryError:
+    def _refused(self, answer: Answer, body: bytes, realm: str) -> errors.RegistryError:
+        status = answer.status
         kind = errors.BY_STATUS.get(status, errors.Rejected)
         said = "; ".join(filter(None, (text for _, text, _ in errors.entries_of(body))))
         what = f"authentication failed for {self._host}" if status in (400, 401, 403) else f"no token for {self._host}"
@@ -173,6 +174,7 @@ class Authenticator:
             host=self._host,
             url=realm,
             hint=errors.hint_for(kind, self._host),
+            retry_after=retry.parse_retry_after("".join(answer.headers_of("retry-after")[:1])),
         )
 
     def _parse_token(self, body: bytes, realm: str) -> _Token:

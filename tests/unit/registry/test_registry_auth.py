@@ -24,9 +24,11 @@ class Answer:
     challenge: str = ""
     body: bytes = b""
     limits: list[int] = field(default_factory=list)
+    retry_after: str = ""
 
     def headers_of(self, name: str) -> list[str]:
-        return [self.challenge] if name == "www-authenticate" and self.challenge else []
+        said = {"www-authenticate": self.challenge, "retry-after": self.retry_after}.get(name)
+        return [said] if said else []
 
     def read_all(self, limit: int) -> bytes:
         self.limits.append(limit)
@@ -212,6 +214,14 @@ def test_what_a_token_server_answers_instead_is_explained(answer, kind, problem)
     with pytest.raises(kind, match=problem) as caught:
         drive(make(), [Answer(401, BEARER), answer])
     assert "s3:cr$t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("", None), ("soon", None)])
+def test_a_token_server_is_asked_again_when_it_says(status, said, seconds):
+    with pytest.raises(errors.Unavailable) as caught:
+        drive(make(), [Answer(401, BEARER), Answer(status, retry_after=said)])
+    assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("realm", ["ftp://x/", "/relative", "https://u:p@evil/", "javascript:1", ""])
