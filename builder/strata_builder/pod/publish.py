@@ -93,10 +93,15 @@ def mounts(registry: str, bases: Sequence[steps.Base]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def denied(host: str, repository: str) -> Iterator[None]:
-    """Turns a registry's refusal of our credentials into PushDenied."""
+    """Turns a registry's refusal of our credentials, or of a repository that it does not have, into PushDenied."""
     try:
         yield
     except (registry_errors.Unauthorized, registry_errors.Denied) as e:
         raise errors.PushDenied(f"cannot push to {host}/{repository}: {e.message}", hint=e.hint) from e
+    except registry_errors.NotFound as e:
+        if e.method not in registry_errors.WRITES:
+            raise  # of something that was to be read
+        hint = f"create the repository {repository} at {host}, which makes none by itself, or check its name"
+        raise errors.PushDenied(f"cannot push to {host}/{repository}: {e.message}", hint=hint) from e
     except registry_errors.TlsFailed as e:
         raise errors.RegistryUnavailable(f"cannot push to {host}/{repository}: {e.message}", hint=e.hint) from e
