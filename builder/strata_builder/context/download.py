@@ -56,6 +56,10 @@ def check_url(url: str) -> str:
         usable = False
     if not usable or any(ord(char) <= 32 or ord(char) == 127 for char in url):
         raise errors.InvalidSpec(f"{gitref.shown(url)!r} is not an http or https URL")
+    if not parts.netloc.isascii():
+        raise errors.InvalidSpec(
+            f"the host of {gitref.shown(url)!r} is not written in ASCII", hint="write its name as DNS has it (xn--...)"
+        )
     if "@" in parts.netloc:
         raise errors.InvalidSpec(
             f"{addresses.redact(url)}: user and password do not belong into a URL, which is shown in many places",
@@ -84,7 +88,7 @@ def translated(url: str) -> Iterator[None]:
 def _follow(
     client: transport.Transport, url: str, credentials: Credentials, headers: tuple[tuple[str, str], ...]
 ) -> transport.Response:
-    first = at = url
+    first = at = addresses.in_ascii(url)
     for _ in range(MAX_REDIRECTS + 1):
         own = addresses.Origin.of(at) == addresses.Origin.of(first)
         authorization = credentials.authorization() if own else ""
@@ -92,7 +96,8 @@ def _follow(
         if response.status not in _REDIRECTS:
             return _checked(response, at, conditional=bool(headers))
         response.close()
-        following = addresses.resolve(at, response.header("location"))
+        location = addresses.in_ascii(response.header("location"), "latin-1")  # as headers are read
+        following = addresses.resolve(at, location)
         if at.startswith("https:") and following.startswith("http:"):
             raise errors.SourceNotFound(
                 f"{addresses.redact(at)} redirects to {addresses.redact(following)}, which is not encrypted"

@@ -58,6 +58,12 @@ def resolve(request_url: str, location: str) -> str:
     return resolved
 
 
+def in_ascii(url: str, encoding: str = "utf-8") -> str:
+    """`url` with what is not ASCII in its path and query percent-encoded (RFC 3987, 3.1), as browsers ask for it."""
+    found = (char if char.isascii() else quote(char.encode(encoding, "surrogateescape")) for char in url)
+    return "".join(found)
+
+
 def with_query(url: str, name: str, value: str) -> str:
     """`url` with one more parameter, what it has left untouched."""
     return f"{url}{'&' if '?' in url else '?'}{name}={quote(value, safe='')}"

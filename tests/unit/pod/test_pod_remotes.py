@@ -244,6 +244,29 @@ def test_ids_of_urls_are_those_that_the_cache_keeps(build: Builds, server: FileS
     assert list(one.kept) == [validators.url_id(f"{server.url}/f")]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/größe", "/gr%C3%B6%C3%9Fe"), ("/gr%C3%B6%C3%9Fe", "/gr%C3%B6%C3%9Fe"), ("/a?q=ü&r=%2F+", "/a?q=%C3%BC&r=%2F+")],
+)
+def test_a_url_that_is_not_in_ascii_is_asked_for_as_browsers_do(build: Builds, path: str, asked: str) -> None:
+    with FileServer({asked.partition("?")[0]: Answer(HELLO)}) as server:
+        assert content(build().source(f"{server.url}{path}")) == HELLO
+        assert [line for line, _ in server.log] == [asked]
+
+
+def test_a_redirect_that_is_not_in_ascii_is_followed(build: Builds) -> None:
+    to = "/größe".encode().decode("latin-1")  # as headers are read and written
+    answers = {"/f": Answer(status=302, headers={"Location": to}), "/gr%C3%B6%C3%9Fe": Answer(HELLO)}
+    with FileServer(answers) as server:
+        assert content(build().source(f"{server.url}/f")) == HELLO
+
+
+def test_a_host_that_is_not_in_ascii_is_no_outage(build: Builds) -> None:
+    with pytest.raises(errors.InvalidSpec, match=r"the host of .* is not written in ASCII") as caught:
+        build().source("https://größe.example/f")
+    assert "xn--" in caught.value.hint
+
+
 @pytest.mark.parametrize("url", ["https://[x/f", "http://a]/f", "https://[::1/f", "https://h:99999/f"])
 def test_what_is_no_url_is_refused_before_anything_is_asked(tmp_path: Path, url: str) -> None:
     with pytest.raises(errors.InvalidSpec, match="is not an http or https URL"):
