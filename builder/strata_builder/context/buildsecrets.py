@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -44,7 +43,7 @@ def _of_header(name: str, secrets: Mapping[str, bytes]) -> Credentials:
         return Credentials(bearer_token=value.strip())
     try:
         user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         colon = ""
     if kind.lower() != "basic" or not colon:
         raise errors.SourceAuthFailed(

@@ -27,6 +27,14 @@ class Credentials:
     known_hosts: bytes = field(default=b"", repr=False)
     ca: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        """Raises SourceAuthFailed for a token that no request can carry (RFC 6750, 2.1)."""
+        if not self.bearer_token.isascii():
+            raise errors.SourceAuthFailed(
+                "the bearer token holds a character that is not ASCII, and so is no token",
+                hint="an editor may have put a byte order mark or quotes into it: make the Secret from the bare token",
+            )
+
     @classmethod
     def of(cls, data: Mapping[str, bytes]) -> Credentials:
         """From the keys of a Secret. Raises SourceAuthFailed if none is known or one cannot be read."""

@@ -46,7 +46,8 @@ def test_the_credentials_of_a_file(secrets: dict[str, bytes], found: Credentials
 
 
 @pytest.mark.parametrize(
-    "header", [b"Digest x", b"Basic !", b"basic", b"Basic " + base64.b64encode(b"nocolon"), b"bearer "]
+    "header",
+    [b"Digest x", b"Basic !", b"basic", b"Basic " + base64.b64encode(b"nocolon"), b"bearer ", b"Basic \xc3\xbc"],
 )
 def test_a_header_of_another_kind_is_named_and_not_shown(header: bytes) -> None:
     with pytest.raises(
@@ -54,6 +55,14 @@ def test_a_header_of_another_kind_is_named_and_not_shown(header: bytes) -> None:
     ) as caught:
         buildsecrets.for_git({"GIT_AUTH_HEADER": header}, gitref.parse_url("https://host/app.git"))
     assert header.decode() not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HTTP_AUTH_TOKEN_files", "HTTP_AUTH_HEADER_files"])
+def test_a_token_that_no_request_can_carry_is_refused_and_not_shown(name: str) -> None:
+    text = "Bearer \ufefftok-s3cret" if "HEADER" in name else "\ufefftok-s3cret"
+    with pytest.raises(errors.SourceAuthFailed, match="bearer token") as caught:
+        buildsecrets.for_file({name: text.encode()}, "https://files/x")
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}"
 
 
 @pytest.mark.parametrize("token", [b"", b"two\nlines", b"\xff", b"a\rb"])

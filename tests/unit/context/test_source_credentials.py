@@ -37,6 +37,13 @@ def test_a_password_is_one_line_of_text(value: bytes) -> None:
         Credentials.of({"password": value})
 
 
+@pytest.mark.parametrize("token", ["\ufefftok-s3cret", "tok-s3cret\u2019", "t\xf6k-s3cret"])
+def test_a_token_that_no_request_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(errors.SourceAuthFailed, match="bearer token") as caught:
+        Credentials.of({"bearerToken": token.encode()})
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}"
+
+
 def test_nothing_secret_is_in_its_representation() -> None:
     text = repr(Credentials("ada", "s3cret", "s3cret", b"s3cret", b"s3cret", b"s3cret"))
     assert "s3cret" not in text
