@@ -78,6 +78,7 @@ CONTEXT_FILES: Final = "/.strata/files"  # inline files or a ConfigMap, as the k
 DOCKERFILE: Final = "/.strata/dockerfile/Dockerfile"  # an inline Dockerfile (fetch)
 SOURCE_CREDENTIALS: Final = "/.strata/credentials/source"  # keys as in Flux (fetch)
 PULL_CREDENTIALS: Final = "/.strata/credentials/pull"  # one folder a Secret, each with .dockerconfigjson (fetch)
+OWN_LOGIN: Final = "_own"  # that of them which the operator has written; no Secret can have this name
 PUSH_CREDENTIALS: Final = "/.strata/credentials/push"  # .dockerconfigjson (push)
 SECRET_SOURCES: Final = "/.strata/secret-sources"  # noqa: S105  a file each, named by the secret's id (fetch)
 CA_BUNDLE: Final = "/.strata/ca/ca.crt"  # trusted beside the system's

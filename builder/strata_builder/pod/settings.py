@@ -22,11 +22,11 @@ def registries(
     timeouts: connect.Timeouts | None = None,
     policy: retry.Policy | None = None,
 ) -> Registries:
-    """With all credentials that are mounted here, the push credential first. Raises CredentialsInvalid."""
+    """With all credentials that are mounted here. Raises CredentialsInvalid."""
     target = (request.output.registry,) if request.output.insecure else ()
     return Registries(
         Settings(
-            credentials=DockerConfig.load(_configs(paths)),
+            credentials=_credentials(request.output, paths),
             ca=ca_bundle(paths) or None,
             insecure=frozenset((*request.insecure_registries, *target)),
             mirrors=mirrors.Mirrors.parse((mirror.upstream, mirror.endpoint) for mirror in request.mirrors),
@@ -42,7 +42,15 @@ def ca_bundle(paths: Paths) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _configs(paths: Paths) -> list[Path]:
+def _credentials(output: contract.Output, paths: Paths) -> DockerConfig:
+    """The repository that is written to is the Registry's own login's; anywhere else the spec's Secrets come first."""
     push, pull = paths.at(contract.PUSH_CREDENTIALS), paths.at(contract.PULL_CREDENTIALS)
-    folders = [push, *(sorted(pull.iterdir()) if pull.is_dir() else [])]
+    own = pull / contract.OWN_LOGIN
+    given = sorted(folder for folder in pull.iterdir() if folder != own) if pull.is_dir() else []
+    login = DockerConfig.load(_configs(push, own)).lookup(output.registry, output.repository)
+    found = DockerConfig.load(_configs(*given, own, push))
+    return found.with_login(output.registry, output.repository, login) if login else found
+
+
+def _configs(*folders: Path) -> list[Path]:
     return [folder / _KEY for folder in folders if (folder / _KEY).exists()]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from strata_builder.frozen import field, frozen
+from strata_builder.frozen import field, frozen, replace
 from strata_builder.registry import errors
 
 MAX_CONFIG: Final = 4 << 20
@@ -90,6 +90,10 @@ class DockerConfig:
             if self.store and (found := self._run(self.store, _HUB_KEY if host == "docker.io" else host)):
                 return found
         return next((auth.credential for auth in self.auths if auth.matches(host, repository)), None)
+
+    def with_login(self, host: str, repository: str, credential: Credential) -> DockerConfig:
+        """As this one, but with `credential` for `repository` of `host`, whatever else matches it."""
+        return replace(self, auths=(_Auth(_canonical(host.lower()), repository, credential), *self.auths))
 
 
 def default_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:

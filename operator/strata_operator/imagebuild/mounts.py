@@ -90,16 +90,19 @@ def source(wanted: spec.Spec, parts: Parts, volumes: Volumes) -> list[Body]:
 
 
 def pull(wanted: spec.Spec, parts: Parts, volumes: Volumes) -> list[Body]:
-    """One folder a Secret. Our own is missing where no Registry has credentials."""
-    key = ".dockerconfigjson"
+    """One folder a Secret. Our own, which has a name of its own there, is missing where no Registry has credentials."""
+    needed = parts.registry_login or names.SECRET_PULL in wanted.pull_secrets
     sources: list[Body] = [
-        {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"}]}} for name in wanted.pull_secrets
+        *({"secret": _login(name, name)} for name in wanted.pull_secrets if name != names.SECRET_PULL),
+        {"secret": _login(names.SECRET_PULL, contract.OWN_LOGIN) | ({} if needed else {"optional": True})},
     ]
-    own: Body = {"name": names.SECRET_PULL, "items": [{"key": key, "path": f"{names.SECRET_PULL}/{key}"}]}
-    if names.SECRET_PULL not in wanted.pull_secrets:
-        sources.append({"secret": own | ({} if parts.registry_login else {"optional": True})})
     projected = {"projected": {"defaultMode": 0o400, "sources": sources}}
     return [volumes.mount("pull-credentials", projected, contract.PULL_CREDENTIALS)]
+
+
+def _login(secret: str, folder: str) -> Body:
+    key = ".dockerconfigjson"
+    return {"name": secret, "items": [{"key": key, "path": f"{folder}/{key}"}]}
 
 
 def push(parts: Parts, volumes: Volumes) -> list[Body]:

@@ -105,6 +105,27 @@ def test_the_one_container_of_layers_is_named_push_and_misses_a_secret_of_steps_
     assert secrets_of(found, parts["push"]) == {"git", "hub", "npm", "strata-pull", "strata-push"}
 
 
+@pytest.mark.parametrize("rung", contract.ISOLATIONS)
+@pytest.mark.parametrize("named", [(), ("hub",), ("hub", "strata-pull")])
+def test_the_registrys_own_login_can_be_told_from_those_of_the_spec(rung, named):
+    found = pod_of(made(rung, pullSecrets=[{"name": name} for name in named]))
+    (volume,) = [v for v in found["volumes"] if v["name"] == "pull-credentials"]
+    places = {s["secret"]["name"]: s["secret"]["items"][0]["path"] for s in volume["projected"]["sources"]}
+    assert len(places) == len(volume["projected"]["sources"])
+    assert places.pop("strata-pull") == f"{contract.OWN_LOGIN}/.dockerconfigjson"
+    assert places == {name: f"{name}/.dockerconfigjson" for name in named if name == "hub"}
+
+
+def test_a_login_that_the_spec_names_must_be_there():
+    bare = {"status": {}}
+    for named, optional in (((), True), (("strata-pull",), None)):
+        registry = {**ib.registry(), **bare}
+        found = pod_of(made("UserNS", registry=registry, pullSecrets=[{"name": name} for name in named]))
+        (volume,) = [v for v in found["volumes"] if v["name"] == "pull-credentials"]
+        (own,) = [s["secret"] for s in volume["projected"]["sources"] if s["secret"]["name"] == "strata-pull"]
+        assert own.get("optional") is optional
+
+
 @pytest.mark.parametrize("rung", ["InPlace", "UserNS"])
 def test_who_writes_what(rung):
     parts = containers(made(rung))
