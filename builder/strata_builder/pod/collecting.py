@@ -71,9 +71,10 @@ class Collector:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as e:
             raise errors.InfrastructureFailed(f"the layer {digest} that build made is not there: {e.strerror}") from e
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or _has_holes(descriptor, status.st_size):
             os.close(descriptor)
-            raise errors.InfrastructureFailed(f"the layer {digest} that build made is no regular file")
+            raise errors.InfrastructureFailed(f"the layer {digest} that build made is no regular file, or has holes")
         return os.fdopen(descriptor, "rb")  # the caller closes it
 
     def _uploaded(self, sending: uploads.Uploads) -> Path | None:
@@ -98,6 +99,16 @@ class Collector:
         with publish.denied(self.registry.host, self.repository):
             begun = upload.start(self.registry.session, self.repository)
             upload.cancel(self.registry.session, self.repository, begun.location)
+
+
+def _has_holes(descriptor: int, size: int) -> bool:
+    """What is compressed has none, and they are no part of what the pod may fill, but would fill the registry."""
+    try:
+        found = os.lseek(descriptor, 0, os.SEEK_HOLE) < size
+    except OSError:  # an empty file, or a file system that cannot tell
+        return False
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return found
 
 
 def _unusable(why: wire.WireError) -> errors.InfrastructureFailed:

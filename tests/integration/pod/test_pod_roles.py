@@ -400,7 +400,17 @@ def test_a_right_layer_of_any_build_is_taken(tmp_path: Path, registry: str) -> N
 
 @pytest.mark.parametrize(
     "lie",
-    ["other content", "other diffID", "other compression", "no blob", "a link", "a fifo", "no step", "not a tar"],
+    [
+        "other content",
+        "other diffID",
+        "other compression",
+        "no blob",
+        "a link",
+        "a fifo",
+        "no step",
+        "not a tar",
+        "a hole",
+    ],
 )
 def test_a_wrong_layer_is_never_pushed_as_an_image(tmp_path: Path, registry: str, lie: str) -> None:
     name = "lie-" + lie.lower().replace(" ", "-")
@@ -414,6 +424,9 @@ def test_a_wrong_layer_is_never_pushed_as_an_image(tmp_path: Path, registry: str
             blob.symlink_to("/etc/passwd")
         elif lie == "a fifo":
             os.mkfifo(blob)
+        elif lie == "a hole":
+            with blob.open("wb") as file:
+                file.truncate(1 << 50)  # would fill every registry
         elif lie == "not a tar":
             import hashlib
 
