@@ -66,10 +66,10 @@ def write(
 
 
 def _read(registry: Registry, repository: str, name: str) -> records.Records:
-    """What is there; what is damaged is replaced."""
+    """What is there; what is damaged or lost is replaced."""
     try:
         return artifact.read(registry, repository, name)
-    except (build_errors.LayerError, oci_errors.ImageInvalid):
+    except (errors.NotFound, build_errors.LayerError, oci_errors.ImageInvalid, oci_errors.DigestMismatch):
         return records.Records()
 
 
