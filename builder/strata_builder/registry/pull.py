@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from strata_builder import errors as build_errors
-from strata_builder.frozen import frozen
+from strata_builder.frozen import frozen, replace
 from strata_builder.oci import digest as digests
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import image as images
@@ -33,7 +33,7 @@ _DEPTH: Final = 4
 @frozen
 class ResolvedImage:
     """What `reference` names for a platform. `registry` and `repository` are where it was found, perhaps a mirror:
-    layers come from there.
+    layers come from there, and what it does not give from the places `behind` it, of which the upstream is the last.
 
     `index_digest` is None if the name stands for a manifest itself. `platform` is what the config says, or else what
     was asked for.
@@ -48,6 +48,7 @@ class ResolvedImage:
     registry: Registry
     repository: str
     manifest_bytes: bytes = b""
+    behind: tuple[tuple[Registry, str], ...] = ()
 
     @property
     def image(self) -> images.Image:
@@ -55,8 +56,18 @@ class ResolvedImage:
         return images.Image.of(self.manifest, self.config, name=self.reference.familiar)
 
     def open(self, layer: images.Descriptor) -> BinaryIO:
-        """A verified reader of one of its layers, as stored."""
-        return self.registry.blob(self.repository, layer.digest, layer.size)
+        """A verified reader of one of its layers, as stored. Raises the upstream's answer, save that a mirror which has
+        the image and is down is waited for."""
+        passed: list[tuple[Registry, errors.RegistryError]] = []
+        for registry, repository in ((self.registry, self.repository), *self.behind):
+            try:
+                return registry.blob(repository, layer.digest, layer.size)
+            except errors.RegistryError as e:
+                passed.append((registry, e))
+        *mirrored, (_, upstream) = passed
+        failure = next((said for _, said in mirrored if said.retryable), upstream)
+        failure.message = _with_mirrors(upstream, mirrored)
+        raise failure
 
 
 def resolve_image(reference: Reference, platform: platforms.Platform, registries: Registries) -> ResolvedImage:
@@ -64,9 +75,10 @@ def resolve_image(reference: Reference, platform: platforms.Platform, registries
     what mirrors said; Unconfirmed where a mirror lacks the image and the upstream cannot be asked."""
     *mirrored, upstream = registries.sources(reference.host, reference.repository)
     passed: list[tuple[Registry, build_errors.BuildError]] = []
-    for registry, repository in mirrored:
+    for number, (registry, repository) in enumerate(mirrored, start=1):
         try:
-            return _resolve(reference, platform, registry, repository)
+            found = _resolve(reference, platform, registry, repository)
+            return replace(found, behind=(*mirrored[number:], upstream))
         except _ASK_NEXT as e:
             passed.append((registry, e))
     try:

@@ -704,6 +704,50 @@ def test_mirrors_are_asked_in_order_and_the_upstream_last(fake, registries):
         assert damaged.seen
 
 
+@pytest.mark.parametrize("fault", [Answer(404), Answer(401), Answer(403), Answer(503), CloseAfter(0)])
+def test_a_layer_that_a_mirror_does_not_give_comes_from_the_next_one(fake, registries, fault):
+    made = an_image(DATA)
+    with FakeRegistry() as mirror:
+        for registry in (mirror, fake):
+            stored(registry, "x", made, "1")
+            registry.add_blob("x", DATA)
+        found = registries(fake.host, mirrors=((fake.host, f"http://{mirror.host}"),))
+        base = pull.resolve_image(Reference.parse(f"{fake.host}/x:1"), AMD64, found)
+        assert base.registry.host == mirror.host
+        mirror.fault("GET", f"/blobs/{digest.of(DATA)}", fault, fault, fault)
+        with base.open(descriptor()) as reader:
+            assert reader.read() == DATA
+    assert fake.requests("GET", "/blobs/")
+
+
+@pytest.mark.parametrize("upstream", [Answer(404), Answer(401), Answer(403), Answer(500)])
+def test_a_layer_of_a_mirror_that_is_down_is_asked_for_again_later(fake, registries, upstream):
+    made = an_image(DATA)
+    with FakeRegistry() as mirror:
+        stored(mirror, "x", made, "1")
+        found = registries(fake.host, mirrors=((fake.host, f"http://{mirror.host}"),))
+        base = pull.resolve_image(Reference.parse(f"{fake.host}/x:1"), AMD64, found)
+        mirror.fault("GET", "/blobs/", Answer(503))
+        fake.fault("GET", "/blobs/", upstream, upstream)
+        with pytest.raises(errors.Unavailable) as caught:
+            base.open(descriptor())
+    assert caught.value.retryable
+    assert fake.host in caught.value.message
+    assert f"mirror {mirror.host}" in caught.value.message
+
+
+def test_a_layer_that_nobody_gives_is_told_of_by_the_upstream(fake, registries):
+    made = an_image(DATA)
+    with FakeRegistry() as mirror:
+        stored(mirror, "x", made, "1")
+        found = registries(fake.host, mirrors=((fake.host, f"http://{mirror.host}"),))
+        base = pull.resolve_image(Reference.parse(f"{fake.host}/x:1"), AMD64, found)
+        with pytest.raises(errors.NotFound) as caught:
+            base.open(descriptor())
+    assert caught.value.host == fake.host
+    assert f"mirror {mirror.host}" in caught.value.message
+
+
 def test_when_nobody_has_the_image_everybody_is_named(registries):
     with FakeRegistry() as upstream, FakeRegistry() as mirror:
         found = registries(upstream.host, mirrors=((upstream.host, f"http://{mirror.host}"),))
