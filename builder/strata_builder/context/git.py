@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from strata_builder import errors
-from strata_builder.context import gitobjects, gitprogram, gitref, gitremote, gittree, limits, submodules
+from strata_builder.context import gitobjects, gitprogram, gitref, gitremote, gittree, headers, limits, submodules
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_builder.contract import GitSource, SourceResult
 from strata_builder.frozen import field, frozen, replace
@@ -185,7 +185,8 @@ class _Fetch:
         form = "--format=%s%x00%an%x00%ct"
         output = tree.git("log", "-1", "--no-show-signature", "--encoding=UTF-8", form, tree.commit)
         message, author, written = output.decode("utf-8", "replace").rstrip("\n").split("\0")
-        return SourceResult(self.source.revision, tree.commit, _line(message), _line(author), int(written or 0))
+        when = min(int(written or 0), headers.MAX_TIME)  # whoever made the commit may have said anything
+        return SourceResult(self.source.revision, tree.commit, _line(message), _line(author), when)
 
     def _finish(self, keep_git_dir: bool, tree: gittree.CommitTree) -> None:
         if keep_git_dir:

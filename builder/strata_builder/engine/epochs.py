@@ -19,7 +19,7 @@ from strata_builder.engine.options import Options
 from strata_builder.frozen import replace
 
 ARGUMENT: Final = "SOURCE_DATE_EPOCH"
-MAX: Final = 1 << 40
+MAX: Final = 253_402_300_799  # 9999-12-31T23:59:59Z: RFC 3339, in which images tell times, has no later one
 Remote = Callable[[str, ins.Add, errors.Place], int | None]
 """The time of what an ADD fetches from a URL, None where nothing tells it."""
 
@@ -34,6 +34,7 @@ def settled(file: df.Dockerfile, options: Options, outer: Mapping[str, str], rem
     epoch = options.source_date_epoch
     if epoch is None:
         epoch = _number(word) if word.isdigit() else _meant(word, file, options, outer, remote) if word else None
+        epoch = None if epoch is None else min(max(epoch, 0), MAX)  # an archive may say anything of its files
     return fixed(options, epoch)
 
 

@@ -155,6 +155,21 @@ def test_an_old_server_gives_all_its_history_instead(tmp_path: Path, repo: Repos
     assert listed(done.folder) == set(FILES)
 
 
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [("9223372036854775806 +0000", 2**33), ("99999999999999 +0000", 2**33), ("-5 +0000", 0), ("soon", 0), ("", 0)],
+)
+def test_a_commit_may_say_any_time(tmp_path: Path, repo: Repository, written: str, time: int) -> None:
+    tree = git_server.git("rev-parse", "HEAD^{tree}", cwd=repo.folder)
+    text = f"tree {tree}\nauthor A <a@b> {written}\ncommitter A <a@b> {written}\n\nmessage\n"
+    (tmp_path / "commit").write_text(text)
+    made = git_server.git("hash-object", "-t", "commit", "-w", "--literally", tmp_path / "commit", cwd=repo.folder)
+    repo.push(f"{made}:refs/heads/odd")
+    with HttpServer(repo.bare.parent) as server:
+        done = git.fetch(GitSource(f"{server.url}/app.git", "odd"), tmp_path / "out")
+    assert (done.source.commit, done.source.time, done.time) == (made, time, time or None)
+
+
 def test_a_repository_of_sha256(tmp_path: Path) -> None:
     repo = Repository.make(tmp_path / "srv", format="--object-format=sha256")
     commit = repo.commit(FILES)

@@ -9,7 +9,7 @@ import pytest
 from strata_builder import dockerfile as df
 from strata_builder import errors
 from strata_builder.context import memory
-from strata_builder.engine import contexts, epochs, planner
+from strata_builder.engine import contexts, epochs, history, planner
 from strata_builder.engine.options import Options
 from strata_builder.oci.platform import Platform
 from support import engine_build
@@ -57,6 +57,22 @@ def test_a_word_says_whose_time_it_is(
     found = settled(text, given, context_time=context)
     assert found.source_date_epoch == expected
     assert found.build_args.get(epochs.ARGUMENT) == (None if expected is None else str(expected))
+
+
+@pytest.mark.parametrize(("told", "expected"), [(10**18, epochs.MAX), (epochs.MAX + 1, epochs.MAX), (-5, 0), (0, 0)])
+@pytest.mark.parametrize("word", ["context", "archive", "stage"])
+def test_a_time_that_no_image_can_have_counts_as_the_next_one(word: str, told: int, expected: int) -> None:
+    """Whoever wrote the archive or the commit may have said anything."""
+    text = b"FROM scratch AS stage\nADD http://h/a.tar /\nFROM scratch\n"
+    args, named = {epochs.ARGUMENT: word}, {"archive": contexts.TreeContext(memory.MemoryTree({}), told)}
+    asked = dataclasses.replace(OPTIONS, build_args=args, contexts=named, context_time=told)
+    file = df.parse(text)
+    found = epochs.settled(file, asked, planner.outer(file, asked), lambda *_: told)
+    assert found.source_date_epoch == expected
+
+
+def test_the_latest_epoch_is_the_last_second_that_images_can_tell() -> None:
+    assert history.stamp(epochs.MAX) == "9999-12-31T23:59:59Z"  # RFC 3339 has years of four digits
 
 
 def test_an_epoch_that_is_set_already_stands() -> None:
