@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar
 
 from strata_builder import errors
 from strata_builder.engine import steps
+from strata_builder.layers import storage
 from strata_builder.oci import errors as oci_errors
 from strata_builder.oci import reference
 from strata_builder.oci.image import Descriptor, LayerRef
@@ -134,7 +135,7 @@ def save(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> No
     handle, name = tempfile.mkstemp(dir=to.parent, prefix=".partial-")
     partial = Path(name)
     try:
-        with open(handle, "wb", buffering=0) as out, opener() as blob:
+        with storage.full_is_a_limit(to.parent), open(handle, "wb", buffering=0) as out, opener() as blob:
             shutil.copyfileobj(blob, out, 1 << 20)
         if partial.stat().st_size != descriptor.size:
             raise errors.RegistryUnavailable(f"blob {descriptor.digest} ended early")
