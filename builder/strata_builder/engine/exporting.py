@@ -61,7 +61,7 @@ def _copy(tree: Tree, path: bytes, target: Path) -> None:
     source = tree.open(path)
     buffer = bytearray(1 << 20)
     try:
-        with target.open("wb", buffering=0) as out:
+        with target.open("wb") as out:
             while size := source.readinto(buffer):
                 out.write(memoryview(buffer)[:size])
     finally:

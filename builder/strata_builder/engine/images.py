@@ -135,7 +135,7 @@ def save(opener: Callable[[], BinaryIO], descriptor: Descriptor, to: Path) -> No
     handle, name = tempfile.mkstemp(dir=to.parent, prefix=".partial-")
     partial = Path(name)
     try:
-        with storage.full_is_a_limit(to.parent), open(handle, "wb", buffering=0) as out, opener() as blob:
+        with storage.full_is_a_limit(to.parent), open(handle, "wb") as out, opener() as blob:
             shutil.copyfileobj(blob, out, 1 << 20)
         if partial.stat().st_size != descriptor.size:
             raise errors.RegistryUnavailable(f"blob {descriptor.digest} ended early")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -252,6 +253,18 @@ def test_a_url_that_is_not_in_ascii_is_asked_for_as_browsers_do(build: Builds, p
     with FileServer({asked.partition("?")[0]: Answer(HELLO)}) as server:
         assert content(build().source(f"{server.url}{path}")) == HELLO
         assert [line for line, _ in server.log] == [asked]
+
+
+def test_a_file_that_the_disk_took_the_beginning_of_is_none(build: Builds, server: FileServer) -> None:
+    """As of a write to a disk that is nearly full, of which the rest would be missing in the image."""
+    one, before = build(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(HELLO) - 1, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            one.source(f"{server.url}/f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(one.store.rglob("content"))
 
 
 def test_a_redirect_that_is_not_in_ascii_is_followed(build: Builds) -> None:
