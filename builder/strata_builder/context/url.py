@@ -92,9 +92,8 @@ def _save(
     hashes[_CONTENT] = contents.hasher()
     size = 0
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-    with open(
-        descriptor, "wb"
-    ) as out:  # all of a piece or an error: a write to a disk that is nearly full takes a part
+    # Buffered, which writes all of a piece or fails: a disk that is nearly full takes a part of one.
+    with open(descriptor, "wb") as out:
         for piece in _decoded(response, url):
             budget.take(len(piece))
             for each in hashes.values():
