@@ -67,10 +67,11 @@ class Reconciler:
         holder = decide.port_holder(registry, self._others(registry))
         if holder and problem is None:
             problem = decide.port_conflict(registry, holder)
-        self._share(registry, _managed_logins(registry, secrets, domain))
+        reached = registry.without_nodes() if holder else registry  # the holder's is the login for the port, too
+        self._share(registry, _managed_logins(reached, secrets, domain))
         seen = await self._observe(registry, problem, secrets)
         facts = {
-            "endpoints": _endpoints(registry.push_host(domain), "" if holder else registry.node_host),
+            "endpoints": _endpoints(registry.push_host(domain), reached.node_host),
             "caBundle": secrets.bundle,
             "credentials": {"users": list(material.USERS), "secrets": [names.SECRET_PULL, names.SECRET_PUSH]},
         }

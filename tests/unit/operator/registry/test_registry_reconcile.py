@@ -256,6 +256,30 @@ async def test_nobody_can_put_a_login_in_the_place_of_that_for_a_managed_registr
         assert cluster.auths("other", names.SECRET_PUSH)[host].startswith("strata-push:")
 
 
+async def test_a_registry_that_has_not_got_its_port_puts_no_login_in_the_place_of_its_holders(
+    cluster, tmp_path, monkeypatch
+):
+    def of(name: str) -> str:
+        return f"strata-pull:{cluster.secret(names.SECRET_REGISTRY)[f'{name}.strata-pull']}"
+
+    cluster.fake.put(names.REGISTRIES, registries.managed(access=SHARED))
+    later = registries.managed("zeal", access=SHARED)
+    later["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
+    cluster.fake.put(names.REGISTRIES, later)
+    async with running(cluster, tmp_path, monkeypatch):
+        await up(cluster)
+        await until(lambda: cluster.ready("zeal") == ("False", "PortConflict"))
+        for namespace in ("team", "other"):
+            hosts = {f"strata-{name}.team.svc.cluster.local:5000" for name in ("main", "zeal")} | {"localhost:5000"}
+            await until(
+                lambda namespace=namespace, hosts=hosts: cluster.auths(namespace, names.SECRET_PULL).keys() == hosts
+            )
+            assert cluster.auths(namespace, names.SECRET_PULL)["localhost:5000"] == of("main")
+        cluster.fake.remove(names.REGISTRIES, "team", "main")
+        await up(cluster, "zeal")
+        await until(lambda: cluster.auths("other", names.SECRET_PULL)["localhost:5000"] == of("zeal"))
+
+
 async def test_logins_of_a_registry_that_is_gone_do_not_stay_because_of_one_that_is_not_known_yet(
     cluster, tmp_path, monkeypatch
 ):
