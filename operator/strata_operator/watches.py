@@ -106,7 +106,7 @@ class _Events:
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """Whole lines. It is what kopf reads by."""
         rest, began, silent = b"", asyncio.get_running_loop().time(), True
-        async for piece in self._content.iter_chunked(size):
+        async for piece in _unbroken(self._content.iter_chunked(size)):
             *lines, rest = (rest + piece).split(b"\n")
             silent = False
             for line in filter(None, lines):
@@ -123,6 +123,15 @@ class _Events:
             # kopf would ask again at once, and for ever
             await self._pause("ended without a word", False)
             yield _LIST_ANEW
+
+
+async def _unbroken(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Who logs in anew closes all connections, and aiohttp knows no word of its own for who was not waiting just then."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except RuntimeError as e:
+        raise aiohttp.ClientConnectionError(str(e)) from e
 
 
 def _trouble(line: bytes) -> tuple[str, bool] | None:

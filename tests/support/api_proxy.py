@@ -34,10 +34,10 @@ _BOOKMARK = b'{"type":"BOOKMARK","object":{"kind":"'
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Not passed on: the server is too busy, or broken. `retry_after` in seconds."""
+    """Not passed on: the server is too busy, or broken. `retry_after` in seconds, or as a date."""
 
     status: int
-    retry_after: int | None = None
+    retry_after: int | str | None = None
 
     def __str__(self) -> str:
         return f"answered {self.status}"
@@ -180,9 +180,9 @@ class Proxy:
         finally:
             self.rules = [rule for rule in self.rules if not any(rule is one for one in rules)]
 
-    def cut(self, *, middle: bool = False) -> int:
-        """End the connections of all open watches; how many there were."""
-        return self._call(self._cut(middle=middle))
+    def cut(self, *, middle: bool = False, path: str = "") -> int:
+        """End the connections of all open watches whose path ends so; how many there were."""
+        return self._call(self._cut(middle=middle, path=path))
 
     @contextlib.contextmanager
     def gap(self, *, in_stream: bool = True) -> Iterator[None]:
@@ -240,8 +240,8 @@ class Proxy:
         if self._session:
             await self._session.close()
 
-    async def _cut(self, *, middle: bool) -> int:
-        watches = list(self._watches)
+    async def _cut(self, *, middle: bool, path: str = "") -> int:
+        watches = [watch for watch in self._watches if watch.request.path.endswith(path)]
         for watch in watches:
             self.injected["watch cut in a line" if middle else "watch cut"] += 1
             await watch.cut(middle=middle)

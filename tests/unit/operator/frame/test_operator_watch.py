@@ -12,6 +12,7 @@ import sys
 
 import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from strata_operator import controller, leader, main, names, settings, stopping, watches, watchlayer
 from support import api_proxy
@@ -176,6 +177,7 @@ async def behind_a_proxy(fake: FakeKube, tmp_path, monkeypatch, **options):
 FAULTS = {
     "cut": (),
     "cut in a line": (),
+    "token rotated": (api_proxy.Rule(api_proxy.Refuse(401), times=4),),
     "refused for a while": (api_proxy.Rule(api_proxy.Refuse(429, 1), times=4),),
     "broken for a while": (api_proxy.Rule(api_proxy.Refuse(500), times=4),),
     "answers lost": (api_proxy.Rule(api_proxy.Drop(), times=4),),
@@ -211,6 +213,36 @@ async def test_a_watch_that_is_told_that_it_is_too_old_lists_anew(tmp_path, monk
         await until(lambda: ("later", True) in recorder.seen and ("lost", False) in recorder.seen, 30)
         assert proxy.injected["watch answered 410"] >= times
         assert len(fake.asked("GET", "/registries$")) < lists + 20 * (times + 1)  # it does not ask without a pause
+
+
+@pytest.mark.parametrize("path", ["/registries", "/jobs", "/customresourcedefinitions"])
+async def test_a_token_that_is_refused_to_one_watch_ends_none_of_the_others(tmp_path, monkeypatch, path):
+    """Who logs in anew closes the connections of all: those that are in the middle of a watch notice."""
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        await until(lambda: len(proxy.watches) == 3, 20)
+        with proxy.having(api_proxy.Rule(api_proxy.Refuse(401), path=f"{path}$", times=1)):
+            assert await asyncio.to_thread(proxy.cut, path=path) == 1
+            await until(lambda: proxy.injected["answered 401"] == 1)
+        owner = fake.put(names.REGISTRIES, registry("later"))
+        await until(lambda: ("later", True) in recorder.seen, 30)
+        await until(lambda: len(proxy.watches) == 3, 20)
+        recorder.seen.clear()
+        fake.put(names.JOBS, job("ours", owner, **names.common_labels("x")))
+        await until(lambda: ("later", True) in recorder.seen, 30)
+
+
+async def test_a_watch_whose_connection_is_closed_while_an_event_of_it_is_worked_on_ends_as_any_that_breaks():
+    """aiohttp tells who waits for data of the end, and has a RuntimeError, which would end the process, for who comes later."""
+    loop = asyncio.get_running_loop()
+    content = aiohttp.StreamReader(BaseProtocol(loop), limit=1 << 16, loop=loop)
+    line = b'{"type":"BOOKMARK","object":{}}\n'
+    content.feed_data(line)
+    found = []
+    with pytest.raises(aiohttp.ClientConnectionError, match="Connection closed"):  # noqa: PT012
+        async for piece in watches._Events(content, lambda *_: asyncio.sleep(0)).iter_chunked(1 << 16):
+            found.append(piece)
+    assert found == [line]
 
 
 TOLD = {
