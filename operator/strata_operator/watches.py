@@ -33,14 +33,14 @@ _SHOWN: Final = 300  # characters
 _Pause = Callable[[str, bool], Awaitable[None]]
 
 
-def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+def session(info: kopf.ConnectionInfo, understanding: Understanding) -> kopf.AiohttpSession:
     """As kopf would make one of `info` itself, with that understanding."""
     made = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
         proxy=info.proxy_url,
         trust_env=info.trust_env,
-        middlewares=(_ListedAnew(),),
+        middlewares=(understanding,),
     )
     return kopf.AiohttpSession(
         server=info.server,
@@ -51,8 +51,9 @@ def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
     )
 
 
-class _ListedAnew:
-    """A middleware that turns the troubles of watches and lists into what kopf understands."""
+class Understanding:
+    """A middleware that turns the troubles of watches and lists into what kopf understands. There is one for all sessions
+    of a process: a token that is refused ends a session, and is to be refused ever more rarely."""
 
     def __init__(self) -> None:
         self._troubles: dict[
@@ -64,6 +65,11 @@ class _ListedAnew:
     ) -> aiohttp.ClientResponse:
         response = await handler(request)
         query, path = request.url.query, request.url.path
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            await response.read()  # by the end of the pause its connection may be closed
+            await self._pause(
+                path, "answered 401", usual=True
+            )  # kopf logs in anew and asks again, at once and for ever
         watches = query.get("watch") == "true"
         if request.method != "GET" or not (watches or "limit" in query):
             return response
@@ -90,7 +96,7 @@ class _ListedAnew:
         if usual and count == 1:
             delay = 0.0
         self._troubles[path] = (count, now + delay)
-        log.log(logging.INFO if usual else logging.WARNING, "watch of %s: %s; listed anew in %.1f s", path, why, delay)
+        log.log(logging.INFO if usual else logging.WARNING, "%s: %s; asked anew in %.1f s", path, why, delay)
         await asyncio.sleep(delay)
 
 

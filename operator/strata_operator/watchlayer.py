@@ -6,6 +6,7 @@ Its handlers put what they saw into the cache, which puts keys on the queues, an
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ async def run(registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, 
 def handlers(frame: controller.Frame, gaps: relists.Relists) -> kopf.OperatorRegistry:
     """One handler a resource; login by service account or kubeconfig."""
     found = kopf.OperatorRegistry()
-    kopf.on.login(registry=found)(login)
+    kopf.on.login(registry=found, id="login")(functools.partial(login, watches.Understanding()))
     for resource in frame.cache.stores:
         kopf.on.event(resource.group, resource.version, resource.plural, registry=found, id=f"see-{resource.plural}")(
             _seen(frame, resource, gaps)
@@ -82,10 +83,10 @@ def _seen(frame: controller.Frame, resource: names.Resource, gaps: relists.Relis
     return seen
 
 
-async def login(**arguments: Any) -> kopf.AiohttpSession | None:
+async def login(understanding: watches.Understanding, **arguments: Any) -> kopf.AiohttpSession | None:
     """As `kubesession.connect`: in a pod its service account, else KUBECONFIG."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
         info = kopf.login_with_service_account(**arguments)
     else:
         info = kopf.login_with_kubeconfig(**arguments)
-    return watches.session(info) if info else None
+    return watches.session(info, understanding) if info else None

@@ -238,11 +238,24 @@ async def test_a_watch_whose_connection_is_closed_while_an_event_of_it_is_worked
     content = aiohttp.StreamReader(BaseProtocol(loop), limit=1 << 16, loop=loop)
     line = b'{"type":"BOOKMARK","object":{}}\n'
     content.feed_data(line)
-    found = []
-    with pytest.raises(aiohttp.ClientConnectionError, match="Connection closed"):  # noqa: PT012
-        async for piece in watches._Events(content, lambda *_: asyncio.sleep(0)).iter_chunked(1 << 16):
-            found.append(piece)
-    assert found == [line]
+    events = watches._Events(content, lambda *_: asyncio.sleep(0)).iter_chunked(1 << 16)
+    assert await anext(events) == line
+    with pytest.raises(aiohttp.ClientConnectionError, match="Connection closed"):
+        await anext(events)
+
+
+async def test_an_api_server_that_does_not_know_the_token_is_asked_ever_more_rarely(tmp_path, monkeypatch):
+    """As while its ServiceAccount is made anew, or where an API server that has just started knows of none yet."""
+    monkeypatch.setattr(watches, "_LONGEST", 4.0)
+    fake = FakeKube(*RESOURCES)
+    async with behind_a_proxy(fake, tmp_path, monkeypatch) as (recorder, proxy):
+        await until(lambda: len(proxy.watches) == 3, 20)
+        with proxy.having(api_proxy.Rule(api_proxy.Refuse(401), "GET", "/registries$")):
+            await asyncio.to_thread(proxy.cut, path="/registries")
+            await asyncio.sleep(3)
+            assert 2 <= proxy.injected["answered 401"] < 10
+        fake.put(names.REGISTRIES, registry("later"))
+        await until(lambda: ("later", True) in recorder.seen, 30)
 
 
 TOLD = {
