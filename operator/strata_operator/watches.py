@@ -65,11 +65,7 @@ class Understanding:
     ) -> aiohttp.ClientResponse:
         response = await handler(request)
         query, path = request.url.query, request.url.path
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            await response.read()  # by the end of the pause its connection may be closed
-            await self._pause(
-                path, "answered 401", usual=True
-            )  # kopf logs in anew and asks again, at once and for ever
+        await self._heed(response, path)
         watches = query.get("watch") == "true"
         if request.method != "GET" or not (watches or "limit" in query):
             return response
@@ -86,6 +82,15 @@ class Understanding:
         elif watches and response.status == HTTPStatus.OK:
             response.content = _Events(response.content, pause)  # type: ignore[assignment]  # it is one to all who read it
         return response
+
+    async def _heed(self, response: aiohttp.ClientResponse, path: str) -> None:
+        """What may come as the answer to any request, and has kopf ask too often, too late or never again."""
+        if response.status == HTTPStatus.UNAUTHORIZED:  # kopf logs in anew and asks again, at once and for ever
+            await response.read()  # by the end of the pause its connection may be closed
+            await self._pause(path, "answered 401", usual=True)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS and not _is_soon(response.headers.get("Retry-After", "0")):
+            response.close()
+            raise aiohttp.ClientConnectionError(f"{path}: answered 429")  # after which kopf asks again by its own times
 
     async def _pause(self, path: str, why: str, usual: bool) -> None:
         """Wait before the list: longer with each trouble in a row, and not for the first one if it is a usual one."""
@@ -154,6 +159,11 @@ def _trouble(line: bytes) -> tuple[str, bool] | None:
     status = told if isinstance(told, dict) else event  # some put the Status there by itself
     words = [str(status[key]) for key in ("code", "reason", "message") if status.get(key)]
     return _shown(" ".join(words) or str(event)), status.get("code") == HTTPStatus.GONE
+
+
+def _is_soon(retry_after: str) -> bool:
+    """Whether kopf may be told: it would end over a date, and sleep for as long as anybody asks it to."""
+    return retry_after.isascii() and retry_after.isdigit() and int(retry_after[:9]) <= _LONGEST
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:

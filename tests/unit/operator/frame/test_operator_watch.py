@@ -178,6 +178,8 @@ FAULTS = {
     "cut": (),
     "cut in a line": (),
     "token rotated": (api_proxy.Rule(api_proxy.Refuse(401), times=4),),
+    "refused until a date": (api_proxy.Rule(api_proxy.Refuse(429, "Wed, 21 Oct 2026 07:28:00 GMT"), times=4),),
+    "refused for a day": (api_proxy.Rule(api_proxy.Refuse(429, 86_400), times=4),),
     "refused for a while": (api_proxy.Rule(api_proxy.Refuse(429, 1), times=4),),
     "broken for a while": (api_proxy.Rule(api_proxy.Refuse(500), times=4),),
     "answers lost": (api_proxy.Rule(api_proxy.Drop(), times=4),),
