@@ -7,7 +7,7 @@
      +- NotFound    404
      +- Forbidden   403
      +- Invalid     422, 400
-     +- Unreachable           429, 5xx or no answer, after the retries of this module
+     +- Unreachable           429, 5xx, no answer or one that is no JSON, after the retries of this module
 """
 
 from __future__ import annotations
@@ -178,7 +178,11 @@ def _error(status: int, headers: Mapping[str, str], data: bytes) -> KubeError:
 
 
 def _object(data: bytes) -> Object:
-    body = json.loads(data)
+    """Raises Unreachable for a page of what stands in front of the API server."""
+    try:
+        body = json.loads(data)
+    except ValueError as e:
+        raise Unreachable(200, "NotJSON", "the API server's answer is not JSON") from e
     if not isinstance(body, dict):
         raise KubeError(200, "NotAnObject", f"the API server answered with a JSON {type(body).__name__}")
     return body

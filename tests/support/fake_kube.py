@@ -38,7 +38,8 @@ _NAMESPACE_ITSELF = re.compile(r"/api/v1/namespaces(?:/(?P<name>[^/]+))?(?:/(?P<
 
 @dataclass
 class Fault:
-    """The next `times` requests that match are answered with `status`; with `after`, they are carried out as well."""
+    """The next `times` requests that match are answered with `status`, and with `page` if one is given; with `after`, they
+    are carried out as well."""
 
     method: str
     path: str  # a regular expression
@@ -47,6 +48,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: str = "Fault"
     after: bool = False
+    page: bytes | None = None
 
 
 @dataclass
@@ -155,6 +157,8 @@ class FakeKube:
                 self.faults.remove(fault)
             if fault.after:
                 self._answer(seen)
+            if fault.page is not None:
+                return web.Response(body=fault.page, status=fault.status, content_type="text/html")
             return web.json_response(
                 _status(fault.status, fault.reason, "injected"), status=fault.status, headers=fault.headers
             )

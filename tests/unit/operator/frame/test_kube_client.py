@@ -69,6 +69,18 @@ async def test_a_server_that_stays_away_is_unreachable(tmp_path, monkeypatch):
             await client.get(names.CONFIGMAPS, "team", "a")
 
 
+@pytest.mark.parametrize("page", [b"<html>maintenance</html>", b"", b"\xff\xfe", b'{"kind": "Conf'])
+async def test_a_page_of_somebody_in_front_of_the_server_is_an_answer_that_did_not_come(tmp_path, monkeypatch, page):
+    async with connected(tmp_path, monkeypatch) as (fake, client, _):
+        fake.put(names.CONFIGMAPS, config_map())
+        fake.fail("GET", "configmaps", 200, times=2, page=page)
+        assert await client.get(names.CONFIGMAPS, "team", "a") is not None
+        fake.fail("GET", "configmaps", 200, times=100, page=page)
+        with pytest.raises(kube.Unreachable, match="not JSON"):
+            async for _ in client.pages(names.CONFIGMAPS):
+                pass
+
+
 async def test_a_refusal_is_not_repeated_and_keeps_the_servers_words(tmp_path, monkeypatch):
     async with connected(tmp_path, monkeypatch) as (fake, client, _):
         fake.fail("GET", "secrets/user", 403, reason="Forbidden", times=9)
