@@ -30,13 +30,13 @@ class Pair:
 
 
 def ca_is_good(pair: Pair, now: float) -> bool:
-    """Whether `pair` can go on signing: it parses, belongs together and is not to be renewed yet."""
-    return _belongs(pair) and _expires(pair.certificate) - _utc(now) > _CA_RENEWAL
+    """Whether `pair` can go on signing: it parses, belongs together, is valid and is not to be renewed yet."""
+    return _belongs(pair) and _lasts(pair.certificate, now, _CA_RENEWAL)
 
 
 def serving_is_good(pair: Pair, ca: Pair, hosts: Sequence[str], now: float) -> bool:
-    """Whether `pair` is signed by `ca`, names exactly `hosts` and is not to be renewed yet."""
-    if not _belongs(pair) or _expires(pair.certificate) - _utc(now) <= _SERVING_RENEWAL:
+    """Whether `pair` is signed by `ca`, names exactly `hosts`, is valid and is not to be renewed yet."""
+    if not _belongs(pair) or not _lasts(pair.certificate, now, _SERVING_RENEWAL):
         return False
     certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
     try:
@@ -155,8 +155,10 @@ def _load_key(pem: str) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _expires(pem: str) -> datetime.datetime:
-    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+def _lasts(pem: str, now: float, renewal: datetime.timedelta) -> bool:
+    """Whether it is valid, and for longer than `renewal`. One that was made by a clock that was ahead is not valid yet."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return certificate.not_valid_before_utc <= _utc(now) < certificate.not_valid_after_utc - renewal
 
 
 def _utc(seconds: float) -> datetime.datetime:

@@ -91,6 +91,17 @@ def test_certificates_are_renewed_well_before_they_expire(days, serving_kept, ca
     assert later.passwords == first.passwords
 
 
+@pytest.mark.parametrize("ahead", [0.5, 400, 5000])
+def test_what_was_made_by_a_clock_that_was_ahead_is_made_anew_for_nobody_trusts_it_yet(ahead):
+    first = ensure(now=NOW + ahead * DAY)
+    second = ensure(first.private("main"), first.served("main"))
+    for pair in (second.ca, second.serving):
+        assert x509.load_pem_x509_certificate(pair.certificate.encode()).not_valid_before_utc.timestamp() <= NOW
+    assert tls.serving_is_good(second.serving, second.ca, HOSTS, NOW)
+    assert second.passwords == first.passwords
+    assert ensure(second.private("main"), second.served("main"), now=NOW + 60) == second
+
+
 def test_after_a_new_authority_the_old_one_is_trusted_until_it_expires():
     first = ensure()
     second = ensure(first.private("main"), first.served("main"), now=NOW + 3300 * DAY)
