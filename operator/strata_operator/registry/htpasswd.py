@@ -13,11 +13,17 @@ from typing import Final
 import bcrypt
 
 COST: Final = 5
+_LONGEST: Final = 72  # bytes that bcrypt takes
 
 
 def password() -> str:
-    """256 random bits in 43 letters, digits, `-` and `_`; bcrypt takes up to 72 bytes."""
+    """256 random bits in 43 letters, digits, `-` and `_`."""
     return secrets.token_urlsafe(32)
+
+
+def usable(secret: str) -> bool:
+    """Whether a password that was found, and that people may have put there, can be one."""
+    return 0 < len(secret.encode()) <= _LONGEST
 
 
 def render(users: Mapping[str, str], previous: str = "") -> str:

@@ -84,7 +84,9 @@ def ensure(
     def kept(data: Mapping[str, str], key: str) -> str:
         return data.get(f"{registry}.{key}", "")
 
-    passwords = {user: kept(private, user) or htpasswd.password() for user in USERS}
+    passwords = {
+        user: found if htpasswd.usable(found := kept(private, user)) else htpasswd.password() for user in USERS
+    }
     ca = tls.Pair(kept(private, KEY_CA), kept(private, KEY_CA_KEY))
     if not tls.ca_is_good(ca, now):
         ca = tls.make_ca(registry, now)

@@ -62,6 +62,17 @@ def test_a_password_that_was_deleted_is_made_anew_and_its_line_with_it():
     assert second.serving == first.serving
 
 
+@pytest.mark.parametrize("theirs", ["x" * 73, "ü" * 40])
+@pytest.mark.parametrize("user", material.USERS)
+def test_a_password_that_somebody_has_put_there_and_bcrypt_cannot_take_is_made_anew(user, theirs):
+    first = ensure()
+    second = ensure(first.private("main") | {f"main.{user}": theirs}, first.served("main"))
+    assert second.passwords[user] != theirs
+    assert dict(line.split(":") for line in second.htpasswd.splitlines()).keys() == set(material.USERS)
+    good = ensure(first.private("main") | {f"main.{user}": "x" * 72}, first.served("main"))
+    assert good.passwords[user] == "x" * 72
+
+
 def test_two_registries_share_secrets_and_no_keys():
     one, two = ensure(name="one"), ensure(name="two")
     assert not one.private("one").keys() & two.private("two").keys()
