@@ -94,6 +94,8 @@ class Reconciler:
         for resource, body in objects.children(registry, secrets, self._frame.settings):
             known = self._frame.cache[resource].get(*kube.place(body))
             ours = known is not None and known["metadata"]["labels"].get(names.LABEL_REGISTRY) == registry.name
+            if not ours and not _may_have(registry, await self._frame.kube.get(resource, *kube.place(body))):
+                return _not_ours(registry, resource, body)
             if problem := await self._apply(resource, body, ours=ours):
                 return problem
         return None
@@ -226,6 +228,24 @@ class Reconciler:
         ]
         self._frame.metrics.registries.labels("true").set(states.count(True))
         self._frame.metrics.registries.labels("false").set(states.count(False))
+
+
+def _may_have(registry: spec.Registry, found: kube.Object | None) -> bool:
+    """Whether an object of the name that this Registry needs is its own, or is not there. An apply without force would
+    not tell: it joins in wherever nobody has said otherwise."""
+    meta = found["metadata"] if found else {}
+    labelled = (meta.get("labels") or {}).get(names.LABEL_REGISTRY) == registry.name
+    owned = any(owner["uid"] == registry.uid for owner in meta.get("ownerReferences") or ())
+    return found is None or labelled or owned
+
+
+def _not_ours(registry: spec.Registry, resource: names.Resource, body: kube.Object) -> decide.Problem:
+    place = f"{body['metadata']['name']} --namespace {registry.namespace}"
+    return decide.Problem(
+        "NameTaken",
+        f"{resource.kind} {body['metadata']['name']} is there already and was not made by Strata; rename or delete it, or "
+        f"hand it over: kubectl label {resource.plural} {place} {names.LABEL_REGISTRY}={registry.name}",
+    )
 
 
 def _foreign(*found: kube.Object | None) -> decide.Problem | None:

@@ -362,6 +362,45 @@ async def test_a_service_of_somebody_else_is_not_taken_over(cluster, tmp_path, m
         assert cluster.fake.get(names.SERVICES, "team", "strata-main")["spec"]["selector"] == {"app": "theirs"}
 
 
+@pytest.mark.parametrize(
+    ("resource", "theirs"),
+    [
+        (names.CONFIGMAPS, {"data": {"mine": "x"}}),
+        (names.SERVICES, {}),
+        (
+            names.VOLUME_CLAIMS,
+            {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}},
+        ),
+    ],
+)
+async def test_an_object_of_somebody_else_is_not_taken_over_where_nothing_in_it_conflicts_either(
+    cluster, tmp_path, monkeypatch, resource, theirs
+):
+    """Its owner would be the Registry, with which it would be deleted."""
+    before = cluster.fake.put(resource, {"metadata": {"name": "strata-main", "namespace": "team"}, **theirs})
+    cluster.fake.put(names.REGISTRIES, registries.managed(reclaimPolicy="Delete"))
+    async with running(cluster, tmp_path, monkeypatch):
+        await until(lambda: cluster.ready() == ("False", "NameTaken"))
+        assert f"{resource.kind} strata-main" in cluster.message()
+        assert cluster.fake.get(resource, "team", "strata-main") == before
+        command = f"kubectl label {resource.plural} strata-main --namespace team strata.build/registry=main"
+        assert command in cluster.message()
+        meta = {**before["metadata"], "labels": {names.LABEL_REGISTRY: "main"}}
+        cluster.fake.put(resource, {**before, "metadata": meta})
+        await up(cluster)
+
+
+@pytest.mark.parametrize("kind", [names.CONFIGMAPS, names.SERVICES, names.DEPLOYMENTS])
+async def test_a_child_whose_labels_somebody_took_away_is_known_by_its_owner(cluster, tmp_path, monkeypatch, kind):
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    async with running(cluster, tmp_path, monkeypatch):
+        await up(cluster)
+        body = cluster.fake.get(kind, "team", "strata-main")
+        bare = {key: value for key, value in body["metadata"].items() if key != "labels"}
+        cluster.fake.put(kind, {**body, "metadata": bare})
+        await until(lambda: cluster.fake.get(kind, "team", "strata-main")["metadata"].get("labels"))
+
+
 async def test_an_object_that_the_api_server_refuses_is_named_with_its_words(cluster, tmp_path, monkeypatch):
     cluster.fake.fail("PATCH", "persistentvolumeclaims", 403, times=1000, reason="Forbidden")
     cluster.fake.put(names.REGISTRIES, registries.managed())
