@@ -16,6 +16,7 @@ from typing import Any, Final
 import kopf
 
 from strata_operator import (
+    certificates,
     controller,
     imagebuild,
     kube,
@@ -190,10 +191,19 @@ async def _main(options: settings.Settings) -> None:
             os._exit(1)  # a thread that is about to write to a registry must not; what is stuck would not let it end
 
 
+def _check(options: settings.Settings) -> None:
+    """What `controller.Frame` would end over, in the words of who set it. Raises SettingsError."""
+    try:
+        certificates.read(options.ca_bundle_file)
+    except (ValueError, OSError) as e:
+        raise settings.SettingsError(f"{settings.PREFIX}CA_BUNDLE_FILE: {e}") from e
+
+
 def main() -> int:
     """Run the operator; returns the exit code."""
     try:
         options = settings.load(os.environ)
+        _check(options)
     except settings.SettingsError as e:
         print(f"strata-operator: {e}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strata_operator import conditions, kube, metrics, names, settings
+from strata_operator import conditions, kube, logs, main, metrics, names, settings
 
 NOWHERE = Path("/nonexistent")
 
@@ -107,6 +107,20 @@ def test_settings_with_an_inner_structure_are_json():
 def test_bad_structures_are_refused_by_name(name, value, word):
     with pytest.raises(settings.SettingsError, match=f"^{name}.*{word}"):
         settings.load({"STRATA_NAMESPACE": "x", name: value}, own_namespace=NOWHERE)
+
+
+@pytest.mark.parametrize("bundle", [None, "garbage", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"])
+def test_an_operator_whose_certificates_cannot_be_used_ends_with_one_line(tmp_path, monkeypatch, capsys, bundle):
+    if bundle is not None:
+        (tmp_path / "ca.crt").write_text(bundle)
+    monkeypatch.setenv("STRATA_NAMESPACE", "strata-system")
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setenv("STRATA_CA_BUNDLE_FILE", str(tmp_path / "ca.crt"))
+    assert main.main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("strata-operator: STRATA_CA_BUNDLE_FILE: ")
+    assert str(tmp_path / "ca.crt") in said
+    assert said.count("\n") == 1
 
 
 def test_in_a_pod_the_namespace_is_known(tmp_path):
