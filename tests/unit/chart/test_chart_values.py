@@ -27,6 +27,12 @@ SCHEMA = json.loads((helm_chart.CHART / "values.schema.json").read_text())
         ({"operator": {"image": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
         ({"operator": {"logLevel": "LOUD"}}, "logLevel"),
         ({"operator": {"workers": 0}}, "workers"),
+        ({"operator": {"workers": None}}, "workers"),
+        ({"operator": {"replicas": None}}, "replicas"),
+        ({"builds": {"jobTTLSeconds": None}}, "jobTTLSeconds"),
+        ({"nodeProxy": {"enabled": None}}, "enabled"),
+        ({"nodeProxy": {"namespace": None}}, "namespace"),
+        ({"webhooks": None}, "webhooks"),
         ({"builds": {"contextLimit": "2GB"}}, "contextLimit"),
         ({"builds": {"contextLimit": "-1"}}, "contextLimit"),
         ({"builds": {"maxConcurrent": -1}}, "maxConcurrent"),
@@ -94,6 +100,18 @@ def test_the_schema_knows_exactly_the_keys_of_the_values() -> None:
             keys(schema["properties"][key], values[key], f"{path}.{key}")
 
     keys(SCHEMA, yaml.safe_load(VALUES.read_text()))
+
+
+def test_a_key_that_means_something_else_when_it_is_taken_away_is_required() -> None:
+    """Helm takes away what is set to null: a number would be 0 then, a switch off, and a section nil to its templates."""
+
+    def keys(schema: dict[str, Any], path: str = "") -> None:
+        for key, one in schema.get("properties", {}).items():
+            if (one.get("type") in ("integer", "boolean") or "properties" in one) and key != "global":
+                assert key in schema.get("required", ()), f"{path}.{key}"
+            keys(one, f"{path}.{key}")
+
+    keys(SCHEMA)
 
 
 #: Keys whose meaning is Kubernetes' own, or said in the comment of what they are in.
