@@ -124,7 +124,8 @@ def _moment(case: Case, verdict: verdicts.Verdict) -> float:
     goes_well = isinstance(verdict, verdicts.Running) and not verdict.started and before.get("reason") == "Building"
     if current is None or current.phase != state.STARTING or case.outdated or not goes_well:
         return 0.0
-    return (current.start_time or 0.0) + _MOMENT - case.now
+    left = (current.start_time or 0.0) + _MOMENT - case.now
+    return left if left <= _MOMENT else 0.0  # else it was started by a clock that has been set back since
 
 
 def _publish(case: Case, aim: contents.Aim, result: contract.BuildResult) -> Steps[Decision]:

@@ -76,6 +76,16 @@ def test_what_keeps_a_pod_from_running_is_told_when_the_moment_is_over(there):
     assert (world.current["phase"], words in world.message("Building")) == ("Running", True)
 
 
+@pytest.mark.parametrize("seconds", [60, 26 * 3600])
+def test_a_moment_is_not_waited_for_that_a_clock_has_set_back(seconds):
+    world = World()
+    world.step()
+    world.pod(waiting())
+    world.now -= seconds
+    assert world.settle().look_again == 5
+    assert "is starting" in world.message("Building")
+
+
 def test_trouble_of_a_pod_is_told_at_once():
     world = World()
     world.step()
