@@ -45,7 +45,7 @@ from strata_operator.imagebuild.waiting import wait
 
 def decide(seen: Observed, now: float) -> Steps[Decision]:
     """The decision about one object at one moment."""
-    was = state.read(seen.body.get("status") or {}).out_of_queue()
+    was = state.read(seen.body.get("status") or {}).out_of_queue().of(seen.generation)
     try:
         case = Case(seen, spec.parse(seen.body), was, now)
     except errors.InvalidSpec as e:

@@ -140,6 +140,14 @@ class State:
         """The state without a position in the queue: who still waits is given one anew."""
         return self.with_current(queue_position=None, queue_limit="") if self.current else self
 
+    def of(self, generation: int) -> State:
+        """The state as an object of this generation has it: a later one is of the object that a backup was made of, and would
+        be taken for the one that comes to it again."""
+        success = self.last_success
+        if success is None or success.generation <= generation:
+            return self
+        return dataclasses.replace(self, last_success=dataclasses.replace(success, generation=-1))
+
     def built(self, generation: int) -> bool:
         """Whether the image in the registry is that of `generation`."""
         return self.last_success is not None and self.last_success.generation == generation

@@ -1243,6 +1243,31 @@ def test_a_build_that_was_under_way_when_it_was_backed_up_begins_anew_and_loses_
     assert len({job.name for job in world.started}) == len(world.started) == attempt + 1
 
 
+@pytest.mark.parametrize("ends", ["waits", "fails"])
+def test_a_restored_object_that_comes_to_the_generation_of_its_backup_does_not_pass_for_built(ends):
+    """Generations begin anew with the object; its Registry may be restored later than it."""
+    world = World()
+    world.succeed()
+    world.edit(target="second")
+    world.succeed()
+    world.jobs, world.pods, world.restarted = {}, {}, True
+    world.body["metadata"] |= {"uid": "99999999-2222-3333-4444-555555555555", "generation": 1}
+    there, world.registry = world.registry, None
+    world.settle()
+    world.edit(target="third")
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "RegistryNotFound")
+    assert world.condition("Reconciling") == ("True", "RegistryNotFound")
+    world.registry = there
+    if ends == "fails":
+        world.settle()
+        world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no stage")))
+        world.finish(phase="Failed")
+        world.settle()
+        assert world.condition("Stalled") == ("True", "DockerfileInvalid")
+        assert world.condition("Ready") == ("False", "DockerfileInvalid")
+
+
 def test_an_operator_killed_after_the_tag_and_before_the_status_tags_again_and_ends_the_same():
     world = World()
     world.settle()
