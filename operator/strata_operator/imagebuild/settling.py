@@ -7,7 +7,18 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_operator import conditions
-from strata_operator.imagebuild import contents, endings, isolation, questions, state, status, tags, target, wanting
+from strata_operator.imagebuild import (
+    contents,
+    endings,
+    inputs,
+    isolation,
+    questions,
+    state,
+    status,
+    tags,
+    target,
+    wanting,
+)
 from strata_operator.imagebuild.case import Case, Decision, Ended
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
@@ -52,7 +63,7 @@ def unchanged(case: Case, to: target.Target, content: contents.Content) -> Steps
     failure = tags.conflict(wanted, (yield questions.Rivals(to.repository)))
     if failure is None and wanted and list(wanted) != case.was.image.get("tags"):
         failure = yield questions.Tag(to.repository, success.digest, wanted)
-    return _not_tagged(case, failure) if failure else _moved_on(case, success, wanted)
+    return _not_tagged(case, failure) if failure else _moved_on(_taken_back(case, content), success, wanted)
 
 
 def lost(case: Case, to: target.Target) -> Steps[bool]:
@@ -103,6 +114,17 @@ def _renamed(case: Case, to: target.Target) -> Case:
         return case
     others = {name: value for name, value in case.was.image.items() if name not in ("image", "references")}
     return case.become(dataclasses.replace(case.was, image=others | to.names(digest)))
+
+
+def _taken_back(case: Case, content: contents.Content) -> Case:
+    """The case whose newest build is of the present spec, though it was begun for one that is not wanted any more, or was not
+    begun at all, so that nobody knew the commit."""
+    current = case.current
+    if current is None:
+        return case
+    return case.change(
+        fields=inputs.fields(case.wanted), commit=current.commit or content.commit, ref=current.ref or content.ref
+    )
 
 
 def _moved_on(case: Case, success: state.Success, wanted: tuple[str, ...]) -> Decision:

@@ -203,6 +203,42 @@ def test_suspending_an_idle_build_leaves_ready_as_it_was():
     assert len(world.started) == 1
 
 
+def test_suspending_what_was_changed_back_leaves_ready_as_it_was():
+    """The newest build is of a spec that failed and is wanted no more."""
+    world = changed_back()
+    world.edit(suspend=True)
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    world.edit(target="other")
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "Suspended")
+
+
+def test_what_is_built_after_a_change_back_says_what_had_changed():
+    world = changed_back(
+        source={"git": {"url": "https://git.example/a.git", "revision": "main"}},
+        triggers={"git": {"pollInterval": "1m"}},
+    )
+    world.answers[questions.Commit] = questions.Resolved("f" * 40, "refs/heads/main")
+    world.settle()
+    assert world.current["reason"] == "CommitChanged"
+
+
+def changed_back(**spec):
+    world = World(body=ib.build(**spec))
+    world.succeed()
+    world.edit(target="broken")
+    world.settle()
+    world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no stage")))
+    world.finish(phase="Failed")
+    world.settle()
+    world.body["spec"].pop("target")
+    world.edit()
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    return world
+
+
 def test_suspending_ends_a_running_build_and_resuming_builds_again():
     world = World()
     world.settle()
