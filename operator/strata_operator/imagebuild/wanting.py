@@ -107,10 +107,13 @@ def intend(case: Case, build: Build | None = None) -> Case:
 
 
 def _absorbed(case: Case, current: state.Current) -> Case:
-    """A build that waits and has not started serves for what is asked for meanwhile, too."""
+    """A build that waits and has not started serves for what is asked for meanwhile, too. From then on that is its reason:
+    it is to be built also if what it waited to be built for is taken back."""
     if current.phase != state.PENDING or current.attempt:
         return case
-    return timing.absorbed(_handled(case.change(no_cache=current.no_cache or _ignores_cache(case))))
+    reason = current.reason if current.reason in _ASKED else case.forced or current.reason
+    case = case.change(reason=reason, no_cache=current.no_cache or _ignores_cache(case))
+    return timing.absorbed(_handled(case))
 
 
 def _ignores_cache(case: Case) -> bool:

@@ -10,6 +10,7 @@ from support.imagebuilds import NOW, World, ended, result, running
 
 CANCEL = names.ANNOTATION_CANCEL
 OTHER = {"labels": {"v": "2"}}
+FULL = queueing.Standing(3, queueing.CLUSTER, 4, 9)
 
 
 # -- cancel --
@@ -213,6 +214,32 @@ def test_what_was_asked_for_is_built_after_all_where_an_order_has_ended_it(order
     order(world)
     world.settle()
     assert [job.no_cache for job in world.started[before:]] in ([], [False])  # once is enough
+
+
+@pytest.mark.parametrize("moment", ["waits", "runs"])
+@pytest.mark.parametrize("name", [names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE, "schedule"])
+def test_what_a_waiting_build_was_to_serve_for_too_is_built_where_that_build_is_taken_back(name, moment):
+    world = World(body=ib.build(triggers={"schedule": {"cron": "0 3 * * *"}} if name == "schedule" else {}))
+    world.succeed()
+    world.answers[questions.Slot] = FULL
+    world.edit(**OTHER)
+    world.settle()
+    if name == "schedule":
+        world.now += 24 * 3600
+    else:
+        world.annotate(name, "1")
+    world.settle()
+    if moment == "waits":
+        world.edit(suspend=True)
+        world.settle()
+    world.answers[questions.Slot] = None
+    world.settle()
+    before = len(world.started)
+    world.edit(labels={}, suspend=False)
+    world.succeed()
+    world.settle()
+    assert [job.no_cache for job in world.started[before:]] == [name != names.ANNOTATION_REBUILD]
+    assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
 
 
 # -- concurrency --
