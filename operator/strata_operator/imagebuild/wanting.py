@@ -13,6 +13,8 @@ from strata_operator.imagebuild.case import Case
 LOST: Final = "ImageLost"
 #: Why a build is made although nothing that goes into it has changed: nothing but it tells that it is wanted.
 _ASKED: Final = frozenset({"Rebuild", "NoCache", "Scheduled"})
+#: Why a build is made because something that goes into it has changed.
+_CHANGES: Final = frozenset({"SpecChanged", "CommitChanged", "InputsChanged", "Resumed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,15 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
     if current.phase == state.FAILED and not case.fresh and current.inputs in ("", digest):
         return Nobody() if idle(case) else Build(current.reason, goes_on=True, base_images=current.base_images)
     return Build(_change(case, current, commit))
+
+
+def needless(case: Case, *, digest: str, seen: bool) -> bool:
+    """Whether a build that waits and has not started would make the image that is there: what it was for was taken back, or
+    was never a change."""
+    current = case.current
+    if current is None or current.phase != state.PENDING or current.attempt or case.forced or not seen:
+        return False
+    return current.reason in _CHANGES and case.was.image.get("inputs") == digest
 
 
 def _owed(current: state.Current) -> bool:

@@ -242,6 +242,44 @@ def test_what_a_waiting_build_was_to_serve_for_too_is_built_where_that_build_is_
     assert world.condition("LastBuildSucceeded") == ("True", "Succeeded")
 
 
+def without_registry(world: World) -> None:
+    world.registry = None
+
+
+def host_is_away(world: World) -> None:
+    world.answers[questions.Commit] = questions.Later(30.0, "the host is away")
+
+
+def no_place_is_free(world: World) -> None:
+    world.answers[questions.Slot] = FULL
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+@pytest.mark.parametrize("keeps_waiting", [without_registry, host_is_away, no_place_is_free])
+@pytest.mark.parametrize("change", [OTHER, {"retries": 1}])
+def test_a_build_that_has_waited_and_is_needless_by_now_is_not_begun(change, keeps_waiting, suspended):
+    world = World(body=ib.build(source={"git": {"url": "https://git.example/a.git", "revision": "main"}}))
+    world.succeed()
+    there = world.registry
+    keeps_waiting(world)
+    world.edit(**change)
+    world.settle()
+    world.edit(labels={}, suspend=suspended)
+    world.settle()
+    world.registry = there
+    world.answers.clear()
+    world.edit(suspend=False)
+    for _ in range(3):
+        world.settle()
+        world.now += 4000
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert world.current["phase"] not in ("Pending", "Starting")
+    assert len(world.started) == 1
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.succeed()
+    assert len(world.started) == 2
+
+
 # -- concurrency --
 
 
