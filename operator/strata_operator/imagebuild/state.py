@@ -141,10 +141,10 @@ class State:
         return self.with_current(queue_position=None, queue_limit="") if self.current else self
 
     def of(self, generation: int) -> State:
-        """The state as an object of this generation has it: a later one is of the object that a backup was made of, and would
-        be taken for the one that comes to it again."""
+        """The state as an object of this generation has it: one that tells of a later one is of the object that a backup was
+        made of, and its generations are no other's."""
         success = self.last_success
-        if success is None or success.generation <= generation:
+        if success is None or max(self.observed_generation, success.generation) <= generation:
             return self
         return dataclasses.replace(self, last_success=dataclasses.replace(success, generation=-1))
 

@@ -1304,6 +1304,21 @@ def test_a_restored_object_that_comes_to_the_generation_of_its_backup_does_not_p
         assert world.condition("Ready") == ("False", "DockerfileInvalid")
 
 
+def test_a_restored_object_whose_backup_failed_after_a_success_does_not_pass_for_built():
+    world = World()
+    world.succeed()
+    world.edit(target="broken")
+    world.settle()
+    world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no stage")))
+    world.finish(phase="Failed")
+    world.settle()
+    world.jobs, world.pods, world.restarted = {}, {}, True
+    world.body["metadata"] |= {"uid": "99999999-2222-3333-4444-555555555555", "generation": 1}
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "Building")
+    assert world.condition("Reconciling") == ("True", "Building")
+
+
 def test_an_operator_killed_after_the_tag_and_before_the_status_tags_again_and_ends_the_same():
     world = World()
     world.settle()
