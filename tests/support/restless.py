@@ -310,6 +310,11 @@ class Restless(ib.World):
             for job in [job for job in self.jobs.values() if "ttlSecondsAfterFinished" in job["spec"]]:
                 self.end(job["metadata"]["name"])
 
+    def set_back(self, seconds: float) -> None:
+        """The clock of all is another one; what was ending has ended meanwhile."""
+        self.now -= seconds
+        self.pods = {name: pod for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
+
     def heal(self) -> None:
         """All that is outside is well again."""
         self.registries = dict.fromkeys(self.registries, True)
