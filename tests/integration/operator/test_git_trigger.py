@@ -18,7 +18,7 @@ from strata_builder import contract
 from strata_builder.context.credentials import ANONYMOUS, Credentials
 from strata_operator import addresses, kube, names, settings
 from strata_operator.imagebuild import questions
-from strata_operator.imagebuild.triggers import asking, git, poller, pools
+from strata_operator.imagebuild.triggers import asking, git, hosts, poller, pools
 from support.git_server import HttpServer, Repository, server_tls, sshd
 from support.git_server import git as run_git
 
@@ -464,7 +464,7 @@ async def test_hosts_that_fail_hold_nobody_up_and_it_is_said_when_it_lasts(tmp_p
             assert "429" in here.known(other, "other").message
             assert len(server.log) == 1
             server.refuse = 0
-            here.asker.hosts.answered(f"http://127.0.0.1:{server.port}")  # its time is over
+            here.asker.hosts = hosts.Hosts(lambda: here.now, per_host=1, overall=1)  # its time is over
             here.now += 1
             await here.poller.poll(names.Key("", other))
             assert isinstance(here.known(other, "other"), str)
