@@ -19,6 +19,7 @@ from typing import Final
 import aiohttp
 import tenacity
 
+from strata_builder.registry import retry
 from strata_operator import metrics
 from strata_operator.notifications import cloudevents, notices, signing, sinks
 
@@ -203,7 +204,7 @@ def _judge(answer: aiohttp.ClientResponse) -> None:
     if 200 <= answer.status < 300:
         return
     if answer.status in _RETRIED:
-        asked = answer.headers.get("Retry-After", "")
-        raise _Again(f"it answered {answer.status}", float(asked[:9]) if asked.isascii() and asked.isdigit() else None)
+        asked = retry.parse_retry_after(answer.headers.get("Retry-After", ""))
+        raise _Again(f"it answered {answer.status}", asked)
     hint = " (redirects are not followed)" if 300 <= answer.status < 400 else ""
     raise _Refused(f"it answered {answer.status}{hint}")

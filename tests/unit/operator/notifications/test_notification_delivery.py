@@ -101,10 +101,11 @@ async def test_what_may_pass_is_tried_again_with_the_same_id(monkeypatch, status
         assert counted(made) == {"retried": 3, "delivered": 1}
 
 
-async def test_a_sink_is_left_alone_for_as_long_as_it_asks_within_bounds(monkeypatch):
+@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+async def test_a_sink_is_left_alone_for_as_long_as_it_asks_within_bounds(monkeypatch, asked):
     loop = asyncio.get_running_loop()
     async with sink_server.serving() as server, telling(monkeypatch, {"name": "a", "url": server.url}) as made:
-        server.answers = [(429, {"Retry-After": "86400"})]
+        server.answers = [(429, {"Retry-After": asked})]
         begun = loop.time()
         made.tell([notice()])
         await server.wait(2)
