@@ -49,8 +49,8 @@ examples:
   strata logs --from registry.example/team/web:3      without a cluster, by docker's login to the registry
 
 While there is a pod, its log is read from the cluster, by your kubectl ($KUBECTL names another program): that takes
-get on imagebuilds.strata.build, pods and pods/log. Later it is read from the image's repository, where as many logs are
-kept as status.builds tells of builds (spec.history): the first 64 KiB and the last 1 MiB of each.
+get on imagebuilds.strata.build, get and list on pods, and get on pods/log. Later it is read from the image's repository,
+where as many logs are kept as status.builds tells of builds (spec.history): the first 64 KiB and the last 1 MiB of each.
 A registry inside the cluster is reached by its external name, or by kubectl port-forward; --via names an address of yours.
 Logins come from the Secret strata-pull of the namespace, if you may read it, and from Docker's config.json.
 What a build has printed is shown without control sequences; before each line stands the container that printed it.

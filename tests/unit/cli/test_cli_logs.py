@@ -16,7 +16,7 @@ import pytest
 
 from strata_builder import contract
 from strata_builder.buildlog import artifact, text
-from strata_builder.cli import main
+from strata_builder.cli import arguments, main
 from strata_builder.cli.logs import builds, kubectl, live
 from strata_builder.registry.client import Registry
 from support.fake_registry import FakeRegistry
@@ -411,6 +411,24 @@ def test_what_kubectl_says_is_told_with_what_to_do(said, kind, hint):
     assert type(found) is kind
     assert hint in found.hint
     assert "\x1b" not in kubectl.fault(f"\x1b[31m{said}", "x").message
+
+
+def test_the_rights_that_are_named_are_those_that_it_takes(cluster):
+    """kubectl gets a pod before its log; what is selected by a label is listed."""
+    cluster.answers(GET, image_build(RUNNING))
+    cluster.answers(PODS, {"items": [POD]})
+    cluster.answers("logs p -c fetch -n team --timestamps", "2026-11-29T10:00:00Z a\n")
+    cluster.answers("logs p -c build -n team --timestamps", "2026-11-29T10:00:01Z b\n")
+    assert run("web", "-n", "team") == 0
+    needed = {"get on imagebuilds.strata.build"}
+    for line in cluster.asked.read_text().splitlines():
+        needed |= (
+            {"get and list on pods"} if " -l " in line else {"get on pods/log"} if line.startswith("logs") else set()
+        )
+    assert len(needed) == 3
+    page = (Path(__file__).parents[3] / "docs/logs.md").read_text().replace("`", "")
+    for told in (kubectl.fault("(Forbidden)", "pods").hint, arguments._LOGS, page):
+        assert [right for right in needed if right not in " ".join(told.split())] == []
 
 
 def test_what_kubectl_notes_for_its_own_authors_is_left_out():

@@ -128,8 +128,8 @@ def fault(said: str, what: str) -> KubeError:
     if "(Forbidden)" in said:
         return Forbidden(
             f"you may not read {what}: {shown}",
-            hint="it takes get on imagebuilds.strata.build, pods and pods/log in this namespace; with a login to the "
-            "registry alone: strata logs --from REPOSITORY",
+            hint="it takes get on imagebuilds.strata.build, get and list on pods, and get on pods/log in this namespace; "
+            "with a login to the registry alone: strata logs --from REPOSITORY",
         )
     if "(Unauthorized)" in said or "must be logged in" in said:
         return Forbidden(f"the cluster does not know you: {shown}", hint="log in again, as for kubectl")
