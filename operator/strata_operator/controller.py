@@ -44,11 +44,13 @@ class Hints:
     """What somebody outside tells of, to be looked at soon; the kinds that know how put their functions here.
 
     `source` takes an ImageBuild whose git source may have moved; `base` takes the host, repository and tag of an image,
-    and says how many ImageBuilds look at it. Losing a hint only delays.
+    and says how many ImageBuilds look at it; `deaf` takes an ImageBuild whose deliveries cannot be checked. Losing a hint
+    only delays.
     """
 
     source: Callable[[kube.Object], None] = lambda _build: None
     base: Callable[[str, str, str], int] = lambda _host, _repository, _tag: 0
+    deaf: Callable[[kube.Object], None] = lambda _build: None
 
 
 class Frame:

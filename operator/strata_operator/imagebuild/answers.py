@@ -123,7 +123,7 @@ class Answers:
         return self._known.recall(_source(seen, asked), _LEARNT) if known is None else known
 
     async def _webhook(self, seen: Observed, asked: questions.Webhook) -> questions.Deaf | None:
-        key = (asked, seen.key.namespace)
+        key = asked.of(seen.key.namespace)
         if self._known.recall(key, _HEARING):
             return None
         found = await webhook.problem(self._frame.kube, self._frame.settings, seen.key.namespace, asked.secret)

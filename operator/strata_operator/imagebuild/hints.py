@@ -6,9 +6,13 @@ from __future__ import annotations
 import functools
 import urllib.parse
 from collections.abc import Callable
+from typing import Final
 
-from strata_operator import kube
+from strata_operator import kube, names
+from strata_operator.imagebuild import memory, questions
 from strata_operator.imagebuild.triggers import poller
+
+_OFTEN: Final = 60.0  # seconds between two looks at an ImageBuild because of deliveries, which strangers can make
 
 
 def for_source(polling: poller.Poller) -> Callable[[kube.Object], None]:
@@ -18,6 +22,19 @@ def for_source(polling: poller.Poller) -> Callable[[kube.Object], None]:
         repository = canonical(_url(build))
         if repository:
             polling.hint(lambda _key, url: canonical(url) == repository)
+
+    return hint
+
+
+def for_deaf(known: memory.Memory, wake: Callable[[names.Key], None]) -> Callable[[kube.Object], None]:
+    """Takes an ImageBuild of whose webhook no token can be read: it is to say so now, not at its next look within the hour."""
+
+    def hint(build: kube.Object) -> None:
+        key, secret = kube.place(build), build["spec"]["triggers"]["webhook"]["secretRef"]["name"]
+        if not known.recall(("deaf", key), _OFTEN):
+            known.learn(("deaf", key), True)
+            known.learn(questions.Webhook(secret).of(key.namespace), False)
+            wake(key)
 
     return hint
 

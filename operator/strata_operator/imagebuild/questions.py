@@ -97,6 +97,10 @@ class Webhook:
 
     secret: str
 
+    def of(self, namespace: str) -> tuple[Webhook, str]:
+        """The key by which the answer is remembered."""
+        return self, namespace
+
 
 @dataclass(frozen=True, slots=True)
 class Deaf:

@@ -50,6 +50,7 @@ class Reconciler:
         self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)
         frame.hints.source = hints.for_source(self.poller)
         frame.hints.base = self.watch.poller.now
+        frame.hints.deaf = hints.for_deaf(known, lambda key: frame.enqueue(KIND, key))
         self._orphans = orphans.Orphans(frame)
         self._restored = False
         self._restoring = asyncio.Lock()

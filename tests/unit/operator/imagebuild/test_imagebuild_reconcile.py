@@ -15,6 +15,7 @@ from strata_builder import contract
 from strata_operator import cache, conditions, controller, imagebuild, kube, kubesession, metrics, names, settings
 from strata_operator.imagebuild import observe, orphans, questions, reconcile, remote, retry
 from strata_operator.imagebuild.triggers import asking
+from support import hooking
 from support import imagebuilds as ib
 from support.certificates import Authority
 from support.fake_kube import FakeKube
@@ -230,6 +231,26 @@ async def test_an_external_registry_at_an_address_of_the_cluster_is_not_asked(tm
             await operator.run(lambda: settled(cluster))
         assert settled(cluster)
         assert len(cluster.made) == 1
+
+
+async def test_a_webhook_whose_token_can_no_longer_be_read_says_so_at_the_first_delivery(tmp_path, monkeypatch):
+    """It is looked at within the hour anyway, and strangers can deliver: one look a minute."""
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster, webhook_listen="0.0.0.0:8090") as operator:
+        cluster.fake.put(names.SECRETS, hooking.secret("hook", token="x"))
+        cluster.edit(triggers={"webhook": {"secretRef": {"name": "hook"}}})
+        await operator.run(lambda: settled(cluster))
+        assert cluster.condition("Webhook") is None
+        cluster.fake.remove(names.SECRETS, "team", "hook")
+        woken = []
+        monkeypatch.setattr(operator.frame, "enqueue", lambda kind, key, delay=0.0: woken.append((kind, key)))
+        for _ in range(20):
+            operator.frame.hints.deaf(cluster.body)
+        assert woken == [(reconcile.KIND, KEY)]
+        await operator.look()
+        assert cluster.condition("Webhook")["reason"] == "ReferenceNotFound"
+        cluster.now += 61
+        operator.frame.hints.deaf(cluster.body)
+        assert len(woken) == 2
 
 
 async def test_writes_whose_answers_are_lost_are_counted_and_told_once(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import urllib.parse
 import aiohttp
 import pytest
 
-from strata_operator import names
+from strata_operator import kube, names
 from strata_operator.webhooks import body as bodies
 from strata_operator.webhooks import limits, receiver
 from support import hooking
@@ -140,6 +140,25 @@ async def test_a_token_that_was_changed_counts_soon(tmp_path, monkeypatch):
         now[0] += 3
         assert (await here.deliver(PATH))[0] == 401
         assert (await here.deliver(PATH, PUSH, signed(PUSH, "another")))[0] == 202
+
+
+@pytest.mark.parametrize("what", ["gone", "empty", "forbidden"])
+async def test_that_no_token_can_be_read_is_told_to_who_says_so_in_the_status(tmp_path, monkeypatch, what):
+    async with receiving(tmp_path, monkeypatch) as here:
+        told: list[names.Key] = []
+        here.frame.hints.deaf = lambda body: told.append(kube.place(body))
+        await here.deliver(PATH, PUSH, signed(PUSH, "another"))
+        await here.deliver("/hooks/team/absent", PUSH)
+        assert told == []
+        here.receiver._tokens._clock = lambda: float("inf")
+        if what == "forbidden":
+            here.fake.fail("GET", "/secrets/hook$", 403, reason="Forbidden")
+        elif what == "empty":
+            here.fake.put(names.SECRETS, secret("hook", token=" "))
+        else:
+            here.fake.remove(names.SECRETS, "team", "hook")
+        assert (await here.deliver(PATH, PUSH))[0] == 401
+        assert told == [names.Key("team", "web")]
 
 
 @pytest.mark.parametrize("what", ["gone", "empty", "forbidden", "down"])
