@@ -3,7 +3,7 @@
 ::
 
     forge ------> listener.py: few connections, short ones
-    registry --->   receiver.py: limits.py, then
+    registry --->   receiver.py: limits.py (replicas.py: not again for what another operator passes on), then
                       not the operator that acts? -> forward.py: to the one that does
                       body.py: a forge's is hashed as it comes, at most some MiB; never parsed, never kept
                       signatures.py (pure) with the token of tokens.py: who signed it? a registry's head tells

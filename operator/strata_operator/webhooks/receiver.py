@@ -19,7 +19,18 @@ from aiohttp import web
 
 from strata_operator import controller, kube, names
 from strata_operator.registry import material, view
-from strata_operator.webhooks import body, deliveries, envelopes, forward, limits, peers, signatures, tokens, words
+from strata_operator.webhooks import (
+    body,
+    deliveries,
+    envelopes,
+    forward,
+    limits,
+    peers,
+    replicas,
+    signatures,
+    tokens,
+    words,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +57,7 @@ class Receiver:
         self._tokens = tokens.Tokens(frame.kube)
         self._nobodys = secrets.token_hex(32)  # hashed with where there is no token
         self._peers = peers.Peers(frame.settings.webhook_trusted_proxies)
+        self._replicas = replicas.Replicas(frame.kube, frame.settings.namespace)
         self._envelopes = body.Room(most=_ENVELOPES, limit=_ENVELOPE)
         self._by_peer = limits.Buckets(rate=10.0, burst=200.0)
         self._by_path = limits.Buckets(rate=1.0, burst=60.0)  # of deliveries that are right: others could use it up
@@ -77,8 +89,7 @@ class Receiver:
         return page
 
     async def _admitted(self, request: web.Request, answer: _Answer) -> web.Response:
-        wait = self._by_peer.take(self._peers.of(request), asyncio.get_running_loop().time())
-        if wait:
+        if wait := await self._wait(request):
             return words.too_often("you deliver", wait)
         if self._roles.acts():
             return await answer(request)
@@ -87,6 +98,12 @@ class Receiver:
         except forward.Nobody as e:
             log.warning("a delivery is not taken: %s", e)
             return words.nobody_acts()
+
+    async def _wait(self, request: web.Request) -> float:
+        """Seconds for which whoever delivers is to wait, 0 if he need not: counted once, by the operator that he reaches."""
+        if forward.FORWARDED in request.headers and await self._replicas.have(request.remote or ""):
+            return 0.0
+        return self._by_peer.take(self._peers.of(request), asyncio.get_running_loop().time())
 
     async def _hook(self, request: web.Request) -> web.Response:
         key = names.Key(request.match_info["namespace"], request.match_info["name"])

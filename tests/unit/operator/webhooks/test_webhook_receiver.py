@@ -388,6 +388,34 @@ async def test_a_delivery_to_an_operator_that_stands_by_is_taken_by_the_one_that
             assert (await standing.deliver(PATH, PUSH))[0] == 503
 
 
+@pytest.mark.parametrize(("component", "taken"), [("operator", 30), ("ingress", 10)])
+async def test_what_another_operator_passes_on_counts_for_who_has_delivered_it(tmp_path, monkeypatch, component, taken):
+    """Nobody else can have a delivery counted for no one by saying that it was passed on."""
+    async with receiving(tmp_path, monkeypatch) as acting:
+        address, _, port = acting.listener.address.rpartition(":")
+        labels = {"app.kubernetes.io/part-of": "strata", "app.kubernetes.io/component": component}
+        meta = {"name": "strata-1", "namespace": "strata-system", "labels": labels}
+        where = {"podIP": address, "podIPs": [{"ip": address}]}
+        acting.fake.put(names.PODS, {"metadata": meta, "status": where})
+        acting.receiver._by_peer = limits.Buckets(rate=0.01, burst=10.0)
+        trusted = {"webhook_trusted_proxies": ("127.0.0.0/8",)}
+        async with receiving(tmp_path, monkeypatch, fake=acting.fake, **trusted) as standing:
+            standing.acts, standing.holder, standing.port = False, "strata-1", int(port)
+            came = [signed(PUSH) | {"X-Forwarded-For": f"203.0.113.{number}"} for number in range(30)]
+            answers = [(await standing.deliver(PATH, PUSH, headers))[0] for headers in came]
+            assert answers.count(202) == taken
+            assert len(acting.fake.asked("GET", "/pods[?]")) <= 1
+
+
+@pytest.mark.parametrize("how", ["down", "forbidden"])
+async def test_where_the_other_operators_cannot_be_asked_for_a_delivery_is_taken_all_the_same(
+    tmp_path, monkeypatch, how
+):
+    async with receiving(tmp_path, monkeypatch) as here:
+        here.fake.fail("GET", "/pods", 403 if how == "forbidden" else 500, times=100, reason="Forbidden")
+        assert (await here.deliver(PATH, PUSH, signed(PUSH) | {"X-Strata-Forwarded": "1"}))[0] == 202
+
+
 @pytest.mark.parametrize("holder", ["", "strata-gone", "strata-dead", "strata-unborn"])
 async def test_where_nobody_acts_the_answer_says_so(tmp_path, monkeypatch, holder):
     async with receiving(tmp_path, monkeypatch) as here:
