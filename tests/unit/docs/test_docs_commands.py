@@ -10,8 +10,11 @@ import pytest
 
 from strata_builder import contract
 from strata_builder.cli import arguments
-from strata_operator import metrics, names
+from strata_operator import metrics, names, settings
 from strata_operator.imagebuild import status
+from strata_operator.imagebuild.triggers import basewatch, poller, webhook
+from strata_operator.registry import external
+from strata_operator.registry import spec as registry
 from support import helm_chart, pages
 
 CONDITIONS: Final = {status.BUILDING, status.LAST, status.SUSPENDED, status.POLLING, status.WEBHOOK}
@@ -117,3 +120,16 @@ def test_reasons_that_a_table_begins_with_are_ones_that_a_status_has(page: str, 
     named = {word for cell in cells for word in re.findall(r"`([A-Z]\w+)`", cell)}
     assert len(named) >= least
     assert named <= known
+
+
+def test_commands_that_let_the_operator_read_secrets_name_the_account_that_it_runs_as():
+    options = settings.Settings(namespace="elsewhere", service_account="own")
+    body = {"metadata": {"name": "main", "namespace": "team"}, "spec": {"external": {"host": "r.example"}}}
+    told = [
+        poller._may_not_read("team", "login", options),
+        basewatch._may_not_read("team", "login", options),
+        webhook._grant("team", "login", options),
+        external._not_readable(registry.parse(body), options).message,
+    ]
+    command = "kubectl create rolebinding strata-secret-reader --namespace team --clusterrole strata-secret-reader"
+    assert [text for text in told if not text.endswith(f"{command} --serviceaccount elsewhere:own")] == []

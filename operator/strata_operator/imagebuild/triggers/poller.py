@@ -15,7 +15,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.context import credentials
-from strata_operator import controller, kube, names
+from strata_operator import controller, kube, names, settings
 from strata_operator.imagebuild import isolation, questions, refusals
 from strata_operator.imagebuild.triggers import asking, pools
 
@@ -150,7 +150,7 @@ class Poller:
         try:
             body = await self._frame.kube.get(names.SECRETS, namespace, secret)
         except kube.Forbidden:
-            return questions.Unseen(_may_not_read(namespace, secret, self._frame.settings.namespace))
+            return questions.Unseen(_may_not_read(namespace, secret, self._frame.settings))
         if body is None:
             return refusals.missing("Secret", secret, "spec.source")
         try:
@@ -176,9 +176,9 @@ def _revisions(interests: Iterable[pools.Interest]) -> list[str]:
     return list(dict.fromkeys(one.revision for one in interests))
 
 
-def _may_not_read(namespace: str, name: str, operator: str) -> str:
+def _may_not_read(namespace: str, name: str, options: settings.Settings) -> str:
     return (
         f"the operator may not read Secret {name}, so only builder pods can look at the source. To let it:"
         f" kubectl create rolebinding {names.SECRET_READER} --namespace {namespace}"
-        f" --clusterrole {names.SECRET_READER} --serviceaccount {operator}:{names.OPERATOR}"
+        f" --clusterrole {names.SECRET_READER} --serviceaccount {options.namespace}:{options.service_account}"
     )
