@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from strata_builder import contract
 from strata_operator import conditions, kube
 from strata_operator.imagebuild import events, state, status
 from strata_operator.notifications import notices
@@ -79,7 +80,7 @@ def _transition(spoken: Mapping[str, Any], current: Mapping[str, Any], said: Map
         return "cancelled"
     if spoken.get("type") == conditions.STALLED or spoken.get("status") == conditions.FALSE:
         return "failed"  # also while it is looked at again, until it has healed
-    if phase == state.PENDING:
+    if phase == state.PENDING or (phase == state.RETRYING and reason not in contract.RETRIED):
         return "queued" if reason == "Queued" else "waiting"
     if phase in state.ACTIVE and spoken.get("type") == status.BUILDING and reason != "Building":
         return "waiting"

@@ -197,6 +197,35 @@ def test_a_queue_is_told() -> None:
     assert told.names == ["queued"]
 
 
+@pytest.mark.parametrize(
+    ("why", "transition", "reason"),
+    [
+        ("queue", "queued", "Queued"),
+        ("registry", "waiting", "RegistryNotReady"),
+        ("pause", "waiting", "Paused"),
+    ],
+)
+def test_what_the_next_attempt_waits_for_is_told_as_that_and_the_failure_once(
+    why: str, transition: str, reason: str
+) -> None:
+    told = Told()
+    told.run()
+    told.end(contract.Failure("InfrastructureFailed", "the node went away", retryable=True), code=1)
+    assert told.names == ["started", "retrying"]
+    told.world.jobs.clear()
+    told.world.pods.clear()
+    if why == "queue":
+        told.world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    elif why == "registry":
+        told.world.registry = ib.registry(ready=False)
+    else:
+        told.world.paused = "the storage moves"
+    told.world.now += 60
+    told.run()
+    assert told.names[2:] == [transition]
+    assert told.all[-1].data["reason"] == reason
+
+
 def test_nothing_to_do_for_a_new_generation_is_told_once() -> None:
     told = Told()
     told.run()
