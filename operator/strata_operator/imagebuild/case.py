@@ -98,6 +98,7 @@ class Decision:
     look_again: float | None = None
     active: bool = False  # keeps its place among the running builds
     queued: bool = False  # keeps its place in the queue
+    follows: bool = False  # keeps the place that it has, if any: it begins when the build before it has ended
     watch: pools.Interest | None = None  # the source that is to be polled
 
 

@@ -34,10 +34,11 @@ class Seats:
         return self._places.claim(lines.Wish(seen.key, registry, rank))
 
     def settle(self, seen: Observed, decision: Decision) -> None:
-        """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none."""
+        """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none. One
+        that follows another has that one's, whose pod may not have been there yet."""
         if decision.active:
             self._places.hold(seen.key, destinations.registry_of(seen.body))
-        elif not decision.queued:
+        elif not (decision.queued or decision.follows):
             self.leave(seen.key)
 
     def leave(self, key: names.Key) -> None:

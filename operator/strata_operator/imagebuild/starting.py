@@ -5,6 +5,8 @@ A build that waits is Pending; nothing is made in the cluster before all gates a
 
 from __future__ import annotations
 
+import dataclasses
+
 from strata_builder import contract, errors
 from strata_operator.imagebuild import (
     endings,
@@ -46,7 +48,7 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return endings.fail(case, refused, ran=False)
     if unfinished_jobs(case.seen) or any(not podstatus.ended(pod) for pod in case.seen.pods):
         waiting = verdicts.Waiting("Building", "an earlier builder pod is ending")
-        return wait(case, waiting, look_again=_SOON, clear=True)
+        return dataclasses.replace(wait(case, waiting, look_again=_SOON, clear=True), follows=True)
     # Before it queues: what needs no pod to fail would else be told, queued and told again while others have the places.
     rungs = yield from ladder.rungs(case)
     if isinstance(rungs, contract.Failure):

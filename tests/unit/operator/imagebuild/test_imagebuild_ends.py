@@ -299,6 +299,20 @@ def test_a_change_supersedes_a_running_build():
     assert [b["result"] for b in world.status["builds"]] == ["Superseded"]
 
 
+@pytest.mark.parametrize("pods", [True, False])
+def test_a_change_takes_the_place_of_the_build_that_it_supersedes_also_before_that_has_a_pod(pods):
+    world = World()
+    world.settle()
+    if pods:
+        world.pod(running())
+    world.edit(labels={"a": "b"})
+    decision = world.step()
+    assert (decision.active, decision.queued, decision.follows) == (False, False, True)
+    world.jobs.clear()
+    world.pods.clear()
+    assert world.step().active
+
+
 def test_with_queue_a_running_build_ends_with_its_tags_and_the_newest_spec_follows():
     world = queued_world()
     for version in "23":

@@ -133,6 +133,19 @@ async def test_a_pod_that_is_still_ending_keeps_the_place_also_of_an_object_that
     assert cluster.woken == [names.Key("team", "b")]
 
 
+async def test_a_build_hands_its_place_on_to_the_one_that_follows_it_also_before_it_has_a_pod():
+    cluster = Cluster(max_builds=1)
+    body, other = cluster.build("a"), cluster.build("b")
+    made = restored(cluster)
+    assert await cluster.claim(made, body) is None
+    assert await cluster.claim(made, other) == queueing.Standing(1, "Cluster", 1, 1)
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    assert cluster.woken == []
+    assert await cluster.claim(made, body, since=99.0) is None
+    made.settle(cluster.see(body), case.Decision())
+    assert cluster.woken == [names.Key("team", "b")]
+
+
 async def test_pods_that_are_there_when_an_operator_starts_count():
     cluster = Cluster(max_builds=1)
     body = cluster.build("b")
