@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from strata_operator.notifications import signing
 from strata_operator.webhooks import signatures
-from support import pages
+from support import helm_chart, pages
 
 NOTIFICATIONS, WEBHOOKS = ((pages.CHECKOUT / "docs" / page).read_text() for page in ("notifications.md", "webhooks.md"))
 
@@ -41,3 +43,63 @@ def test_the_headers_of_deliveries_by_curl_prove_that_one_knows_the_token():
         check = signatures.Check("a-token", {name: value})
         check.feed(b"{}")
         assert check.proven(), header
+
+
+def shown() -> list[tuple[str, dict[str, Any]]]:
+    """(page, object) of the YAML that the pages show."""
+    blocks = [
+        (page.name, block)
+        for page in pages.PAGES
+        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    return [(page, body) for page, block in blocks for body in yaml.safe_load_all(block)]
+
+
+def test_objects_and_parts_of_specs_have_fields_that_there_are():
+    seen = 0
+    for page, body in shown():
+        kind = body.get("kind") or ("ImageBuild" if body.keys() == {"spec"} else "")
+        if kind in pages.SCHEMAS:
+            seen += 1
+            written = pages.patched({"spec": body.get("spec") or {}})
+            assert [path for path in written if pages.within(pages.SCHEMAS[kind], path) is None] == [], page
+    assert seen >= 7
+
+
+@pytest.mark.skipif(helm_chart.helm() is None, reason="helm is nowhere; `make cluster-up` builds it")
+def test_values_that_are_shown_make_a_chart():
+    found = [(page, body) for page, body in shown() if body.keys() <= pages.VALUES.keys()]
+    assert len(found) >= 3
+    for page, values in found:
+        assert helm_chart.template(values).returncode == 0, page
+
+
+def examples(schema: pages.Schema, path: str = "") -> Iterator[tuple[str, pages.Schema, Any]]:
+    """(path, schema, value) of the examples in the descriptions of fields."""
+    for text in re.findall(r"Example: `([^`]*)`", " ".join(schema.get("description", "").split())):
+        if "…" not in text and not text.startswith("FROM "):
+            yield path, schema, yaml.safe_load(text)
+    for name, field in schema.get("properties", {}).items():
+        yield from examples(field, f"{path}.{name}")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            yield from examples(schema[name], f"{path}[]")
+
+
+def wrong(schema: pages.Schema, value: Any) -> str:
+    """What of `value` the schema does not know; empty if nothing."""
+    if isinstance(value, dict):
+        fields = {name: schema.get("properties", {}).get(name) or schema.get("additionalProperties") for name in value}
+        found = (wrong(field, value[name]) if field else name for name, field in fields.items())
+        return next(filter(None, found), "")
+    if isinstance(value, list):
+        return next(filter(None, (wrong(schema["items"], item) for item in value)), "")
+    good = str(value) in schema.get("enum", [str(value)]) and re.search(schema.get("pattern", ""), str(value))
+    return "" if good else str(value)
+
+
+@pytest.mark.parametrize("kind", sorted(pages.SCHEMAS))
+def test_examples_of_the_crds_are_what_their_fields_take(kind: str):
+    found = list(examples(pages.SCHEMAS[kind]))
+    assert found
+    assert [(path, why) for path, schema, value in found if (why := wrong(schema, value))] == []
