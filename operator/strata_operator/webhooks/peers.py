@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from aiohttp import web
+
+_WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 class Peers:
@@ -23,13 +27,19 @@ class Peers:
         for text in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
             if peer is None or not any(peer in block for block in self._trusted):
                 break
-            before = _address(text.strip())
+            before = _address(_without_port(text.strip()))
             if before is None:
                 break
             peer = before
         if isinstance(peer, ipaddress.IPv6Address):
             return str(ipaddress.IPv6Network((peer, 64), strict=False))
         return str(peer)
+
+
+def _without_port(text: str) -> str:
+    """Some load balancers name the client's port as well: 192.0.2.1:51234, [2001:db8::1]:51234."""
+    found = _WITH_PORT.fullmatch(text)
+    return (found[1] or found[2]) if found else text
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -116,6 +116,25 @@ def test_a_peer_is_who_connects_or_whom_a_trusted_proxy_names(remote: str, forwa
 
 
 @pytest.mark.parametrize(
+    ("forwarded", "expected"),
+    [
+        ("203.0.113.9:51234", "203.0.113.9"),
+        ("203.0.113.9:51234, 10.9.9.9:443", "203.0.113.9"),
+        ("[2001:db8:1:2::9]:51234", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("203.0.113.9:51234:1", "10.1.2.3"),
+        ("203.0.113.9:port", "10.1.2.3"),
+        ("[203.0.113.9", "10.1.2.3"),
+        ("]:1", "10.1.2.3"),
+    ],
+)
+def test_a_proxy_may_name_the_port_of_who_delivers_too(forwarded: str, expected: str) -> None:
+    request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": forwarded}).clone(remote="10.1.2.3")
+    assert peers.Peers(["10.0.0.0/8"]).of(request) == expected
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"),
     [
         (["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
