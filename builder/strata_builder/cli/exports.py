@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from strata_builder.cli import session, values
-from strata_builder.engine import blobs, execute
-from strata_builder.entries import Item, Kind
+from strata_builder.engine import blobs, execute, hardlinks
+from strata_builder.entries import Entry, Item, Kind
 from strata_builder.frozen import frozen, replace
 from strata_builder.layers import pack, unpack
 from strata_builder.oci import archive, digest, layout, mediatypes
@@ -162,14 +162,9 @@ def _files(output: values.Output, made: list[Made], opened: session.Session) -> 
         raise values.UsageError(f"--output type={output.kind} writes the files of one platform")
     one = made[0]
     if output.kind == "local":
-        root = Path(output.dest)
-        root.mkdir(parents=True, exist_ok=True)
-        owner = unpack.OwnerPolicy.STRICT if os.geteuid() == 0 else unpack.OwnerPolicy.IGNORE
-        for layer in one.built.image.layers:
-            with one.blobs.open(layer) as blob:
-                unpack.unpack_to(blob, layer.descriptor.media_type, root, overlay=False, owner=owner)
+        _folder(Path(output.dest), one, opened)
         return
-    packed = pack.pack(_items(one, opened), blob=opened.scratch / "files.tar", compression="none")
+    packed = _packed(one, opened)
     with _out(output.dest) as out:
         if packed is None:
             out.write(bytes(10240))
@@ -179,27 +174,60 @@ def _files(output: values.Output, made: list[Made], opened: session.Session) -> 
                 out.write(piece)
 
 
+def _folder(root: Path, one: Made, opened: session.Session) -> None:
+    """What else is there stays: a layer that hides something means the layers below it, not the files of this machine."""
+    root.mkdir(parents=True, exist_ok=True)
+    layers = one.built.image.layers
+    if not _hides(one):
+        for layer in layers:
+            with one.blobs.open(layer) as blob:
+                _unpack(blob, layer.descriptor.media_type, root)
+    elif (packed := _packed(one, opened)) is not None:
+        with packed.blob.open("rb") as tar:
+            _unpack(tar, packed.media_type, root)
+
+
+def _hides(one: Made) -> bool:
+    shown = one.blobs.view(one.built.image.layers)
+    tables = [shown.index(number) for number in range(len(one.built.image.layers))]
+    return any(table.whiteouts or table.opaque for table in tables)
+
+
+def _unpack(blob: BinaryIO, media_type: str, root: Path) -> None:
+    owner = unpack.OwnerPolicy.STRICT if os.geteuid() == 0 else unpack.OwnerPolicy.IGNORE
+    unpack.unpack_to(blob, media_type, root, overlay=False, owner=owner)
+
+
+def _packed(one: Made, opened: session.Session) -> pack.PackedLayer | None:
+    """All files as one plain tar; None where there is none."""
+    return pack.pack(_items(one, opened), blob=opened.scratch / "files.tar", compression="none")
+
+
 def _items(one: Made, opened: session.Session) -> list[Item]:
     """Every path that the image shows."""
     layers = one.built.image.layers
-    shown = one.blobs.view(layers)
-    tree = stage_tree.StageTree(shown, layers, one.blobs.open, opened.scratch / "files")
+    tree = stage_tree.StageTree(one.blobs.view(layers), layers, one.blobs.open, opened.scratch / "files")
     found: list[Item] = []
+    firsts: dict[object, bytes] = {}
     todo = [b""]
     while todo:
         folder = todo.pop()
-        for name in shown.children(folder):
+        for name, entry, same in tree.entries(folder):
             path = folder + b"/" + name if folder else name
-            entry = shown.lookup(path)
-            if entry is None:
-                continue
             if entry.kind == Kind.DIR:
                 todo.append(path)
-            if entry.kind == Kind.FILE:
-                tree.digest(path)
-            opener = (lambda path=path: tree.open(path)) if entry.kind == Kind.FILE else None
-            found.append(Item(entry, opener))
+            found.append(_item(tree, entry, firsts.setdefault(same, path) if same is not None else path))
     return found
+
+
+def _item(tree: stage_tree.StageTree, entry: Entry, first: bytes) -> Item:
+    """`first` is the path of the file that this is a further name of, or its own."""
+    path = entry.path
+    if entry.kind != Kind.FILE:
+        return Item(entry)
+    tree.digest(path)
+    item = Item(entry, lambda: tree.open(path))
+    return item if first == path else hardlinks.further(item, first)
 
 
 @contextlib.contextmanager
