@@ -51,12 +51,12 @@ def load(
     if context == "-":
         return _from_pipe(file, scratch)
     done = _folder(context, scratch, secrets, keep_git_dir=keep_git_dir)
-    root = done.path
+    root, is_here = done.path, Path(context).is_dir()
     if done.is_dockerfile and not file:
         text, name, ignore = _read(root / _FETCHED, "Dockerfile"), "Dockerfile", None
     else:
-        text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file), file or "", root)
-    known = _remembered(root, remembered_in) if remembered_in is not None and Path(context).is_dir() else None
+        text, name, ignore = _piped(root) if file == "-" else _found(_where(root, file, is_here), file or "", root)
+    known = _remembered(root, remembered_in) if remembered_in is not None and is_here else None
     tree = folder.FolderTree(root, ignore, known)
     return Source(tree, df.parse(text, name), done.source, ignore, done.time, known)
 
@@ -163,9 +163,10 @@ def _piped(root: Path) -> _Dockerfile:
     return sys.stdin.buffer.read(df.MAX_BYTES + 1), "Dockerfile", _own_ignore(root)
 
 
-def _where(root: Path, file: str | None) -> Path:
-    """--file is a path on this machine, as with docker; if there is none, one below the context."""
-    return Path() if file and any(Path(name).exists() for name in df.candidates(file)) else root
+def _where(root: Path, file: str | None, is_here: bool) -> Path:
+    """As with docker, --file is a path on this machine, or one in a context that was fetched, if it is not absolute. Where
+    there is none on this machine it is one below the context."""
+    return Path() if is_here and file and any(Path(name).exists() for name in df.candidates(file)) else root
 
 
 def _found(base: Path, file: str, root: Path) -> _Dockerfile:
@@ -181,7 +182,7 @@ def _read(path: Path, name: str) -> bytes:
         with path.open("rb") as opened:
             text = opened.read(df.MAX_BYTES + 1)
     except FileNotFoundError:
-        hint = "name it with -f; a path is looked for here and then in the context"
+        hint = "name it with -f: a path here, else in the context; of one that is fetched in that alone, or an absolute path"
         raise errors.SourceNotFound(f"there is no {name} in {path.parent}", hint=hint) from None
     except OSError as e:
         raise errors.SourceNotFound(f"cannot read {path}: {e.strerror}") from e

@@ -84,6 +84,32 @@ def test_a_dockerfile_in_small_letters_is_found_on_this_machine_too(build: Build
     assert copied(build("-f", "here/Dockerfile", str(context))) == {"b.txt", "c.py"}
 
 
+def test_a_dockerfile_of_a_fetched_context_is_never_one_that_lies_here_by_chance(
+    build: Build, tmp_path: Path, server: FileServer
+) -> None:
+    """As with docker: a path is one in what was fetched, an absolute one is on this machine."""
+    server.answers["/c.tar"] = Answer(packed(f=1, **{"sub/Dockerfile": 1}))
+    here = written(tmp_path / "sub", Dockerfile=COPY, Dockerfile__dockerignore="*")
+    (tmp_path / "Dockerfile").write_text(COPY)
+    for file in ("Dockerfile", "sub/Dockerfile"):
+        assert "f" in build("-f", file, f"{server.url}/c.tar").layers[-1]
+        assert "sub" not in build("-f", file, f"{server.url}/c.tar").layers[-1]
+    (here / "Dockerfile.dockerignore").unlink()
+    assert "sub" in build("-f", str(here / "Dockerfile"), f"{server.url}/c.tar").layers[-1]
+
+
+def test_a_dockerfile_that_a_fetched_context_lacks_is_told_with_where_it_is_looked_for(
+    tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Dockerfile.here").write_text(COPY)
+    server.answers["/c.tar"] = Answer(packed(f=1))
+    assert cli.main(["build", "-f", "Dockerfile.here", f"{server.url}/c.tar"]) == contract.ExitCode.FAILED
+    told = capsys.readouterr().err
+    assert "there is no Dockerfile.here" in told
+    assert "an absolute path" in told
+
+
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_every_command_finds_a_dockerfile_in_small_letters(
     build: Build, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
@@ -140,7 +166,7 @@ def packed(**files: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, time in ({"Dockerfile": 1, **files}).items():
-            data = b"ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nCOPY f /\n" if name == "Dockerfile" else b"x"
+            data = b"ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nCOPY f /\n" if name.endswith("Dockerfile") else b"x"
             member = tarfile.TarInfo(name)
             member.size, member.mtime = len(data), time
             tar.addfile(member, io.BytesIO(data))
