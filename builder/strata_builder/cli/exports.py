@@ -124,7 +124,7 @@ def _oci(output: values.Output, made: list[Made], opened: session.Session) -> No
         with open_blob(descriptor) as reader:
             folder.put(descriptor, reader)
     for name in names:
-        folder.add(top, ref_name=name)
+        folder.add(_named(top, name))
 
 
 def _documents(made: list[Made]) -> dict[Descriptor, bytes]:
@@ -143,7 +143,7 @@ def _named(descriptor: Descriptor, name: str) -> Descriptor:
     if not name:
         return descriptor
     tag = name.rpartition(":")[2]
-    annotations = (("io.containerd.image.name", name), (layout.REF_NAME, tag))
+    annotations = ((layout.CONTAINERD_NAME, name), (layout.REF_NAME, tag))
     return replace(descriptor, annotations=annotations)
 
 

@@ -18,7 +18,6 @@ from strata_builder.oci import errors, fields, image, layout, mediatypes, strict
 from strata_builder.oci.reference import Reference
 
 MAX_LIST: Final = 4 << 20
-_CONTAINERD_NAME: Final = "io.containerd.image.name"
 _MAGIC: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 
@@ -141,7 +140,7 @@ def _repositories(images: Iterable[Saved]) -> bytes:
 def _index_entries(saved: Saved) -> Iterable[image.Descriptor]:
     made = saved.image.descriptor
     for name in saved.names:
-        notes = {_CONTAINERD_NAME: str(name), layout.REF_NAME: name.tag or "latest"}
+        notes = {layout.CONTAINERD_NAME: str(name), layout.REF_NAME: name.tag or "latest"}
         yield replace(made, annotations=tuple(sorted(notes.items())))
     if not saved.names:
         yield made

@@ -21,6 +21,9 @@ from strata_builder.oci.descriptor import Descriptor, describe
 from strata_builder.oci.manifest import Index, Manifest
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME: Final = "io.containerd.image.name"
+_LATEST: Final = "latest"
+_DEPTH: Final = 4  # of indexes in indexes
 _MARKER: Final = "oci-layout"
 _INDEX: Final = "index.json"
 _VERSION: Final = {"imageLayoutVersion": "1.0.0"}
@@ -92,14 +95,13 @@ class LayoutFolder:
         return descriptor
 
     def add(self, descriptor: Descriptor, *, ref_name: str = "") -> None:
-        """Lists a manifest or index in index.json, under `ref_name`, which it takes from whoever had it."""
+        """Lists a manifest or index in index.json, under `ref_name` or the names in its annotations, which it takes from
+        whoever had them."""
         if ref_name:
             rest = tuple(pair for pair in descriptor.annotations if pair[0] != REF_NAME)
             descriptor = replace(descriptor, annotations=tuple(sorted((*rest, (REF_NAME, ref_name)))))
         index = self.index()
-        kept = tuple(
-            m for m in index.manifests if m != descriptor and not (ref_name and m.annotation(REF_NAME) == ref_name)
-        )
+        kept = tuple(m for m in index.manifests if m != descriptor and not _same_name(m, descriptor))
         _replace(self.path / _INDEX, replace(index, manifests=(*kept, descriptor)).to_bytes())
 
     def _small(self, name: str, limit: int) -> bytes:
@@ -165,24 +167,71 @@ def read_bytes(layout: Layout, descriptor: Descriptor, *, limit: int) -> bytes:
         return reader.read()
 
 
-def find(layout: Layout, wanted: platform.Platform, *, ref_name: str = "") -> tuple[Descriptor, Manifest]:
-    """The manifest for a platform, through nested indexes. Without `ref_name` the layout must not leave a choice of
-    images."""
-    index = layout.index()
-    named = [m for m in index.manifests if not ref_name or m.annotation(REF_NAME) == ref_name]
-    if not named:
-        there = ", ".join(sorted(filter(None, (m.annotation(REF_NAME) for m in index.manifests)))) or "none"
-        raise errors.ImageInvalid(f"{layout.name} has no image named {ref_name!r}; names: {there}")
-    if len(named) > 1:
-        return _manifest_of(layout, Index(tuple(named)).select(wanted, name=layout.name))
-    chosen = named[0]
-    for _ in range(4):
+def find(
+    layout: Layout, wanted: platform.Platform, *, ref_name: str = "", digest: str = ""
+) -> tuple[Descriptor, Manifest]:
+    """The manifest for a platform, through nested indexes: of what has `digest`, else of what is named `ref_name`. Without
+    both it is the only image of the layout, or its `latest`. Raises ImageInvalid that lists the names where that leaves a
+    choice."""
+    chosen = _with_digest(layout, digest) if digest else _named(layout, wanted, ref_name)
+    for _ in range(_DEPTH):
         if chosen.media_type not in mediatypes.INDEXES:
             return _manifest_of(layout, chosen)
-        data = read_bytes(layout, chosen, limit=manifest.MAX_MANIFEST)
-        index = manifest.parse_index(data, chosen.media_type, name=f"{layout.name}: {chosen.digest}")
+        index = _index_of(layout, chosen)
         chosen = index.manifests[0] if len(index.manifests) == 1 else index.select(wanted, name=layout.name)
     raise errors.ImageInvalid(f"{layout.name}: indexes are nested too deeply")
+
+
+def _named(layout: Layout, wanted: platform.Platform, ref_name: str) -> Descriptor:
+    there = layout.index().manifests
+    found = _unique(m for m in there if not ref_name or m.annotation(REF_NAME) == ref_name)
+    if not found:
+        raise errors.ImageInvalid(f"{layout.name} has no image named {ref_name!r}; names: {_names(there) or 'none'}")
+    if len(found) > 1 and not ref_name:
+        found = _unique(m for m in there if m.annotation(REF_NAME) == _LATEST) or found
+    if len(found) == 1:
+        return found[0]
+    chosen = Index(found).select(wanted, name=layout.name)
+    if sum(m.platform == chosen.platform for m in found) > 1:
+        what = f"several images named {ref_name!r}" if ref_name else "several images"
+        raise errors.ImageInvalid(
+            f"{layout.name} has {what}: {_names(found) or 'none has a name'}", hint="add :TAG or @DIGEST of the one"
+        )
+    return chosen
+
+
+def _unique(found: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """One image may be listed under several names."""
+    return tuple({m.digest: m for m in found}.values())
+
+
+def _names(found: Iterable[Descriptor]) -> str:
+    return ", ".join(sorted(filter(None, (m.annotation(CONTAINERD_NAME) or m.annotation(REF_NAME) for m in found))))
+
+
+def _same_name(one: Descriptor, other: Descriptor) -> bool:
+    """A tag is that of one image, or of as many as have different full names."""
+    tags = {each.annotation(REF_NAME) for each in (one, other)}
+    names = {each.annotation(CONTAINERD_NAME) for each in (one, other)}
+    return len(tags) == 1 and tags != {""} and (len(names) == 1 or "" in names)
+
+
+def _with_digest(layout: Layout, digest: str) -> Descriptor:
+    """What is listed with `digest`, in index.json or an index in it."""
+    wanted = digests.parse_digest(digest)
+    level = _unique(layout.index().manifests)
+    for _ in range(_DEPTH):
+        for found in level:
+            if found.digest == wanted:
+                return found
+        indexes = [each for each in level if each.media_type in mediatypes.INDEXES]
+        level = _unique(child for each in indexes for child in _index_of(layout, each).manifests)
+    raise errors.ImageInvalid(f"{layout.name} lists no image {wanted}")
+
+
+def _index_of(layout: Layout, descriptor: Descriptor) -> Index:
+    data = read_bytes(layout, descriptor, limit=manifest.MAX_MANIFEST)
+    return manifest.parse_index(data, descriptor.media_type, name=f"{layout.name}: {descriptor.digest}")
 
 
 def write_tar(
