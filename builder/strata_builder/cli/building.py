@@ -13,7 +13,7 @@ from strata_builder.cli import agents, session, values
 
 def run(given: argparse.Namespace) -> int:
     outputs = wanted(given)
-    _require_folders(given, [output.dest for output in outputs if output.kind != "local"])
+    _require_places(given, outputs)
     if given.isolation != "layers":
         from strata_builder.cli import namespaces
 
@@ -39,10 +39,18 @@ def wanted(given: argparse.Namespace) -> list[values.Output]:
     return outputs
 
 
-def _require_folders(given: argparse.Namespace, archives: list[str]) -> None:
+def _require_places(given: argparse.Namespace, outputs: list[values.Output]) -> None:
     """Where results go is looked at before the work is done. Raises UsageError."""
-    for path in filter(None, [*archives, given.iidfile, given.metadata_file]):
-        if path != "-" and not Path(path).parent.is_dir():
+    files = [output.dest for output in outputs if output.tar]
+    for path in filter(None, [*files, given.iidfile, given.metadata_file]):
+        if path == "-":
+            continue
+        if not Path(path).parent.is_dir():
             raise values.UsageError(
                 f"cannot write {path}: there is no folder {Path(path).parent}", hint="make it first"
             )
+        if Path(path).is_dir():
+            raise values.UsageError(f"cannot write {path}: it is a folder", hint=f"name a file, as {path}/NAME")
+    for path in (output.dest for output in outputs if not output.tar):
+        if Path(path).exists() and not Path(path).is_dir():
+            raise values.UsageError(f"cannot write into {path}: it is no folder", hint="name a folder, there or not")

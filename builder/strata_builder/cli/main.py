@@ -15,6 +15,7 @@ from strata_builder.cli import arguments, usage, values
 _SURROUNDINGS: Final = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR),
+        *(errno.EISDIR, errno.EEXIST, errno.ENXIO),
         *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
     }
 )
