@@ -48,10 +48,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _options(given: argparse.Namespace, found: sources.Source, contexts: Mapping[str, NamedContext]) -> Options:
-    wanted = [part for text in given.platform for part in text.split(",") if part]
+    wanted = values.platforms(given.platform)
     return Options(
         context=found.tree,
-        platform=Platform.parse(wanted[0]) if wanted else platforms.host(),
+        platform=wanted[0] if wanted else platforms.host(),
         build_platform=platforms.host(),
         target=given.target,
         build_args=values.pairs("--build-arg", given.build_arg, os.environ),

@@ -93,8 +93,7 @@ class Session:
         )
 
     def platforms(self) -> list[Platform]:
-        wanted = [part for text in self.given.platform for part in text.split(",") if part]
-        return [Platform.parse(text) for text in wanted] or [platforms.host()]
+        return values.platforms(self.given.platform) or [platforms.host()]
 
     def options(self, platform: Platform) -> Options:
         asked = Options(

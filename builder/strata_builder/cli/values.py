@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from strata_builder import errors
 from strata_builder.engine import contexts as named
 from strata_builder.frozen import frozen
+from strata_builder.oci.platform import Platform
 
 
 class UsageError(errors.InvalidSpec):
@@ -60,6 +61,11 @@ def pairs(flag: str, given: Iterable[str], environment: Mapping[str, str]) -> di
         elif name in environment:
             found[name] = environment[name]
     return found
+
+
+def platforms(given: Iterable[str]) -> list[Platform]:
+    """--platform P[,P]: each once, whatever it was called. Raises PlatformInvalid."""
+    return list(dict.fromkeys(Platform.parse(part) for text in given for part in text.split(",") if part))
 
 
 def labels(given: Iterable[str]) -> dict[str, str]:

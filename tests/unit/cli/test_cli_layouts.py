@@ -111,3 +111,20 @@ def test_what_names_no_image_of_a_layout_or_several_is_told(written: Run, run: R
     told = run("FROM base\n", "--build-context", f"base=oci-layout://{name}", code=contract.ExitCode.FAILED)
     assert said in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--platform=linux/amd64,linux/amd64"], []),
+        (["--platform=linux/x86_64", "--platform", "linux/amd64/v1"], []),
+        (["--platform=linux/arm64,linux/amd64,linux/arm64/v8", "--platform=linux/aarch64"], ["amd64", "arm64"]),
+    ],
+)
+def test_a_platform_that_is_named_twice_is_built_once(
+    written: Run, tmp_path: Path, words: list[str], found: list[str]
+) -> None:
+    written("a", *words)
+    (top,) = listed(tmp_path / "lay")
+    document = blob(tmp_path / "lay", top["digest"])
+    assert [child["platform"]["architecture"] for child in document.get("manifests", [])] == found
