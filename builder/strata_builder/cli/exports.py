@@ -98,8 +98,6 @@ def _names(opened: session.Session) -> tuple[Reference, ...]:
 
 
 def _docker(output: values.Output, made: list[Made], opened: session.Session) -> None:
-    if len(made) > 1:
-        raise values.UsageError("a Docker archive holds one platform", hint="use type=oci for several")
     with _out(output.dest) as out:
         archive.write(out, [archive.Saved(made[0].built.image, _names(opened))], _opener(made))
 
@@ -158,8 +156,6 @@ def _opener(made: list[Made]) -> Callable[[Descriptor], BinaryIO]:
 
 
 def _files(output: values.Output, made: list[Made], opened: session.Session) -> None:
-    if len(made) > 1:
-        raise values.UsageError(f"--output type={output.kind} writes the files of one platform")
     one = made[0]
     if output.kind == "local":
         _folder(Path(output.dest), one, opened)

@@ -9,16 +9,16 @@ from typing import TypeVar
 
 from strata_builder import errors
 from strata_builder.cli import values
-from strata_builder.oci.platform import Platform
 from strata_builder.oci.reference import Reference
 from strata_builder.registry.mirrors import Mirrors
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 def check(given: argparse.Namespace) -> None:
     """Raises UsageError for the first value that cannot be used."""
-    _each("--platform", (part for text in given.platform for part in text.split(",") if part), Platform.parse)
+    (platforms,) = _each("--platform", [given.platform], values.platforms)
     values.pairs("--build-arg", given.build_arg, {})
     values.labels(given.label)
     for text in given.secret:
@@ -33,10 +33,10 @@ def check(given: argparse.Namespace) -> None:
         for text in given.cache_from:
             _reference("--cache-from", values.cache("--cache-from", text).reference)
     if given.command == "build":
-        _check_results(given)
+        _check_results(given, several=len(platforms) > 1)
 
 
-def _check_results(given: argparse.Namespace) -> None:
+def _check_results(given: argparse.Namespace, *, several: bool) -> None:
     for text in given.cache_to:
         _reference("--cache-to", values.cache("--cache-to", text).reference)
     if given.call not in ("build", "check"):
@@ -50,6 +50,10 @@ def _check_results(given: argparse.Namespace) -> None:
     outputs = [values.output(text) for text in given.output]
     _check_standard_output([output.dest for output in outputs if output.dest == "-"], quiet=given.quiet)
     for output in outputs:
+        if several and output.kind in ("docker", "local", "tar"):
+            raise values.UsageError(
+                f"--output type={output.kind} holds one platform, and --platform names several", hint="use type=oci"
+            )
         for name in output.names:
             _reference("--output name", name)
 
@@ -70,7 +74,7 @@ def _reference(flag: str, text: str) -> Reference:
     return found
 
 
-def _each(flag: str, texts: Iterable[str], parse: Callable[[str], T]) -> list[T]:
+def _each(flag: str, texts: Iterable[V], parse: Callable[[V], T]) -> list[T]:
     try:
         return [parse(text) for text in texts]
     except values.UsageError:

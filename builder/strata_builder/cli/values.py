@@ -114,28 +114,49 @@ def ssh(text: str) -> Ssh:
 
 def output(text: str) -> Output:
     """-o DIR, -o -, -o type=oci|docker|local|tar|image|registry[,dest=PATH][,tar=false][,push=true]."""
+    if not text:
+        raise UsageError("--output is empty", hint="write --output DIR, or --output type=TYPE,dest=PATH")
     if "=" not in text:
         return Output("tar", "-") if text == "-" else Output("local", text, tar=False)
     given = fields("--output", text)
     _only("--output", text, given, {"type", "dest", "tar", "push", "name"})
     kind = given.get("type", "")
-    names = tuple(name for name in given.get("name", "").split(",") if name)
-    if kind == "cacheonly":
-        return Output(kind)
-    if kind in ("image", "registry"):
-        push = kind == "registry" or _boolean("--output push", given.get("push", "false"))
-        return Output("image", push=push, names=names)
-    if kind not in ("oci", "docker", "local", "tar"):
+    if kind not in ("oci", "docker", "local", "tar", "image", "registry", "cacheonly"):
         raise UsageError(
             f"--output {text!r}: unknown type {kind!r}",
             hint="types: oci, docker, local, tar, image, registry, cacheonly",
         )
-    if names and kind in ("local", "tar"):
-        raise UsageError(f"--output {text!r}: files have no name", hint="remove name=")
-    if not given.get("dest") and kind == "local":
-        raise UsageError(f"--output {text!r}: dest is missing", hint="write --output type=local,dest=FOLDER")
-    as_tar = _boolean("--output tar", given.get("tar", "true")) and kind != "local"
-    return Output(kind, given.get("dest", "-"), as_tar, names=names)
+    names = tuple(name for name in given.get("name", "").split(",") if name)
+    push = _boolean("--output push", given.get("push", "true" if kind == "registry" else "false"))
+    if kind in ("oci", "docker", "local", "tar"):
+        return _file(text, kind, given, names, push=push)
+    if given.keys() & {"dest", "tar"}:
+        raise UsageError(
+            f"--output {text!r}: type={kind} is written to no file", hint="write --output type=oci,dest=FILE for one"
+        )
+    return Output("cacheonly") if kind == "cacheonly" else Output("image", push=push, names=names)
+
+
+def _file(text: str, kind: str, given: Mapping[str, str], names: tuple[str, ...], *, push: bool) -> Output:
+    """What is written on this machine."""
+    dest = given.get("dest") or "-"
+    tar = _boolean("--output tar", given.get("tar", "false" if kind == "local" else "true"))
+    why, hint = "", ""
+    if push:
+        why, hint = f"type={kind} is not pushed", "add --push, or --output type=registry"
+    elif names and kind in ("local", "tar"):
+        why, hint = "files have no name", "remove name="
+    elif kind == "local" and tar:
+        why, hint = "type=local is no tar", "write --output type=tar,dest=FILE"
+    elif kind in ("docker", "tar") and not tar:
+        why = f"type={kind} is a tar"
+        hint = "write --output " + ("type=oci,tar=false,dest=FOLDER" if kind == "docker" else "type=local,dest=FOLDER")
+    elif dest == "-" and not tar:
+        why = "dest is missing"
+        hint = f"write --output type={kind},dest=FOLDER" + (",tar=false" if kind == "oci" else "")
+    if why:
+        raise UsageError(f"--output {text!r}: {why}", hint=hint)
+    return Output(kind, dest, tar, names=names)
 
 
 def cache(flag: str, text: str) -> CacheReference:
