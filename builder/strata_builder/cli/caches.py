@@ -67,6 +67,6 @@ class Caches:
 
 
 def at(source: values.CacheReference, platform: Platform) -> Reference:
-    """Where a cache lies; without a tag, under the one of its platform."""
+    """Where a cache lies; without a tag or digest, under the tag of its platform."""
     where = Reference.parse(source.reference)
-    return where if where.tag else where.with_tag(artifact.tag(platform))
+    return where if where.tag or where.digest else where.with_tag(artifact.tag(platform))

@@ -38,7 +38,10 @@ def check(given: argparse.Namespace) -> None:
 
 def _check_results(given: argparse.Namespace, *, several: bool) -> None:
     for text in given.cache_to:
-        _reference("--cache-to", values.cache("--cache-to", text).reference)
+        if _reference("--cache-to", values.cache("--cache-to", text).reference).digest:
+            raise values.UsageError(
+                f"--cache-to {text!r}: what is to be written has no digest yet", hint="write REPOSITORY or REPOSITORY:TAG"
+            )
     if given.call not in ("build", "check"):
         raise values.UsageError(
             f"--call={given.call} is not supported",

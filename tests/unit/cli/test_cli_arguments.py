@@ -75,6 +75,8 @@ def test_what_cannot_be_done_is_refused_by_name_with_what_to_do(flag, form):
         (["--cache-to", "type=local,dest=x"], "type=registry", "STRATA_CACHE_DIR"),
         (["--cache-to", "type=registry,ref=x,dest=y"], "unknown field 'dest'", "ref"),
         (["--cache-to", "BAD"], "--cache-to", ""),
+        (["--cache-to", "x@sha256:" + "0" * 64], "--cache-to", "TAG"),
+        (["--cache-to", "type=registry,ref=x:1@sha256:" + "0" * 64], "--cache-to", "TAG"),
         (["--registry-mirror", "http://u:p@h"], "--registry-mirror", ""),
         (["--network", "bridge"], "'host'", "--help"),
         (["--call", "outline"], "--call=outline", "strata plan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ from strata_builder.engine import artifact, records
 from strata_builder.oci import mediatypes
 from strata_builder.oci.descriptor import describe
 from strata_builder.oci.manifest import Manifest
+from strata_builder.registry.client import Registry
 from support.fake_registry import Answer, FakeRegistry, Seen
 
 _WRONG = json.dumps({"v": records.VERSION, "steps": {"x": {}}}).encode()
@@ -111,3 +113,17 @@ def test_what_is_refused_is_an_error_and_the_other_is_done_nevertheless(
     assert done in fake.manifests["team/app"]
     assert refused not in fake.manifests["team/app"]
     assert "beside" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_cache_named_by_digest_is_that_one_whatever_the_tag_says_now(
+    context: Path, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(context, fake) == 0
+    with contextlib.closing(Registry(fake.host, insecure=True)) as client:
+        kept = client.manifest("team/app", "cache").digest
+    fake.add_manifest("team/app", b"{}", mediatypes.OCI_MANIFEST, "cache")
+    monkeypatch.setenv("STRATA_CACHE_DIR", str(context.parent / "other"))
+    capsys.readouterr()
+    for name in (f"{fake.host}/team/app@{kept}", f"{fake.host}/team/app:cache@{kept}"):
+        assert cli.main(["plan", "--cache-from", name, str(context)]) == 0
+        assert "cached" in capsys.readouterr().out
