@@ -149,7 +149,7 @@ def opened(given: argparse.Namespace) -> Iterator[Session]:
 def _settings(given: argparse.Namespace) -> registries.Settings:
     return registries.Settings(
         credentials=config.DockerConfig.load(config.default_paths(os.environ), run_helper=config.run_helper),
-        insecure=frozenset(given.insecure_registry),
+        insecure=values.hosts("--insecure-registry", given.insecure_registry),
         loopback_insecure=True,
         mirrors=mirrors.Mirrors.parse(values.mirrors(given.registry_mirror)),
         proxies=proxies.Proxies.from_env(os.environ),

@@ -30,6 +30,7 @@ def check(given: argparse.Namespace) -> None:
         raise values.UsageError("standard input cannot be both the context and the Dockerfile")
     if hasattr(given, "registry_mirror"):
         _each("--registry-mirror", given.registry_mirror, lambda text: Mirrors.parse(values.mirrors([text])))
+        values.hosts("--insecure-registry", given.insecure_registry)
         for text in given.cache_from:
             _reference("--cache-from", values.cache("--cache-from", text).reference)
     if given.command == "build":
@@ -40,7 +41,8 @@ def _check_results(given: argparse.Namespace, *, several: bool) -> None:
     for text in given.cache_to:
         if _reference("--cache-to", values.cache("--cache-to", text).reference).digest:
             raise values.UsageError(
-                f"--cache-to {text!r}: what is to be written has no digest yet", hint="write REPOSITORY or REPOSITORY:TAG"
+                f"--cache-to {text!r}: what is to be written has no digest yet",
+                hint="write REPOSITORY or REPOSITORY:TAG",
             )
     if given.call not in ("build", "check"):
         raise values.UsageError(

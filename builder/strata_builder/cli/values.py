@@ -9,6 +9,7 @@ from strata_builder import errors
 from strata_builder.engine import contexts as named
 from strata_builder.frozen import frozen
 from strata_builder.oci.platform import Platform
+from strata_builder.oci.reference import Reference
 
 
 class UsageError(errors.InvalidSpec):
@@ -188,6 +189,22 @@ def contexts(given: Iterable[str]) -> dict[str, str]:
 def mirrors(given: Iterable[str]) -> list[tuple[str, str]]:
     """--registry-mirror UPSTREAM=URL, or a URL alone for docker.io."""
     return [(item.partition("=")[0], item.partition("=")[2]) if "=" in item else ("docker.io", item) for item in given]
+
+
+def hosts(flag: str, given: Iterable[str]) -> frozenset[str]:
+    """HOST[:PORT], as references to images there have it."""
+    return frozenset(_host(flag, text) for text in given)
+
+
+def _host(flag: str, text: str) -> str:
+    host = text.removesuffix("/")
+    try:
+        found = Reference.parse(f"{host.lower()}/x/y") if host and "/" not in host else None
+    except errors.BuildError:
+        found = None
+    if found is None:
+        raise UsageError(f"{flag} {text!r}: this is no host", hint=f"write {flag} HOST[:PORT]")
+    return host.lower() if found.repository != "x/y" else found.host
 
 
 def _boolean(what: str, text: str) -> bool:

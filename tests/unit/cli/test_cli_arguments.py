@@ -78,6 +78,11 @@ def test_what_cannot_be_done_is_refused_by_name_with_what_to_do(flag, form):
         (["--cache-to", "x@sha256:" + "0" * 64], "--cache-to", "TAG"),
         (["--cache-to", "type=registry,ref=x:1@sha256:" + "0" * 64], "--cache-to", "TAG"),
         (["--registry-mirror", "http://u:p@h"], "--registry-mirror", ""),
+        (["--insecure-registry", "http://r.example:5000"], "--insecure-registry", "HOST[:PORT]"),
+        (["--insecure-registry", "r.example:5000/team"], "--insecure-registry", "HOST[:PORT]"),
+        (["--insecure-registry", "10.0.0.0/8"], "--insecure-registry", "HOST[:PORT]"),
+        (["--insecure-registry", ""], "--insecure-registry", "HOST[:PORT]"),
+        (["--insecure-registry", "r.example:port"], "--insecure-registry", "HOST[:PORT]"),
         (["--network", "bridge"], "'host'", "--help"),
         (["--call", "outline"], "--call=outline", "strata plan"),
         (["-o", "-", "-o", "type=docker"], "standard output", "dest=FILE"),
@@ -124,6 +129,27 @@ def test_a_wrong_command_line_is_told_in_two_lines_with_exit_code_2(argv, said, 
 def test_every_command_has_the_exit_code_of_a_wrong_command_line(argv, capsys):
     assert main(argv) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("R.Example:5000", "r.example:5000"),
+        ("r.example/", "r.example"),
+        ("[::1]:5000", "[::1]:5000"),
+        ("LOCALHOST", "localhost"),
+        ("index.docker.io", "docker.io"),
+        ("registry", "registry"),
+    ],
+)
+def test_a_registry_is_named_as_references_to_it_name_it(given, host):
+    assert values.hosts("--insecure-registry", [given]) == {host}
+
+
+@pytest.mark.parametrize("flags", [[], ["--from", "r.example/team/web:3"]])
+def test_logs_refuses_a_url_for_a_host_too(flags, capsys):
+    assert main(["logs", "--insecure-registry", "http://r.example", *(flags or ["web"])]) == 2
+    assert "HOST[:PORT]" in capsys.readouterr().err
 
 
 def test_a_result_is_not_written_to_a_terminal(monkeypatch):

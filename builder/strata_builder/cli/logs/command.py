@@ -49,6 +49,7 @@ def _check(given: argparse.Namespace) -> None:
     for flag, number in (("--build", given.build), ("--attempt", given.attempt)):
         if number is not None and number < 1:
             raise values.UsageError(f"{flag} is 1 or more, not {number}")
+    values.hosts("--insecure-registry", given.insecure_registry)
     if given.name.startswith("-") or given.namespace.startswith("-"):
         raise values.UsageError("a name does not begin with a dash")
 
@@ -107,7 +108,9 @@ def _kept(
     if not chosen.log:
         raise _gone(what, body, chosen, "its status names no place where the log would be kept")
     reference = Reference.parse(chosen.log)
-    ways = places.Places(insecure=frozenset(given.insecure_registry), cluster=cluster, via=given.via)
+    ways = places.Places(
+        insecure=values.hosts("--insecure-registry", given.insecure_registry), cluster=cluster, via=given.via
+    )
     try:
         return ways.ask(
             reference, places.known(cluster, body), kept.of_attempt(reference.version, chosen.number, chosen.attempt)
@@ -132,7 +135,7 @@ def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
     if reference.digest or (reference.tag and not reference.tag.isdigit()):
         raise values.UsageError(f"--from {given.source!r}: what follows the colon is the number of a build")
     number = int(reference.tag or given.build or 0)
-    ways = places.Places(insecure=frozenset(given.insecure_registry), via=given.via)
+    ways = places.Places(insecure=values.hosts("--insecure-registry", given.insecure_registry), via=given.via)
 
     def ask(registry: Registry, repository: str) -> list[text.Line]:
         there = kept.everything(registry, repository)
