@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from strata_builder.cli import agents, session
+from strata_builder.cli import agents, session, sources
 from strata_builder.sandbox import host
 
 
@@ -19,8 +19,11 @@ def enter(given: argparse.Namespace, argv: Sequence[str]) -> int | None:
 
 
 def _needs_sandbox(given: argparse.Namespace) -> bool:
-    """Only a Dockerfile on this machine can be looked at before the build begins; anything else may hold a RUN."""
+    """Only what is in files on this machine can be looked at before the build begins, which reads it again; anything else
+    may hold a RUN."""
     if given.context == "-" or given.file == "-" or not Path(given.context).is_dir():
+        return True
+    if any(map(_can_be_read_once, [given.file or "", *map(sources.secret_file, given.secret)])):
         return True
     from strata_builder.engine import stages
 
@@ -32,3 +35,9 @@ def _needs_sandbox(given: argparse.Namespace) -> bool:
             for position, step in enumerate(stage.steps)
             if step in made.plan.runs
         )
+
+
+def _can_be_read_once(path: str) -> bool:
+    """A pipe, as `<(program)` of a shell is one."""
+    place = Path(path)  # "" is the folder that we are in
+    return place.exists() and not place.is_file() and not place.is_dir()

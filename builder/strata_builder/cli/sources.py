@@ -87,8 +87,18 @@ def secrets(given: list[str]) -> dict[str, bytes]:
     return {secret.id: _secret(secret) for secret in map(values.secret, given)}
 
 
+def secret_file(text: str) -> str:
+    """The file that a --secret names; "" where it names a variable of the environment."""
+    secret = values.secret(text)
+    return "" if _is_variable(secret) else secret.source or secret.id
+
+
+def _is_variable(secret: values.Secret) -> bool:
+    return bool(secret.variable) or (not secret.source and secret.id in os.environ)
+
+
 def _secret(secret: values.Secret) -> bytes:
-    if secret.variable or (not secret.source and secret.id in os.environ):
+    if _is_variable(secret):
         name = secret.variable or secret.id
         if name not in os.environ:
             raise values.UsageError(f"--secret {secret.id}: the environment has no {name}")
