@@ -129,8 +129,20 @@ def _check_host(text: str, host: str) -> None:
     match = _HOST.fullmatch(host)
     if match is None:
         raise _invalid(text, f"{host!r} is not a host name with an optional port")
+    if host.startswith("[") and not _is_ipv6(host[1 : host.index("]")]):
+        raise _invalid(text, f"{host!r} is not an IPv6 address in brackets with an optional port")
     if match["port"] and not 0 < int(match["port"]) < 65536:
         raise _invalid(text, f"port {match['port']} is not between 1 and 65535")
+
+
+def _is_ipv6(address: str) -> bool:
+    import ipaddress  # takes a moment, and hardly anybody needs it
+
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_repository(text: str, repository: str) -> None:
