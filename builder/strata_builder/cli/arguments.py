@@ -215,7 +215,7 @@ def _what(command: argparse.ArgumentParser) -> None:
         "--build-context",
         action="append",
         default=[],
-        metavar="NAME=PATH|oci-layout://DIR[:TAG]|docker-image://REF",
+        metavar="NAME=PATH|URL|oci-layout://DIR[:TAG|@DIGEST]|docker-image://REF",
         help="a further context, named in FROM, COPY --from or RUN --mount=from=",
     )
 

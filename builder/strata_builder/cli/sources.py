@@ -77,7 +77,9 @@ def named(
         elif value.startswith("oci-layout://"):
             found[name] = ImageContext(value)
         else:
-            done = _folder(value, scratch / f"named-{number}", secrets)
+            own = scratch / f"named-{number}"
+            own.mkdir()
+            done = _folder(value, own, secrets)
             found[name] = TreeContext(folder.FolderTree(done.path, _own_ignore(done.path)), done.time)
     return found
 

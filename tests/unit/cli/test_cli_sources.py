@@ -15,6 +15,7 @@ import pytest
 from differential.builds import images
 from strata_builder import cli, contract
 from support.file_server import Answer, FileServer
+from support.git_server import HttpServer, Repository
 
 FILES = ("a.md", "b.txt", "c.py")
 Build = Callable[..., images.Image]
@@ -156,6 +157,22 @@ def test_a_base_that_is_a_folder_is_found_in_the_cache_by_what_it_holds(build: B
     assert build("--build-context", f"lib={named}", str(context)).config == first.config
     (named / "a.md").write_text("changed")
     assert build("--build-context", f"lib={named}", str(context)).config["rootfs"] != first.config["rootfs"]
+
+
+def test_a_named_context_is_fetched_from_wherever_the_context_may_come(
+    build: Build, tmp_path: Path, server: FileServer
+) -> None:
+    repository = Repository.make(tmp_path / "served")
+    repository.commit({"a.md": "git"})
+    server.answers["/c.tar"] = Answer(packed(b=1))
+    server.answers["/text"] = Answer(b"FROM scratch\n")
+    lines = (f"COPY --from={name} . /\n" for name in ("git", "tar", "text"))
+    context = written(tmp_path / "context", Dockerfile="FROM scratch\n" + "".join(lines))
+    with HttpServer(repository.bare.parent) as git:
+        urls = {"git": f"{git.url}/app.git", "tar": f"{server.url}/c.tar", "text": f"{server.url}/text"}
+        image = build(*(f"--build-context={name}={url}" for name, url in urls.items()), str(context))
+    first, second, third = image.layers
+    assert ("a.md" in first, "b" in second, "context" in third) == (True, True, True)
 
 
 # the context's time
