@@ -11,6 +11,7 @@ from pathlib import Path
 from strata_builder import contract, lint
 from strata_builder import dockerfile as df
 from strata_builder.cli import sources, values
+from strata_builder.context import buildsecrets
 from strata_builder.engine import steps
 from strata_builder.engine.contexts import NamedContext
 from strata_builder.engine.options import Options
@@ -34,8 +35,9 @@ class _Unseen:
 def run(given: argparse.Namespace) -> int:
     """Prints warnings; the exit code is that of a failure if there are any. Errors are raised, with their place."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
-        found = sources.load(given.context, given.file, Path(scratch))
-        contexts = sources.named(values.contexts(given.build_context), Path(scratch))
+        secrets = sources.secrets([text for text in given.secret if buildsecrets.is_for_git(values.secret(text).id)])
+        found = sources.load(given.context, given.file, Path(scratch), secrets)
+        contexts = sources.named(values.contexts(given.build_context), Path(scratch), secrets)
         images = _Unseen()
         options = _options(given, found, contexts)
         report = lint.check(found.dockerfile, options, images, ignore=found.ignore, unknown=images.names)

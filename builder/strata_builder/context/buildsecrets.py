@@ -13,6 +13,11 @@ from strata_builder.context.gitref import GitUrl
 _GIT_USER = "x-access-token"
 
 
+def is_for_git(name: str) -> bool:
+    """Whether `for_git` may ask for the secret `name`."""
+    return name.partition(".")[0] in ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
+
+
 def for_git(secrets: Mapping[str, bytes], url: GitUrl) -> Credentials:
     """Of GIT_AUTH_HEADER.<host[:port]>, GIT_AUTH_TOKEN.<host[:port]>, GIT_AUTH_HEADER and GIT_AUTH_TOKEN the first.
 

@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 from strata_builder import cli, contract
+from support.git_server import HttpServer, Repository
 
 
 @pytest.fixture
@@ -104,3 +105,23 @@ def test_a_skipped_rule_is_neither_told_nor_an_error(context: pathlib.Path, caps
     (context / "Dockerfile").write_text("# check=skip=LegacyKeyValueFormat;error=true\nFROM scratch\nENV a b\n")
     assert cli.main(["build", "-o", "type=oci,dest=/dev/null", str(context)]) == contract.ExitCode.OK
     assert "Legacy" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["check"], ["build", "--check"], ["plan"]], ids=" ".join)
+def test_a_private_repository_is_read_with_the_secret_by_what_builds_nothing_too(
+    command: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STRATA_CACHE_DIR", str(tmp_path / "cache"))
+    repository = Repository.make(tmp_path / "served")
+    repository.commit({"Dockerfile": "FROM scratch\nCOPY --from=other Dockerfile /\n"})
+    (tmp_path / "secret").write_text("tok")
+    with HttpServer(repository.bare.parent, user="x-access-token", password="tok") as server:
+        url, secret = f"{server.url}/app.git", f"id=GIT_AUTH_TOKEN,src={tmp_path}/secret"
+        named = ["--build-context", f"other={url}"]
+        assert cli.main([*command, *named, "--secret", secret, url]) == contract.ExitCode.OK, capsys.readouterr().err
+        assert cli.main([*command, *named, url]) == contract.ExitCode.FAILED
+
+
+def test_a_secret_that_is_not_at_hand_is_missed_by_what_builds_alone(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    assert cli.main(["check", "--secret", "id=a,src=/none", str(tmp_path)]) == contract.ExitCode.OK
