@@ -234,7 +234,8 @@ def _out(dest: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(dest)
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+    # A device, a pipe or a link (/dev/stdout is one) is written to, never replaced.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         with path.open("wb") as out:
             yield out
         return

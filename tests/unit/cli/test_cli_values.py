@@ -143,6 +143,20 @@ def test_an_output_that_is_no_plain_file_is_written_to_and_never_replaced(tmp_pa
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
 
 
+@pytest.mark.parametrize("there", ["a file", "nothing", "an open file"])
+def test_an_output_that_is_a_link_stays_one(there: str, tmp_path: Path) -> None:
+    """/dev/stdout is one, to a file where that is where standard output goes."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    if there != "nothing":
+        target.write_bytes(b"something longer than that")
+    with (tmp_path / "open").open("w+b") as opened:
+        link.symlink_to(f"/proc/self/fd/{opened.fileno()}" if there == "an open file" else target)
+        with exports._out(str(link)) as out:
+            out.write(b"through")
+        assert (opened.read() if there == "an open file" else target.read_bytes()) == b"through"
+    assert link.is_symlink()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
