@@ -50,6 +50,7 @@ def _check(given: argparse.Namespace) -> None:
         if number is not None and number < 1:
             raise values.UsageError(f"{flag} is 1 or more, not {number}")
     values.hosts("--insecure-registry", given.insecure_registry)
+    values.hosts("--via", filter(None, [given.via]))
     if given.name.startswith("-") or given.namespace.startswith("-"):
         raise values.UsageError("a name does not begin with a dash")
 
@@ -132,9 +133,11 @@ def _gone(what: str, body: builds.Body, chosen: builds.Chosen, why: str) -> kept
 
 def _from_registry(given: argparse.Namespace, show: _Printer) -> None:
     reference = Reference.parse(given.source)
-    if reference.digest or (reference.tag and not reference.tag.isdigit()):
+    if reference.digest or (reference.tag and not reference.tag.strip("0").isdigit()):
         raise values.UsageError(f"--from {given.source!r}: what follows the colon is the number of a build")
     number = int(reference.tag or given.build or 0)
+    if number != (given.build or number):
+        raise values.UsageError(f"--from names build {number}, and --build {given.build}", hint="give one of the two")
     ways = places.Places(insecure=values.hosts("--insecure-registry", given.insecure_registry), via=given.via)
 
     def ask(registry: Registry, repository: str) -> list[text.Line]:
