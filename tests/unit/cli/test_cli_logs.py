@@ -452,6 +452,18 @@ def test_without_kubectl_the_other_way_is_named(monkeypatch, capsys):
     assert "--from REGISTRY/REPOSITORY" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("said", ["a wrapper's banner\n{}", "", "[]", "null", '{"items": 5}', "[" * 100_000])
+@pytest.mark.parametrize("asked", ["imagebuild", "pods"])
+def test_what_is_no_answer_of_kubectl_is_told_as_that(cluster, said, asked, capsys):
+    """$KUBECTL may name any program."""
+    cluster.answers(GET, said if asked == "imagebuild" else image_build(RUNNING))
+    cluster.answers(PODS, said)
+    assert run("web", "-n", "team") == contract.ExitCode.FAILED
+    told = capsys.readouterr().err
+    assert "fault of strata" not in told
+    assert "error: " in told
+
+
 def test_the_help_teaches(capsys):
     with pytest.raises(SystemExit):
         run("--help")

@@ -45,15 +45,14 @@ class Kubectl:
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
         """An object; without a namespace in the one of the context. Raises KubeError."""
-        found = json.loads(
-            self._run(["get", kind, name, *_in(namespace), "-o", "json"], f"{kind.partition('.')[0]} {name}")
-        )
-        return found if isinstance(found, dict) else {}
+        return self._object(["get", kind, name, *_in(namespace), "-o", "json"], f"{kind.partition('.')[0]} {name}")
 
     def pods(self, job: str, namespace: str) -> list[dict[str, Any]]:
         """The pods of a Job, the newest first. Raises KubeError."""
         arguments = ["get", "pods", *_in(namespace), "-l", f"batch.kubernetes.io/job-name={job}", "-o", "json"]
-        found = json.loads(self._run(arguments, "pods")).get("items") or []
+        found = self._object(arguments, "pods").get("items") or []
+        if not isinstance(found, list) or not all(isinstance(each, dict) and "metadata" in each for each in found):
+            raise _no_answer(self._command[0], "pods")
         return sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
 
     @contextlib.contextmanager
@@ -93,6 +92,15 @@ class Kubectl:
                 yield process
             finally:
                 process.kill()
+
+    def _object(self, arguments: Sequence[str], what: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self._run(arguments, what))
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise _no_answer(self._command[0], what)
+        return found
 
     def _run(self, arguments: Sequence[str], what: str) -> str:
         try:
@@ -142,6 +150,13 @@ def _missing(program: str) -> KubeError:
     return KubeError(
         f"there is no {program} on this machine, and `strata logs` asks the cluster by it",
         hint="install kubectl, or name the repository: strata logs --from REGISTRY/REPOSITORY",
+    )
+
+
+def _no_answer(program: str, what: str) -> KubeError:
+    return KubeError(
+        f"{program} was asked for {what} and wrote no JSON that tells of it",
+        hint="it must print what kubectl does, and nothing else, on standard output",
     )
 
 
