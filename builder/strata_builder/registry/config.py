@@ -11,6 +11,7 @@ import base64
 import binascii
 import fnmatch
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -105,9 +106,17 @@ def default_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
         else [home / ".docker/config.json"]
     )
     candidates += [Path(environ["REGISTRY_AUTH_FILE"])] if environ.get("REGISTRY_AUTH_FILE") else []
-    candidates += [Path(environ["XDG_RUNTIME_DIR"]) / "containers/auth.json"] if environ.get("XDG_RUNTIME_DIR") else []
+    candidates += (
+        [Path(environ["XDG_RUNTIME_DIR"]) / "containers/auth.json"] if environ.get("XDG_RUNTIME_DIR") else _of_podman()
+    )
     candidates.append(home / ".config/containers/auth.json")
     return tuple(path for path in candidates if path.is_file())
+
+
+def _of_podman() -> list[Path]:
+    """Where podman has the logins of who has no folder of a session, as root in a container (containers-auth.json(5))."""
+    place = Path(f"/run/containers/{os.getuid()}/auth.json")
+    return [place] if os.path.isfile(place) else []  # not Path.is_file: what may not be looked for is not there
 
 
 def run_helper(name: str, server: str) -> Credential | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -195,7 +197,19 @@ def test_the_files_of_docker_and_podman_are_found(tmp_path):
         path.write_text("{}")
     environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     assert config.default_paths(environ) == tuple(wanted)
-    assert config.default_paths({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == ()
+    assert config.default_paths({**environ, "DOCKER_CONFIG": str(tmp_path / "none")}) == tuple(wanted[1:])
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [({}, True), ({"XDG_RUNTIME_DIR": ""}, True), ({"XDG_RUNTIME_DIR": "/run/user/0"}, False)],
+)
+def test_podmans_logins_are_found_where_no_session_has_a_folder_too(environ, found, monkeypatch):
+    """As for root in a container, by sudo or from cron: containers-auth.json(5)."""
+    place = Path(f"/run/containers/{os.getuid()}/auth.json")
+    monkeypatch.setattr(os.path, "isfile", lambda path: path == place)
+    monkeypatch.setattr(Path, "is_file", lambda path: path == place)
+    assert config.default_paths({"HOME": "/root", **environ}) == ((place,) if found else ())
 
 
 def test_nothing_secret_is_shown():
