@@ -26,6 +26,10 @@ def check(given: argparse.Namespace) -> None:
     for text in given.ssh:
         values.ssh(text)
     values.contexts(given.build_context)
+    if not given.context:
+        raise values.UsageError(
+            "the context is empty", hint="`.` is the folder that you are in; or is a variable not set?"
+        )
     if given.context == "-" and given.file == "-":
         raise values.UsageError("standard input cannot be both the context and the Dockerfile")
     if hasattr(given, "registry_mirror"):

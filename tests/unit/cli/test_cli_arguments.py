@@ -109,6 +109,7 @@ def test_what_cannot_be_done_is_refused_by_name_with_what_to_do(flag, form):
             "type=oci",
         ),
         (["-", "-f", "-"], "standard input", ""),
+        ([""], "the context is empty", "`.`"),
         (["--build-arg", "=x"], "--build-arg", "NAME=VALUE"),
         (["--ssh", "a="], "--ssh", ""),
         (["--secret", "src=x"], "id is missing", "id=NAME"),
