@@ -45,7 +45,7 @@ def owner(shown: View, text: str) -> tuple[int, int]:
     name, colon, group = text.partition(":")
     if not name:
         uid = gid = 0
-    elif name.isdigit():
+    elif _is_number(name):
         uid = gid = _number(name, "user")
     else:
         user = _user(shown, name)
@@ -56,19 +56,20 @@ def owner(shown: View, text: str) -> tuple[int, int]:
 
 
 def _user(shown: View, name: str) -> _User | None:
+    number = str(_number(name, "user")) if _is_number(name) else None
     for fields in _lines(shown, b"etc/passwd", 4):
-        if fields[0] == name or (name.isdigit() and fields[2] == str(int(name))):
+        if name == fields[0] or number == fields[2]:
             home = fields[5] if len(fields) > 5 else ""
             return _User(fields[0], _number(fields[2], "user"), _number(fields[3], "group"), home)
-    if not name.isdigit():
+    if number is None:
         if name == "root":
             return _User("root", 0, 0, "/root")
         raise _unknown("user", name, "/etc/passwd")
-    return _User("root", 0, 0, "/root") if int(name) == 0 else None
+    return _User("root", 0, 0, "/root") if number == "0" else None
 
 
 def _group(shown: View, name: str) -> int:
-    if name.isdigit():
+    if _is_number(name):
         return _number(name, "group")
     for fields in _lines(shown, b"etc/group", 3):
         if fields[0] == name:
@@ -85,16 +86,22 @@ def _memberships(shown: View, name: str) -> tuple[int, ...]:
 
 def _lines(shown: View, path: bytes, least: int) -> Iterator[list[str]]:
     content = shown.text(path) or b""
-    for line in content.decode("utf-8", "surrogateescape").splitlines():
+    for line in content.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.strip().split(":")
-        if len(fields) >= least and fields[2].isdigit():
+        if len(fields) >= least and _is_number(fields[2]):
             yield fields
 
 
+def _is_number(text: str) -> bool:
+    """Other alphabets have digits, too, and Linux does not know them."""
+    return text.isascii() and text.isdigit()
+
+
 def _number(text: str, what: str) -> int:
-    if not text.isdigit() or int(text) > MAX_ID:
+    digits = text.lstrip("0") or text[:1]
+    if not _is_number(text) or len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
         raise errors.DockerfileError(f"{text[:40]!r} is no {what} number from 0 to {MAX_ID}")
-    return int(text)
+    return int(digits)
 
 
 def _unknown(what: str, name: str, file: str) -> errors.DockerfileError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from strata_builder import errors
@@ -74,6 +76,11 @@ def test_chown_gives_an_owner_and_a_lone_number_is_both(text: str, expected: tup
         ("4294967295", "no user number"),
         ("app:99999999999", "no group number"),
         ("odd", "there is no user 'odd'"),
+        ("²", "there is no user '²'"),
+        ("٣", "there is no user '٣'"),
+        ("app:²", "there is no group '²'"),
+        ("9" * 5000, "no user number"),
+        ("app:" + "9" * 5000, "no group number"),
     ],
 )
 def test_a_name_or_number_that_is_none_is_refused(text: str, message: str):
@@ -88,3 +95,25 @@ def test_an_image_without_files_knows_numbers_and_root_alone():
     assert users.identity(bare, "root").uid == 0
     with pytest.raises(errors.DockerfileError, match="there is no user 'app'"):
         users.owner(bare, "app")
+
+
+@pytest.mark.parametrize("number", ["²", "٣", "9" * 5000, "-1", "1_0", ""])
+def test_what_is_no_number_in_an_images_files_is_no_fault_of_ours(number: str):
+    passwd = f"app:x:{number}:5::/h:/bin/sh\nbob:x:5:{number}::/h:/bin/sh\n".encode()
+    group = f"app:x:{number}:\nextra:x:{number}:sue\n".encode()
+    shown = image(b"sue:x:6:6::/h:/bin/sh\n" + passwd, group)
+    for ask in (users.owner, users.identity):
+        for text in ("app", "bob", "5", "7:app", "7:5", "sue", "sue:extra"):
+            with contextlib.suppress(errors.DockerfileError):
+                ask(shown, text)
+
+
+def test_a_user_ends_with_a_line_feed_alone():
+    for end in ("\x0b", "\x0c", "\x1e", "\x85", "\u2028"):
+        shown = image(f"bob:x:5:5:Bob{end}app:x:0:0:/srv/bob:/bin/sh\napp:x:7:7::/:/bin/sh\r\n".encode())
+        assert users.owner(shown, "app") == (7, 7)
+
+
+def test_zeros_before_a_number_are_nothing():
+    assert users.owner(image(), "0" * 5000 + "77") == (77, 77)
+    assert users.identity(image(), "0001000").home == "/home/app"
