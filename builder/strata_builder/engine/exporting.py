@@ -22,7 +22,7 @@ __all__ = ["Path", "exported", "inside"]
 @contextlib.contextmanager
 def exported(tree: Tree, source: str, where: str, scratch: Path) -> Iterator[Path]:
     """`source` of `tree` (a file or a directory) below a new folder of `scratch`, which is removed at the end."""
-    (found,) = selecting.select(tree, source, where=where)
+    found = selecting.one(tree, source, where=where)
     folder = Path(tempfile.mkdtemp(prefix="bind-", dir=scratch))
     try:
         target = folder / "it"

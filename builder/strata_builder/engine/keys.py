@@ -179,18 +179,18 @@ def sources_of(step: steps.Step, tree: Tree) -> list[selecting.Source]:
 def tree_id(origin: steps.FromTree, source: str = ".", place: errors.Place | None = None) -> str:
     """One digest over what `source` names in a context, at `place` in the Dockerfile."""
     try:
-        found = selecting.select(origin.tree, source, where=context_name(origin))
+        found = selecting.one(origin.tree, source, where=context_name(origin))
     except errors.BuildError as e:
         e.place = e.place or place
         raise
-    return digests.entries(_walked(found, selecting.excludes(())))
+    return digests.entries(_walked([found], selecting.excludes(())))
 
 
 def shown_by(tree: Tree, source: str) -> str:
     """One digest over what a mount shows of a stage or image: owners too, for a step sees them, but no times.
 
     Raises BuildError where there is no such source."""
-    found = _walked(selecting.select(tree, source, where="a mount"), selecting.excludes(()))
+    found = _walked([selecting.one(tree, source, where="a mount")], selecting.excludes(()))
     return digests.shown(entry._replace(path=path) for path, entry in found)
 
 

@@ -26,15 +26,14 @@ def origin_key(
 ) -> str:
     """What a mount shows, by its content: for a RUN's content key. `tree` gives the files of a stage or image.
 
-    Where its source is none that can be looked up, all of the stage or image counts; the step will say what is wrong."""
+    Where its source is none that is there, all of the stage or image counts; the step will say what is wrong."""
     source = mount.source or "."
     if isinstance(origin, steps.FromTree):
         return keys.tree_id(origin, source)
     if origin is None:
         return ""
-    if not df.has_wildcard(source):
-        with contextlib.suppress(errors.BuildError):
-            return keys.shown_by(tree(origin), source)
+    with contextlib.suppress(errors.BuildError):
+        return keys.shown_by(tree(origin), source)
     return keys.of_layers(layers(origin))
 
 

@@ -58,6 +58,11 @@ def select(tree: Tree, pattern: str, *, where: str, parents: bool = False) -> li
     return [_source(tree, base if parents else None, at, pattern, where) for base, at in found]
 
 
+def one(tree: Tree, path: str, *, where: str) -> Source:
+    """What `path` names, of which no character is a wildcard: the source of a mount. Raises SourceNotFound."""
+    return _source(tree, None, _literal(tree, _ROOT, _cleaned(path)), path, where)
+
+
 def contents(source: Source, excluded: df.Patterns) -> Iterator[tuple[bytes, bytes, Entry]]:
     """What lies below a directory: (relative path, path in the tree, entry), parents first, the directory itself not.
 
@@ -90,11 +95,18 @@ def _pivot(pattern: str) -> tuple[str, str]:
 
 def _named(tree: Tree, base: _At, pattern: str, *, deep: bool = False) -> list[_At]:
     """What `pattern` names below `base`, which it cannot leave: one path, there or not, unless it has a wildcard."""
-    cleaned = os.fsencode(posixpath.normpath("/" + pattern).lstrip("/"))
     if df.has_wildcard(pattern):
-        return _matches(tree, base, cleaned, deep=deep)
-    lies = following.follow(tree.lookup, posixpath.join(base[1], cleaned))
-    return [(posixpath.join(base[0], cleaned).rstrip(b"/"), lies)]
+        return _matches(tree, base, _cleaned(pattern), deep=deep)
+    return [_literal(tree, base, _cleaned(pattern))]
+
+
+def _cleaned(written: str) -> bytes:
+    return os.fsencode(posixpath.normpath("/" + written).lstrip("/"))
+
+
+def _literal(tree: Tree, base: _At, path: bytes) -> _At:
+    lies = following.follow(tree.lookup, posixpath.join(base[1], path))
+    return posixpath.join(base[0], path).rstrip(b"/"), lies
 
 
 def _source(tree: Tree, base: _At | None, at: _At, pattern: str, where: str) -> Source:
