@@ -38,7 +38,7 @@ class Mounts:
         return found
 
     def environment(self) -> dict[str, str]:
-        """Secrets that are asked for as variables. Raises InvalidSpec for one that was not given."""
+        """Secrets that are asked for as variables. Raises InvalidSpec for one that was not given or can be none."""
         found: dict[str, str] = {}
         for mount, _ in self.step.mounts:
             if mount.type == "secret" and mount.env:
@@ -127,6 +127,12 @@ class Mounts:
 
     def _secret_env(self, mount: ins.Mount) -> dict[str, str]:
         content = self._secret_content(mount)
+        if content and b"\0" in content:
+            raise errors.InvalidSpec(
+                f"the secret {_secret_id(mount)!r} holds a NUL byte, which no variable can",
+                place=self.step.place,
+                hint="mount it as a file: target=/run/secrets/NAME in place of env=",
+            )
         return {} if content is None else {mount.env: os.fsdecode(content)}
 
     def _secret_content(self, mount: ins.Mount) -> bytes | None:

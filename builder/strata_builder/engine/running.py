@@ -71,13 +71,14 @@ class Runner:
     def _command(self, lower: view.View, stack: contextlib.ExitStack) -> command.Command:
         who = users.identity(lower, self.step.config.user or "0")
         env = {"HOME": who.home, **self.step.proxies, **self.step.environment}
+        env.pop("", None)  # an image may have one without a name, which no program could ask for
         if self.options.source_date_epoch is not None:
             env["SOURCE_DATE_EPOCH"] = str(self.options.source_date_epoch)
         argv, script = self._argv()
         env |= self.mounts.environment()
         if agent := self.mounts.agent_socket():
             env.setdefault("SSH_AUTH_SOCK", agent)
-        return command.Command(
+        wanted = command.Command(
             argv=argv,
             env=env,
             cwd=os.fsencode(self.step.workdir),
@@ -88,6 +89,8 @@ class Runner:
             mounts=(*script, *self.mounts.specs(stack)),
             hostname=buildargs.hostname(self.options.build_args) or command.HOSTNAME,
         )
+        _require_whole_words(wanted)
+        return wanted
 
     def _argv(self) -> tuple[tuple[str, ...], tuple[command.MountSpec, ...]]:
         """With the file that is to be run, if the RUN is a script with an interpreter of its own."""
@@ -115,3 +118,18 @@ class Runner:
             output=output.tail(),
             place=self.step.place,
         )
+
+
+def _require_whole_words(wanted: command.Command) -> None:
+    """A word of a program ends at its first NUL byte. A Dockerfile has none; base images and build arguments may.
+
+    Raises DockerfileError."""
+    words = {"the command": "".join(wanted.argv), "the working directory": os.fsdecode(wanted.cwd)}
+    words |= {"the target of a mount": "".join(os.fsdecode(mount.target) for mount in wanted.mounts)}
+    words |= {f"the variable {name!r}": name + value for name, value in wanted.env.items()}
+    for what, text in words.items():
+        if "\0" in text:
+            raise errors.DockerfileError(
+                f"{what} holds a NUL byte, which no program can be given",
+                hint="take it out where it comes from: the config of the base image, or a build argument",
+            )
