@@ -15,7 +15,7 @@ from strata_builder.engine import buildargs, keys, metadata, mounting, stepoutpu
 from strata_builder.engine.options import Options
 from strata_builder.engine.roots import Root
 from strata_builder.rootfs import users, view
-from strata_builder.sandbox import command
+from strata_builder.sandbox import command, ids
 
 if TYPE_CHECKING:
     from strata_builder.engine.execute import Edges
@@ -70,6 +70,8 @@ class Runner:
 
     def _command(self, lower: view.View, stack: contextlib.ExitStack) -> command.Command:
         who = users.identity(lower, self.step.config.user or "0")
+        mounts = [mount for mount, _ in self.step.mounts]
+        ids.require([who.uid, *(m.uid or 0 for m in mounts)], [who.gid, *who.groups, *(m.gid or 0 for m in mounts)])
         env = {"HOME": who.home, **self.step.proxies, **self.step.environment}
         env.pop("", None)  # an image may have one without a name, which no program could ask for
         if self.options.source_date_epoch is not None:
