@@ -21,6 +21,11 @@ from strata_builder.sandbox.command import MountSpec
 _TICK: Final = 0.1
 
 
+def name(mount: MountSpec) -> str:
+    """All that tells one cache from another."""
+    return f"{mount.uid}:{mount.gid}:{mount.mode:o}:{mount.id}"
+
+
 class Caches:
     """The caches below `folder`, safe for several processes."""
 
@@ -47,8 +52,7 @@ class Caches:
                 os.close(lock)
 
     def _place(self, mount: MountSpec, number: int) -> Path:
-        name = f"{mount.uid}:{mount.gid}:{mount.mode:o}:{mount.id}"
-        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        digest = hashlib.sha256(name(mount).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         return self._folder / (f"{digest}-{number}" if number else digest)
 
 

@@ -232,11 +232,11 @@ def _with_caches(
     deadline: float | None,
     cancel: threading.Event,
 ) -> Iterator[command.MountSpec]:
-    """The mounts with their caches' folders as sources. Ids are taken in order, so that two steps that lock the
+    """The mounts with their caches' folders as sources. Caches are taken in order, so that two steps that lock the
     same two cannot wait for each other for ever; one that is mounted twice is taken once."""
     places: dict[str, Path] = {}
-    for spec in sorted((m for m in mounts if m.kind == "cache"), key=lambda m: m.id):
-        if spec.id not in places:
-            places[spec.id] = held.enter_context(kept.held(spec, deadline=deadline, cancel=cancel))
+    for spec in sorted((m for m in mounts if m.kind == "cache"), key=caches.name):
+        if caches.name(spec) not in places:
+            places[caches.name(spec)] = held.enter_context(kept.held(spec, deadline=deadline, cancel=cancel))
     for spec in mounts:
-        yield replace(spec, source=places[spec.id]) if spec.kind == "cache" else spec
+        yield replace(spec, source=places[caches.name(spec)]) if spec.kind == "cache" else spec

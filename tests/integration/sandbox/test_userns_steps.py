@@ -324,6 +324,15 @@ def test_caches_live_on_between_roots(places, blobs, base):
     assert second.said().startswith("one\ndrwxr-xr-x")
 
 
+def test_one_step_sees_caches_of_one_id_apart_by_owner_and_mode(places, blobs, base):
+    given = ({}, {"uid": 1000}, {"gid": 2222}, {"mode": 0o700}, {})
+    mounts = [command.MountSpec("cache", b"/c%d" % n, id="one", **fields) for n, fields in enumerate(given)]
+    steps = Steps(places.open(), blobs, [base])
+    steps.step("for n in 0 1 2 3; do echo $n > /c$n/f; done; cat /c*/f; stat -c '%a %u %g' /c?", mounts=tuple(mounts))
+    owners = ["755 0 0", "755 1000 0", "755 0 2222", "700 0 0", "755 0 0"]
+    assert steps.said().splitlines() == ["0", "1", "2", "3", "0", *owners]
+
+
 def test_a_new_cache_begins_with_what_it_is_given(places, blobs, base, tmp_path):
     (tmp_path / "seed" / "deep").mkdir(parents=True)
     (tmp_path / "seed" / "deep" / "f").write_text("seeded")
