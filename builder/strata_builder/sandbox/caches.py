@@ -45,7 +45,7 @@ class Caches:
             try:
                 if not _locked(lock, mount, deadline, cancel):
                     continue
-                _prepare(place, mount)
+                _prepare(place, mount, deadline, cancel)
                 yield place / "data"
                 return
             finally:
@@ -58,25 +58,44 @@ class Caches:
 
 def _locked(lock: int, mount: MountSpec, deadline: float | None, cancel: threading.Event) -> bool:
     """False if a private cache is in use."""
-    how = fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-            return True
-        if mount.sharing == "private":
-            return False
+    if mount.sharing == "private":
+        return _is_taken(lock, fcntl.LOCK_EX)
+    _wait(lock, fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX, mount, deadline, cancel)
+    return True
+
+
+def _is_taken(lock: int, how: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _wait(lock: int, how: int, mount: MountSpec, deadline: float | None, cancel: threading.Event) -> None:
+    while not _is_taken(lock, how):
         if deadline is not None and time.monotonic() >= deadline:
             raise errors.DeadlineExceeded(f"the build's time was up while it waited for the cache {mount.id!r}")
         if cancel.wait(_TICK):
             raise errors.Cancelled(f"the build was cancelled while it waited for the cache {mount.id!r}")
 
 
-def _prepare(place: Path, mount: MountSpec) -> None:
-    """A new cache is made under another name: one that was cut short does not count. Of two who make the same shared
-    one the first wins. One that is filled has the owner and mode of what fills it."""
-    data = place / "data"
-    if data.exists():
+def _prepare(place: Path, mount: MountSpec, deadline: float | None, cancel: threading.Event) -> None:
+    """Of those who share a new cache one makes it: rename(2) would put a folder in the place of an empty one that is
+    in use."""
+    if (place / "data").exists():
         return
+    lock = os.open(place / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _wait(lock, fcntl.LOCK_EX, mount, deadline, cancel)
+        if not (place / "data").exists():
+            _make(place, mount)
+    finally:
+        os.close(lock)
+
+
+def _make(place: Path, mount: MountSpec) -> None:
+    """Under another name at first: one that was cut short does not count. One that is filled has the owner and mode of
+    what fills it."""
     new = place / f"new-{os.getpid()}-{threading.get_ident()}"
     trees.remove(new)
     if mount.source is not None:
@@ -85,9 +104,4 @@ def _prepare(place: Path, mount: MountSpec) -> None:
         new.mkdir()
         os.chown(new, mount.uid, mount.gid)
         new.chmod(mount.mode)
-    try:
-        new.rename(data)
-    except OSError:
-        if not data.exists():
-            raise
-        trees.remove(new)
+    new.rename(place / "data")

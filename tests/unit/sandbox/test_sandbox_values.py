@@ -247,6 +247,46 @@ def test_a_cache_that_is_filled_has_the_mode_of_its_source(tmp_path: Path):
         assert (found / "seed").exists()
 
 
+def test_a_new_cache_that_is_in_use_is_not_replaced_by_one_that_took_longer_to_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copying, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: Path, target: Path) -> None:
+        copying.set()
+        go_on.wait(10)
+        target.mkdir()
+
+    def fill() -> None:
+        with held(tmp_path, sharing="shared", source=tmp_path):
+            pass
+
+    monkeypatch.setattr(trees, "copy", slowly)
+    filling = threading.Thread(target=fill)
+    filling.start()
+    assert copying.wait(10)
+    threading.Timer(0.3, go_on.set).start()
+    with held(tmp_path, sharing="shared") as found:
+        made = found.stat().st_ino
+        filling.join()
+        assert found.stat().st_ino == made
+
+
+def test_who_waits_for_a_cache_that_is_made_hears_of_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def within(_: Path, target: Path) -> None:
+        late, cancelled = time.monotonic() + 0.1, threading.Event()
+        with pytest.raises(errors.DeadlineExceeded), held(tmp_path, sharing="shared", deadline=late):
+            pass
+        cancelled.set()
+        with pytest.raises(errors.Cancelled), held(tmp_path, sharing="shared", cancel=cancelled):
+            pass
+        target.mkdir()
+
+    monkeypatch.setattr(trees, "copy", within)
+    with held(tmp_path, sharing="shared", source=tmp_path) as found:
+        assert found.is_dir()
+
+
 def test_private_caches_are_folders_of_their_own_at_once_and_the_same_later(tmp_path: Path):
     with held(tmp_path, sharing="private") as first:
         with held(tmp_path, sharing="private") as second:
