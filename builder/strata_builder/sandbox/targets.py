@@ -14,6 +14,10 @@ from strata_builder.rootfs import kernel
 from strata_builder.sandbox import handles
 
 _MAX_LINKS: Final = 40
+#: What the image, or a mount above, does not let be: a file on the way, a read-only mount, /proc, a name too long.
+_REFUSED: Final = frozenset(
+    (errno.ENOTDIR, errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+)
 
 
 class Targets:
@@ -54,9 +58,12 @@ class Targets:
 
     def point(self, target: bytes, *, directory: bool) -> int:
         """The directory or file at `target`, made if it is missing, as a descriptor."""
-        fd = self._straight(target)
-        if fd is None:
-            fd = self._made_or_found(self._resolved(target), directory=directory)
+        try:
+            fd = self._straight(target)
+            if fd is None:
+                fd = self._made_or_found(self._resolved(target), directory=directory)
+        except OSError as error:
+            raise _not_there(target, error) from error
         if stat.S_ISDIR(os.fstat(fd).st_mode) != directory:
             raise errors.DockerfileError(
                 f"a {'directory' if directory else 'file'} cannot be mounted at {paths.show(target)}: there is "
@@ -141,3 +148,13 @@ class Targets:
 
 def _name(fd: int) -> bytes:
     return b"/proc/self/fd/%d" % fd
+
+
+def _not_there(target: bytes, error: OSError) -> Exception:
+    """Whose fault it is that there is no mount point at `target`."""
+    if error.errno not in _REFUSED:
+        return error
+    return errors.DockerfileError(
+        f"nothing can be mounted at {paths.show(target)}: it is not there and cannot be made: {error.strerror}",
+        hint="choose another target; where a read-only mount lies above it, give that rw, or its source such a path",
+    )

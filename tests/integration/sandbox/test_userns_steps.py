@@ -314,6 +314,14 @@ def test_a_folder_over_a_file_is_refused_by_name(steps: Steps, tmp_path: Path):
         steps.run("true", mounts=(spec,))
 
 
+@pytest.mark.parametrize("target", [b"/c/inner", b"/proc/inner", b"/sys/inner", b"/bin/busybox/inner"])
+def test_a_mount_where_none_can_be_is_refused_by_name(steps: Steps, tmp_path: Path, target: bytes):
+    above = command.MountSpec("bind", b"/c", source=tmp_path, readonly=True)
+    for inner in (command.MountSpec("tmpfs", target), command.MountSpec("secret", target, content=b"s")):
+        with pytest.raises(errors.DockerfileInvalid, match=f"nothing can be mounted at '{target.decode()}'"):
+            steps.run("true", mounts=(above, inner))
+
+
 def test_caches_live_on_between_roots(places, blobs, base):
     spec = command.MountSpec("cache", b"/c", id="k1")
     other = command.MountSpec("cache", b"/c2", id="/c2", uid=1000, gid=2222, mode=0o700)

@@ -387,3 +387,27 @@ def test_mount_points_of_the_wrong_kind_and_loops_are_refused(tmp_path: Path):
         found.file(b"/d")
     with pytest.raises(errors.DockerfileInvalid, match="too many symbolic links"):
         found.file(b"/loop/x")
+
+
+@pytest.mark.parametrize("target", [b"/f/x", b"/f/x/y", b"/to-f/x", b"/d/" + b"n" * 256, b"/" + b"n" * 300 + b"/x"])
+def test_a_mount_point_that_cannot_be_is_the_dockerfiles_fault(tmp_path: Path, target: bytes):
+    (tmp_path / "f").touch()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "to-f").symlink_to("f")
+    found = opened(tmp_path)
+    for make in (found.folder, found.file):
+        with pytest.raises(errors.DockerfileInvalid, match=r"nothing can be mounted at .* cannot be made") as e:
+            make(target)
+        assert "choose another target" in e.value.hint
+    found.close()
+
+
+def test_a_full_disk_is_not_the_dockerfiles_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    found = opened(tmp_path)
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(OSError, match="No space"):
+        found.folder(b"/new")
+    found.close()
