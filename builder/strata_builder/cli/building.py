@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from strata_builder import contract, workers
@@ -20,12 +22,20 @@ def run(given: argparse.Namespace) -> int:
         code = namespaces.enter(given, [sys.executable, "-m", "strata_builder.cli", *sys.argv[1:]])
         if code is not None:
             return code
+    _end_as_by_a_key()
     with workers.started(), session.opened(given) as opened, agents.opened(given.ssh, os.environ) as opened.agents:
         first = opened.keyed(opened.platforms()[0])
         from strata_builder.cli import making  # takes a moment, and the registries have been asked
 
         making.every(opened, outputs, first)
     return contract.ExitCode.OK
+
+
+def _end_as_by_a_key() -> None:
+    """Whoever stops a job, or closes its terminal, leaves no more behind than ^C does. What is ignored stays so."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            signal.signal(number, signal.default_int_handler)
 
 
 def wanted(given: argparse.Namespace) -> list[values.Output]:

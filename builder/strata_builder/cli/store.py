@@ -21,6 +21,7 @@ from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
 from strata_builder.frozen import replace
+from strata_builder.layers import folders
 
 if TYPE_CHECKING:
     from strata_builder.layers.index import Index
@@ -69,12 +70,21 @@ class Store:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder of one build on the same file system as the blobs, removed at its end."""
-        path = Path(tempfile.mkdtemp(prefix="build-", dir=self.root / "scratch"))
+        """A folder of one build on the same file system as the blobs, removed at its end. Those go, too, that builds have
+        left which were killed."""
+        places = self.root / "scratch"
+        with self._lock(), contextlib.ExitStack() as left:
+            for path in places.iterdir():
+                if (held := _held(path)) is not None:
+                    left.callback(_remove, path, held)
+            mine = Path(tempfile.mkdtemp(prefix="build-", dir=places))
+            holding = _held(mine)
+            later = left.pop_all()
         try:
-            yield path
+            later.close()
+            yield mine
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(mine, holding)
 
     def records(self) -> records.Records:
         """Those whose layers are still here; none of a file that is damaged."""
@@ -148,3 +158,27 @@ class Store:
         with (self.root / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _held(folder: Path) -> int | None:
+    """A descriptor that tells others that `folder` is in use, until it is closed: flock(2). None where somebody else has
+    one, or none can be had."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+        else:
+            return fd
+    return None
+
+
+def _remove(folder: Path, held: int | None) -> None:
+    """What cannot be removed now, such as a mount point of a step that still ends, is tried again by the next build."""
+    with contextlib.suppress(RecursionError):  # which is for `Folders`: a tree may be as deep as its maker likes
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError), folders.Folders(folder.parent) as tree:
+        tree.remove(os.fsencode(folder.name))
+    if held is not None:
+        os.close(held)

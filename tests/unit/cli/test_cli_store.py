@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,3 +31,51 @@ def test_a_table_of_contents_that_cannot_be_read_is_written_anew(tmp_path: Path,
     assert found is not None
     assert list(found) == list(made)
     assert place.read_bytes() == indexfile.encode(made)
+
+
+def test_what_a_killed_build_has_left_goes_with_the_next_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    kept = store.Store(tmp_path)
+    with kept.scratch() as used:
+        (used / "file").touch()
+        killed = f"""
+import os
+from pathlib import Path
+from strata_builder.cli import store
+with store.Store(Path({str(tmp_path)!r})).scratch() as left:
+    (left / "roots").mkdir()
+    (left / "secret").touch()
+    os.kill(os.getpid(), 9)
+"""
+        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+        assert len([*(tmp_path / "scratch").iterdir()]) == 2
+        with store.Store(tmp_path).scratch() as mine:
+            assert {*(tmp_path / "scratch").iterdir()} == {used, mine}
+            assert (used / "file").exists()
+    assert [*(tmp_path / "scratch").iterdir()] == []
+
+
+def test_what_is_left_goes_however_deep_it_is(tmp_path: Path) -> None:
+    kept = store.Store(tmp_path)
+    with kept.scratch() as used:
+        at = os.open(used, os.O_RDONLY)
+        for _ in range(1100):
+            os.mkdir("d", dir_fd=at)
+            above, at = at, os.open("d", os.O_RDONLY, dir_fd=at)
+            os.close(above)
+        os.close(at)
+    assert [*(tmp_path / "scratch").iterdir()] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_build_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    build = [sys.executable, "-m", "strata_builder.cli", "build", "--isolation=layers", "-"]
+    told = {**os.environ, "STRATA_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(build, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=told) as waiting:
+        scratch = tmp_path / "scratch"
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not (scratch.is_dir() and any(scratch.glob("*/remotes"))):
+            time.sleep(0.02)
+        time.sleep(0.2)
+        waiting.send_signal(number)
+        assert waiting.wait(20) == 130, waiting.stderr
+    assert [*scratch.iterdir()] == []
