@@ -96,7 +96,7 @@ def _prepare(place: Path, mount: MountSpec, deadline: float | None, cancel: thre
 def _make(place: Path, mount: MountSpec) -> None:
     """Under another name at first: one that was cut short does not count. One that is filled has the owner and mode of
     what fills it."""
-    new = place / f"new-{os.getpid()}-{threading.get_ident()}"
+    new = place / "new"
     trees.remove(new)
     if mount.source is not None:
         trees.copy(mount.source, new)

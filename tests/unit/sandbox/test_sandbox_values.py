@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -270,6 +272,27 @@ def test_a_new_cache_that_is_in_use_is_not_replaced_by_one_that_took_longer_to_f
         made = found.stat().st_ino
         filling.join()
         assert found.stat().st_ino == made
+
+
+def test_a_cache_that_was_cut_short_is_made_anew_and_takes_no_room(tmp_path: Path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "seed").write_bytes(b"x" * 5000)
+    killed = f"""
+import os, threading
+from pathlib import Path
+from strata_builder.sandbox import caches, command, trees
+copy = trees.copy
+trees.copy = lambda source, target: (copy(source, target), os.kill(os.getpid(), 9))
+spec = command.MountSpec("cache", b"/c", id="k", source=Path({str(source)!r}))
+caches.Caches(Path({str(tmp_path)!r}) / "caches").held(spec, deadline=None, cancel=threading.Event()).__enter__()
+"""
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+    spec = command.MountSpec("cache", b"/c", id="k", source=source)
+    with caches.Caches(tmp_path / "caches").held(spec, deadline=None, cancel=threading.Event()) as found:
+        assert [path.name for path in found.iterdir()] == ["seed"]
+    assert len([*(tmp_path / "caches").rglob("seed")]) == 1
 
 
 def test_who_waits_for_a_cache_that_is_made_hears_of_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
