@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 from collections.abc import Callable, Sequence
@@ -134,13 +135,30 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
     """An archive's entries below `dest`. --chown counts for them and --chmod does not, as in BuildKit."""
     target = following.follow(layer.lookup, dest)
     layer.folder(target, placing.Manner(layer.manner.owner))
-    at = [(posixpath.join(target, item.entry.path), item) for item in found if item.entry.path]
+    place = _places(found, target, layer)
+    at = [(place(item.entry.path), item) for item in found if item.entry.path]
     layer.clear({path for path, item in at if item.entry.kind != Kind.DIR})
     for path, item in at:
         entry = item.entry
         if entry.kind == Kind.HARDLINK:
-            entry = entry._replace(link=posixpath.join(target, entry.link))
+            entry = entry._replace(link=place(entry.link))
         layer.unpack(path, entry, item.open)
+
+
+def _places(found: Sequence[Item], target: bytes, layer: placing.Layer) -> Callable[[bytes], bytes]:
+    """Where below `target` a path of the archive lies: what has no directory in the archive goes through a link that is
+    there, as `lib/x` where /lib is a link to usr/lib. As in BuildKit the link stays inside of `target`."""
+    own = {item.entry.path for item in found}
+
+    @functools.cache
+    def folder(path: bytes) -> bytes:
+        return following.follow(lambda p: None if p in own else layer.lookup(posixpath.join(target, p)), path)
+
+    def place(path: bytes) -> bytes:
+        above, name = posixpath.split(path)
+        return posixpath.join(target, folder(above), name)
+
+    return place
 
 
 def _timed(items: Items, epoch: int | None, *, dated: bool = True) -> Placed:
