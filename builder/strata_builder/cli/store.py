@@ -139,14 +139,14 @@ class Store:
 
     def _forget_contexts(self) -> None:
         oldest = time.time() - MAX_AGE_DAYS * 86400
-        for path in self.digests.glob("*"):
-            if path.stat().st_mtime < oldest:
+        for mtime, _, path in _files(self.digests):
+            if mtime < oldest:
                 path.unlink(missing_ok=True)
 
     def _prune(self, needed: set[str]) -> None:
-        found = [(path.stat().st_mtime, path.stat().st_size, path) for path in self.blobs.iterdir()]
+        found = sorted(_files(self.blobs))
         total = sum(size for _, size, _ in found)
-        for mtime, size, path in sorted(found):
+        for mtime, size, path in found:
             if total <= MAX_BYTES or time.time() - mtime < 86400:
                 return
             if path.name not in needed:
@@ -158,6 +158,14 @@ class Store:
         with (self.root / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was written, and its size. Meanwhile other builds may give a file its name, or remove one."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            yield found.st_mtime, found.st_size, path
 
 
 def _held(folder: Path) -> int | None:

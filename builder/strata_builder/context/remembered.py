@@ -7,6 +7,7 @@ change could have the same ctime.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +67,8 @@ class Digests:
         """Writes what was used; nothing if it is what is there."""
         if not self._added and len(self._found) == len(self._known):
             if self._known:
-                os.utime(self._file)  # it was of use
+                with contextlib.suppress(FileNotFoundError):  # another build may have found it too old
+                    os.utime(self._file)  # it was of use
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_name(f".{self._file.name}.{os.getpid()}")

@@ -79,3 +79,28 @@ def test_a_build_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: sign
         waiting.send_signal(number)
         assert waiting.wait(20) == 130, waiting.stderr
     assert [*scratch.iterdir()] == []
+
+
+@pytest.mark.parametrize("part", ["blobs", "digests"])
+def test_a_file_that_another_build_moves_away_meanwhile_is_no_failure(tmp_path: Path, part: str) -> None:
+    kept = store.Store(tmp_path)
+    kept.digests.mkdir()
+    for name in ("old", "young"):
+        (tmp_path / part / name).touch()
+    os.utime(tmp_path / part / "old", (1, 1))
+    (tmp_path / part / ".partial").symlink_to("gone")  # it is listed, and cannot be looked at
+    kept.keep({}, {})
+    assert (tmp_path / part / "young").exists()
+    assert (tmp_path / "digests" / "old").exists() is False
+
+
+def test_a_table_that_nobody_needed_for_long_goes_where_there_is_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = store.Store(tmp_path)
+    monkeypatch.setattr(store, "MAX_BYTES", 10)
+    (kept.blobs / "old").write_bytes(bytes(8))
+    (kept.blobs / "young").write_bytes(bytes(8))
+    os.utime(kept.blobs / "old", (1, 1))
+    kept.keep({}, {})
+    assert [path.name for path in kept.blobs.iterdir()] == ["young"]

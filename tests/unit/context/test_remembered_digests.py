@@ -57,6 +57,14 @@ def test_an_unchanged_file_is_not_read_again(root: Path, tmp_path: Path) -> None
     assert build(root, kept) == of("swapped")
 
 
+def test_digests_that_another_build_has_removed_meanwhile_are_no_failure(root: Path, tmp_path: Path) -> None:
+    build(root, tmp_path / "kept")
+    known = remembered.Digests(tmp_path / "kept", clock=lambda: (root / "f").stat().st_ctime_ns + LATER)
+    assert folder.FolderTree(root, known=known).digest(b"f") == of("first")
+    (tmp_path / "kept").unlink()
+    known.keep()
+
+
 def _with_old_time(root: Path, change: Callable[[Path], object]) -> None:
     before = (root / "f").stat()
     change(root / "f")
