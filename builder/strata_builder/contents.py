@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from blake3 import blake3
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _typeshed import ReadableBuffer
 
 
@@ -30,3 +32,11 @@ def hasher(data: ReadableBuffer = b"") -> Hasher:
 def digest(data: ReadableBuffer) -> str:
     """Hex (64 digits) of a content that is at hand."""
     return blake3(data).hexdigest()
+
+
+def has_all(file: Path, size: int) -> bool:
+    """Whether it is there with so many bytes: one that was written just before its machine went down may lack some."""
+    try:
+        return file.stat().st_size == size
+    except FileNotFoundError:
+        return False

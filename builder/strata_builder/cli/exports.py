@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from strata_builder import contents
 from strata_builder.cli import session, values
 from strata_builder.engine import blobs, execute, hardlinks
 from strata_builder.entries import Entry, Item, Kind
@@ -90,7 +91,7 @@ def _push_one(one: Made, registry: Registry, repository: str, tag: str, opened: 
 
 def _at_hand(one: Made, layer: LayerRef) -> Path | None:
     place = one.blobs.place(layer.descriptor.digest)
-    return place if place.exists() else None
+    return place if contents.has_all(place, layer.descriptor.size) else None
 
 
 def _names(opened: session.Session) -> tuple[Reference, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.context.validators import Stored
 from strata_builder.engine import records
 from strata_builder.engine.records import Record
@@ -25,6 +25,7 @@ from strata_builder.layers import folders
 
 if TYPE_CHECKING:
     from strata_builder.layers.index import Index
+    from strata_builder.oci.image import LayerRef
 
 MAX_AGE_DAYS = 14
 MAX_BYTES = 10 << 30
@@ -87,12 +88,12 @@ class Store:
             _remove(mine, holding)
 
     def records(self) -> records.Records:
-        """Those whose layers are still here; none of a file that is damaged."""
+        """Those whose layers are still here, and whole; none of a file that is damaged."""
         try:
             known = records.Records.from_bytes((self.root / "records.json").read_bytes())
         except (FileNotFoundError, errors.LayerError):
             return records.Records()
-        there = {k: r for k, r in known.steps.items() if r.layer is None or self._has(r.layer.descriptor.digest)}
+        there = {k: r for k, r in known.steps.items() if r.layer is None or self._has(r.layer)}
         return replace(known, steps=there)
 
     def keep(self, used: Mapping[str, Record], remotes: Mapping[str, Stored]) -> None:
@@ -124,18 +125,18 @@ class Store:
     def keep_contents(self, found: Mapping[str, Index]) -> None:
         from strata_builder.layers import indexfile
 
-        for layer, contents in found.items():
+        for layer, table in found.items():
             place = self._table(layer)
             if not place.exists():
                 fresh = place.with_name(f".{place.name}.{os.getpid()}")
-                fresh.write_bytes(indexfile.encoded(contents))
+                fresh.write_bytes(indexfile.encoded(table))
                 fresh.rename(place)
 
     def _table(self, layer: str) -> Path:
         return self.blobs / f"{layer.removeprefix('sha256:')}.index"
 
-    def _has(self, digest: str) -> bool:
-        return (self.blobs / digest.removeprefix("sha256:")).exists()
+    def _has(self, layer: LayerRef) -> bool:
+        return contents.has_all(self.blobs / layer.descriptor.digest.removeprefix("sha256:"), layer.descriptor.size)
 
     def _forget_contexts(self) -> None:
         oldest = time.time() - MAX_AGE_DAYS * 86400

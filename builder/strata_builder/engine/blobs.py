@@ -9,7 +9,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
-from strata_builder import errors
+from strata_builder import contents, errors
 from strata_builder.engine import indexes
 from strata_builder.layers import blame, pack, unpack
 from strata_builder.layers.index import Index
@@ -57,7 +57,7 @@ class Blobs:
         """The blob on disk; brought there once, however many ask."""
         path = self.place(layer.descriptor.digest)
         with self._locks[layer.descriptor.digest]:
-            if not path.exists():
+            if not contents.has_all(path, layer.descriptor.size):
                 self._provider.bring(layer, path)
         return path
 
@@ -106,16 +106,16 @@ class Blobs:
             return scan(blob)
 
     def _can_stream(self, layer: LayerRef) -> bool:
-        return not self.place(layer.descriptor.digest).exists()
+        return not contents.has_all(self.place(layer.descriptor.digest), layer.descriptor.size)
 
     @property
     def known(self) -> Mapping[str, Index]:
         """By layer, the tables of contents that this build has come to know."""
         return dict(self._indexes)
 
-    def learn(self, layer: LayerRef, contents: Index) -> None:
+    def learn(self, layer: LayerRef, found: Index) -> None:
         """The index of a layer that somebody unpacked, so that its bytes need not be read again for it."""
-        self._indexes.setdefault(layer.descriptor.digest, contents)
+        self._indexes.setdefault(layer.descriptor.digest, found)
 
     def view(self, layers: Sequence[LayerRef], *, keep: bool = False) -> view.View:
         """The merged file system of `layers`, the lowest first; `keep` as for `index`."""

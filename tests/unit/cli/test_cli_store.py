@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from strata_builder.cli import store
+from strata_builder.context import memory
+from strata_builder.engine import blobs
 from strata_builder.layers import indexfile
-from support import layertrees
+from strata_builder.oci.image import LayerRef
+from support import engine_build, layertrees
 
 LAYER = f"sha256:{'ab' * 32}"
 
@@ -104,3 +107,31 @@ def test_a_table_that_nobody_needed_for_long_goes_where_there_is_much(
     os.utime(kept.blobs / "old", (1, 1))
     kept.keep({}, {})
     assert [path.name for path in kept.blobs.iterdir()] == ["young"]
+
+
+def test_a_blob_that_was_cut_short_is_brought_or_made_anew(tmp_path: Path) -> None:
+    """As after the machine went down: a step of ours is made again, and a layer of a base fetched."""
+    context = memory.MemoryTree({b"a": b"first", b"b": b"second"})
+    kept = store.Store(tmp_path / "store")
+    engine = engine_build.Engine(tmp_path / "store")
+    built, _ = engine.run("FROM scratch\nCOPY a /\nCOPY b /\n", context)
+    kept.keep(built.used, {})
+    cut, whole = built.image.layers
+    blob = kept.blobs / cut.descriptor.digest.removeprefix("sha256:")
+    content = blob.read_bytes()
+    for damage in (b"", content[:-1]):
+        blob.write_bytes(damage)
+        found = {record.layer for record in kept.records().steps.values()}
+        assert found == {whole}
+        brought = blobs.Blobs(kept.blobs, Bringing(content))
+        assert brought.path(cut).read_bytes() == content
+        assert {record.layer for record in kept.records().steps.values()} == {cut, whole}
+
+
+class Bringing(blobs.Nowhere):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def bring(self, layer: LayerRef, to: Path) -> None:
+        assert layer.descriptor.size == len(self.content)
+        to.write_bytes(self.content)
