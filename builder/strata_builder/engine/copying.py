@@ -147,12 +147,19 @@ def _unpack(found: Sequence[Item], dest: bytes, layer: placing.Layer) -> None:
 
 def _places(found: Sequence[Item], target: bytes, layer: placing.Layer) -> Callable[[bytes], bytes]:
     """Where below `target` a path of the archive lies: what has no directory in the archive goes through a link that is
-    there, as `lib/x` where /lib is a link to usr/lib. As in BuildKit the link stays inside of `target`."""
+    there, as `lib/x` where /lib is a link to usr/lib. As in BuildKit the link stays inside of `target`, and one to what is not
+    there is refused, as what lies below a link is."""
     own = {item.entry.path for item in found}
 
     @functools.cache
     def folder(path: bytes) -> bytes:
-        return following.follow(lambda p: None if p in own else layer.lookup(posixpath.join(target, p)), path)
+        if not path:
+            return path
+        above, name = posixpath.split(path)
+        plain = posixpath.join(folder(above), name)
+        found = following.follow(lambda p: None if p in own else layer.lookup(posixpath.join(target, p)), plain)
+        dangles = found not in (plain, b"") and layer.lookup(posixpath.join(target, found)) is None
+        return plain if dangles else found
 
     def place(path: bytes) -> bytes:
         above, name = posixpath.split(path)
