@@ -151,15 +151,19 @@ def _places(found: Sequence[Item], target: bytes, layer: placing.Layer) -> Calla
     there is refused, as what lies below a link is."""
     own = {item.entry.path for item in found}
 
+    def look(path: bytes) -> Entry | None:
+        return None if path in own else layer.lookup(posixpath.join(target, path))
+
     @functools.cache
     def folder(path: bytes) -> bytes:
-        if not path:
-            return path
-        above, name = posixpath.split(path)
-        plain = posixpath.join(folder(above), name)
-        found = following.follow(lambda p: None if p in own else layer.lookup(posixpath.join(target, p)), plain)
-        dangles = found not in (plain, b"") and layer.lookup(posixpath.join(target, found)) is None
-        return plain if dangles else found
+        at = b""
+        for name in filter(None, path.split(b"/")):  # a loop: an archive's paths may be deeper than Python's stack
+            at = posixpath.join(at, name)
+            if (entry := look(at)) is not None and entry.kind == Kind.SYMLINK:
+                found = following.follow(look, at)
+                dangles = found != b"" and layer.lookup(posixpath.join(target, found)) is None
+                at = at if dangles else found
+        return at
 
     def place(path: bytes) -> bytes:
         above, name = posixpath.split(path)

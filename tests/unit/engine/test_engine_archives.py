@@ -117,6 +117,13 @@ def test_an_archive_goes_through_no_link_to_what_is_not_in_the_destination(
         Engine(tmp_path).build(f"FROM scratch\nADD below /\nADD it {dest}\n", context)
 
 
+def test_an_archive_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
+    deep = "l/" + "d/" * 1500
+    context = memory.MemoryTree({b"below": tar("u/ l->u"), b"it": tar(deep + "x")})
+    built = Engine(tmp_path).build("FROM scratch\nADD below /\nADD it /\n", context)
+    assert [e.path for e in built.layers[-1] if e.kind.name == "FILE"] == [f"u/{deep[2:]}x".encode()]
+
+
 def test_two_archives_of_one_step_are_as_one_after_the_other(tmp_path: Path) -> None:
     context = memory.MemoryTree({b"1": tar("u/lib/ lib->u/lib u/lib/x/ u/lib/x/y"), b"2": tar("lib/x lib/z")})
     built = Engine(tmp_path).build("FROM scratch\nADD 1 2 /\n", context)

@@ -494,17 +494,7 @@ def test_a_registry_that_does_not_answer_is_no_proof_that_the_image_is_gone():
 
 
 def test_going_back_to_the_spec_that_was_built_is_unchanged():
-    world = World()
-    world.succeed()
-    world.edit(target="broken")
-    world.settle()
-    world.pod(ended(code=1, message=FAILURE("DockerfileInvalid", "no stage")))
-    world.finish(phase="Failed")
-    world.settle()
-    world.body["spec"].pop("target")
-    world.edit()
-    world.settle()
-    assert world.condition("Ready") == ("True", "Unchanged")
+    world = changed_back()
     assert len(world.started) == 2
 
 
