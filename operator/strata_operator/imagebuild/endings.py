@@ -122,18 +122,21 @@ def supersede(case: Case, phase: str) -> tuple[Case, Ended | None]:
 
 
 def cancel(case: Case) -> tuple[Case, Ended | None]:
-    """Somebody has asked for the end of what waits, runs or is to be tried again; without one it is only noted."""
+    """Somebody has asked for the end of what waits, runs, is to be tried again, or is owed since a suspension has ended it;
+    without one it is only noted."""
     asked = case.seen.annotation(names.ANNOTATION_CANCEL)
     case = case.become(dataclasses.replace(case.was, handled_cancel=asked))
     current = case.current
     again = current is not None and current.phase == state.FAILED and current.next_time is not None
-    if current is None or not (current.phase in state.OPEN or again):
+    if current is None or not (current.phase in state.OPEN or again or wanting.owed(current)):
         return case, None
     case = _attempted(case, state.CANCELLED) if current.active else case
     changed = case.change(
         phase=state.CANCELLED, result=state.CANCELLED, completion_time=case.now, next_time=None, checks=0
     )
-    return _remember(changed, state.CANCELLED, message=CANCELLED), _ended(changed, "cancelled", state.CANCELLED)
+    told = wanting.owed(current) and current.attempt > 0  # of what ended it before
+    ended = None if told else _ended(changed, "cancelled", state.CANCELLED)
+    return _remember(changed, state.CANCELLED, message=CANCELLED), ended
 
 
 def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tuple[str, ...]) -> Decision:

@@ -43,7 +43,7 @@ def want(case: Case, *, digest: str, commit: str, seen: bool) -> Build | Nothing
         return Build(current.reason, goes_on=True, base_images=current.base_images)
     if case.forced or current is None:
         return Build(case.forced or "SpecChanged")
-    if _owed(current):
+    if owed(current):
         return Build(current.reason)
     if case.was.image.get("inputs") == digest and (seen or not case.fresh):
         return Build(current.reason, goes_on=True) if _unhealed(case, current) else Nothing()
@@ -63,7 +63,7 @@ def needless(case: Case, *, digest: str, seen: bool) -> bool:
     return current.reason in _CHANGES and case.was.image.get("inputs") == digest
 
 
-def _owed(current: state.Current) -> bool:
+def owed(current: state.Current) -> bool:
     """Whether a change or a suspension has ended what somebody has asked for, before it had come to anything."""
     return current.phase in (state.SUPERSEDED, state.SUSPENDED) and current.reason in _ASKED
 
@@ -105,13 +105,13 @@ def intend(case: Case, build: Build | None = None) -> Case:
     failed = current is not None and current.phase == state.FAILED and not case.fresh and not case.forced
     if current and (_waits(current) or (failed and build is None) or (build and build.goes_on)):
         return _absorbed(case, current) if _waits(current) else case
-    owed = current if current and _owed(current) else None
+    kept = current if current and owed(current) else None
     new = state.Current(
         number=(current.number if current else 0) + 1,
         generation=case.seen.generation,
-        reason=build.reason if build else case.forced or (owed.reason if owed else "SpecChanged"),
+        reason=build.reason if build else case.forced or (kept.reason if kept else "SpecChanged"),
         fields=inputs.fields(case.wanted),
-        no_cache=_ignores_cache(case) or timing.no_cache(case) or bool(owed and owed.no_cache),
+        no_cache=_ignores_cache(case) or timing.no_cache(case) or bool(kept and kept.no_cache),
         queued_time=case.now,
     )
     return timing.handled(_handled(case.become(dataclasses.replace(case.was, current=new))))

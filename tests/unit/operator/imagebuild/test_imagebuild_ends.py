@@ -112,6 +112,33 @@ def test_a_cancelled_rebuild_leaves_the_image_ready():
     assert world.status["digest"] == ib.DIGEST
 
 
+@pytest.mark.parametrize("reason", [names.ANNOTATION_REBUILD, names.ANNOTATION_NO_CACHE])
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_was_asked_for_and_suspended_is_not_built_once_it_was_cancelled(reason, begun):
+    world = World()
+    world.succeed()
+    world.answers[questions.Slot] = None if begun else FULL
+    world.annotate(reason, "1")
+    world.settle()
+    world.edit(suspend=True)
+    world.settle()
+    world.annotate(CANCEL, "1")
+    world.settle()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert world.condition("Suspended") == ("True", "Suspended")
+    assert world.current["phase"] == "Cancelled"
+    world.answers[questions.Slot] = None
+    world.edit(suspend=False)
+    world.settle()
+    assert len(world.started) == (2 if begun else 1)
+    assert world.condition("LastBuildSucceeded") == ("False", "Cancelled")
+    assert [b["result"] for b in world.status["builds"]] == ["Cancelled", "Succeeded"]
+    assert [e.result for e in world.counted if e.result != "unchanged"] == ["succeeded", "cancelled"]
+    world.annotate(reason, "2")
+    world.succeed()
+    assert world.current["number"] == 3
+
+
 def test_a_cancel_with_nothing_to_end_is_noted_and_ends_nothing_later():
     world = World()
     world.annotate(CANCEL, "from the manifest")
