@@ -152,6 +152,8 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         return (yield from settling.unchanged(case, aim, content))
     if isinstance(want, wanting.Nobody):
         return settling.keep(case)
+    if _unasked(case, content):
+        return (yield from _rest(wanting.intend(case, want)))
     wanted = wanting.intend(case, want).change(
         generation=case.seen.generation,
         fields=inputs.fields(case.wanted),
@@ -161,6 +163,13 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         base_images=want.base_images,
     )
     return (yield from starting.begin(wanted, aim, content))
+
+
+def _unasked(case: Case, content: contents.Content) -> bool:
+    """Whether a build would begin at the commit of the one before, and nobody has looked for a newer one since."""
+    current = case.current
+    known = current is not None and content.commit == current.commit
+    return known and case.wanted.git is not None and wanting.idle(case)
 
 
 def _invalid(seen: Observed, was: state.State, now: float, failure: contract.Failure) -> Decision:

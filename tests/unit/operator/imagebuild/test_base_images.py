@@ -251,6 +251,25 @@ def test_a_new_spec_that_failed_is_tried_once_more_on_a_base_that_moved():
     assert world.condition("Stalled") == ("True", "RunFailed")
 
 
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_build_on_a_base_that_moved_has_the_commit_that_nobody_has_seen_yet(polled):
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    triggers = {"baseImages": {"pollInterval": "1h"}} | ({"git": {"pollInterval": "1h"}} if polled else {})
+    world = ib.World(ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D1),)))
+    world.answers |= {
+        questions.BaseImages: stands(debian=D2),
+        questions.Polled: questions.Resolved(ib.COMMIT, "refs/heads/main"),
+        questions.Commit: questions.Resolved("d" * 40, "refs/heads/main"),
+    }
+    world.settle()
+    assert world.current["reason"] == "BaseImageChanged"
+    world.answers.pop(questions.Polled)  # a build of another commit has begun: what was found before is forgotten
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D2),)))
+    world.settle()
+    assert [job.commit[0] for job in world.started] == ["0", "d"]
+
+
 def test_an_image_that_is_gone_is_told_as_gone():
     world = built()
     world.answers |= {questions.BaseImages: stands(debian=D2), questions.Published: False}
