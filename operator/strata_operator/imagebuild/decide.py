@@ -160,7 +160,7 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         inputs=content.inputs,
         commit=content.commit,
         ref=content.ref,
-        base_images=want.base_images,
+        base_images=(yield from bases.met(case, want.base_images)),
     )
     return (yield from starting.begin(wanted, aim, content))
 

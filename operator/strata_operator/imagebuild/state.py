@@ -26,6 +26,7 @@ CANCELLED: Final = "Cancelled"
 STOPPED: Final = frozenset({SUPERSEDED, SUSPENDED, CANCELLED})  # ended by order: the Job goes at once
 ACTIVE: Final = frozenset({STARTING, RUNNING})  # phases that have, or are about to have, a Job
 OPEN: Final = ACTIVE | {PENDING, RETRYING}
+MOVED: Final = "BaseImageChanged"  # the reason of a build that base images have started
 _TOLD: Final = 3  # base images that a message names
 
 #: Fields of the status that describe the image of the last success.
@@ -64,7 +65,8 @@ class MovedBase:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The newest build. Times are Unix seconds. `base_images` are those whose change started it."""
+    """The newest build. Times are Unix seconds. `base_images` are those that had moved when it began; with the reason MOVED,
+    that has started it."""
 
     number: int
     generation: int = 0
@@ -99,8 +101,9 @@ class Current:
     @property
     def cause(self) -> str:
         """Which base images have started it, for people; empty if none has."""
-        told = [f"base image {b.name} moved from {b.previous} to {b.digest}" for b in self.base_images[:_TOLD]]
-        more = len(self.base_images) - len(told)
+        bases = self.base_images if self.reason == MOVED else ()
+        told = [f"base image {b.name} moved from {b.previous} to {b.digest}" for b in bases[:_TOLD]]
+        more = len(bases) - len(told)
         return "; ".join([*told, *([f"and so did {more} more"] if more else [])])
 
 

@@ -17,7 +17,7 @@ from strata_operator.imagebuild import chains, questions, state, verdicts, wanti
 from strata_operator.imagebuild.case import Case
 from strata_operator.imagebuild.questions import Steps
 
-REASON: Final = "BaseImageChanged"
+REASON: Final = state.MOVED
 WAITING: Final = "WaitingForBaseImage"
 #: Seconds for which a build waits at most for those whose images are its bases.
 LONGEST_WAIT: Final = 2 * 3600.0
@@ -65,17 +65,32 @@ def recorded(image: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 def watch(case: Case) -> Steps[tuple[Case, wanting.Build | None]]:
     """The build that base images want, if any; the case says what could not be seen of them."""
-    interval, before, current = case.wanted.base_interval, recorded(case.was.image), case.current
-    if interval is None or not before or current is None:
+    before, current = recorded(case.was.image), case.current
+    if current is None:
         return case, None
-    asked = questions.BaseImages(
-        tuple(sorted(before.items())), case.wanted.pull_secrets, interval, case.wanted.priority
-    )
-    seen: Seen = yield asked
+    seen = yield from _seen(case, before)
     if seen.problem:
         case = case.unwatched(*seen.problem)
     unknown = frozenset(before.keys() - seen.found.keys())
     return _checked(case, seen.checked), wanted(case, current, moved(before, seen.found), unknown)
+
+
+def met(case: Case, known: tuple[state.MovedBase, ...]) -> Steps[tuple[state.MovedBase, ...]]:
+    """The base images of which a build that is about to begin meets another manifest than the last success; `known` are
+    those that it was to be begun for."""
+    before = recorded(case.was.image)
+    seen = yield from _seen(case, before)
+    return (*moved(before, seen.found), *(base for base in known if base.name not in seen.found))
+
+
+def _seen(case: Case, before: Mapping[str, frozenset[str]]) -> Steps[Seen]:
+    """What is known of the base images `before`, from now on looked at; nothing where they start no build."""
+    interval = case.wanted.base_interval
+    if interval is None or not before:
+        return Seen()
+    asked = tuple(sorted(before.items()))
+    seen: Seen = yield questions.BaseImages(asked, case.wanted.pull_secrets, interval, case.wanted.priority)
+    return seen
 
 
 def moved(before: Mapping[str, frozenset[str]], found: Mapping[str, Found]) -> tuple[state.MovedBase, ...]:
@@ -109,10 +124,17 @@ def news(
     """Whether the newest build was for something else, or was ended before it had come to anything. Bases of which nothing
     is known are as they were; `used` are those of the last success."""
     ended = current.phase in (state.SUCCEEDED, state.FAILED, state.CANCELLED)
-    met = [base for base in current.base_images if current.phase != state.SUCCEEDED or not _overtaken(base, used)]
-    tried = {(base.name, base.digest) for base in met if ended}
+    tried = {(base.name, base.digest) for base in _tried(current, used) if ended}
     assumed = {(name, digest) for name, digest in tried if name in unknown}
     return {(base.name, base.digest) for base in now} | assumed != tried
+
+
+def _tried(current: state.Current, used: Mapping[str, frozenset[str]]) -> list[state.MovedBase]:
+    """What the newest build was made with, as far as it tells: a success says itself which base images it was made from,
+    and is doubted only where it was for other ones."""
+    if current.phase != state.SUCCEEDED:
+        return list(current.base_images)
+    return [base for base in current.base_images if current.reason == REASON and not _overtaken(base, used)]
 
 
 def _overtaken(base: state.MovedBase, used: Mapping[str, frozenset[str]]) -> bool:

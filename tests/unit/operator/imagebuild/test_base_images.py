@@ -251,6 +251,29 @@ def test_a_new_spec_that_failed_is_tried_once_more_on_a_base_that_moved():
     assert world.condition("Stalled") == ("True", "RunFailed")
 
 
+@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
+def test_a_base_that_moved_is_tried_with_each_commit_once(ends):
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    triggers = {"git": {"pollInterval": "30s"}, "baseImages": {"pollInterval": "1h"}}
+    world = ib.World(ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D1),)))
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world)
+    for commit in ("d" * 40, "e" * 40):
+        world.answers[questions.Commit] = questions.Resolved(commit, "refs/heads/main")
+        world.settle()
+        if ends == "fails":
+            fail(world)
+        else:
+            world.annotate(names.ANNOTATION_CANCEL, commit)
+        world.settle()
+    assert [job.commit[0] for job in world.started] == ["0", "0", "d", "e"]
+    assert world.current["reason"] == "CommitChanged"
+    world.answers[questions.BaseImages] = stands(debian=D3)
+    world.settle()
+    assert world.current["reason"] == "BaseImageChanged"
+
+
 @pytest.mark.parametrize("polled", [True, False])
 def test_a_build_on_a_base_that_moved_has_the_commit_that_nobody_has_seen_yet(polled):
     source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
@@ -270,6 +293,23 @@ def test_a_build_on_a_base_that_moved_has_the_commit_that_nobody_has_seen_yet(po
     assert [job.commit[0] for job in world.started] == ["0", "d"]
 
 
+def test_a_base_that_moves_while_a_commit_waits_is_tried_with_that_and_met_by_no_success_that_does_not_say_so():
+    source = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+    triggers = {"git": {"pollInterval": "30s"}, "baseImages": {"pollInterval": "1h"}}
+    world = ib.World(ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D1),)))
+    world.paused = "a while"
+    world.answers[questions.Commit] = questions.Resolved("d" * 40, "refs/heads/main")
+    world.settle()
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    world.settle()
+    assert world.current["baseImages"] == [{"name": "debian", "digest": D2, "previous": D1}]
+    world.paused = ""
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D1),)))  # a mirror that lags
+    world.settle()
+    assert (len(world.started), world.current["reason"]) == (3, "BaseImageChanged")
+
+
 def test_an_image_that_is_gone_is_told_as_gone():
     world = built()
     world.answers |= {questions.BaseImages: stands(debian=D2), questions.Published: False}
@@ -277,7 +317,7 @@ def test_an_image_that_is_gone_is_told_as_gone():
     assert world.current["reason"] == "ImageLost"
 
 
-def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_does_not_change_its_reason_for_ever():
+def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_is_tried_once():
     world = built()
     world.answers |= {questions.BaseImages: stands(debian=D2), questions.Published: False}
     world.settle()
@@ -288,7 +328,7 @@ def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_does_not_change_it
             fail(world)
         world.now += 60
         world.settle()
-    assert reasons == ["ImageLost", "BaseImageChanged"]
+    assert reasons == ["ImageLost"]
 
 
 def test_a_base_that_moved_back_after_its_build_had_failed_is_not_looked_at_for_ever_at_once():
