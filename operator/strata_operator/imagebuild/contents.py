@@ -120,6 +120,17 @@ def recognized(case: Case, found: Content) -> Case:
     return case.become(known).change(commit=found.commit, ref=found.ref, inputs=found.inputs)
 
 
+def cancelled(case: Case, found: Content) -> Case:
+    """The case that knows what the newest build would have been made of, if it was cancelled before anybody did: it is what
+    is found first, so that whatever differs from that is a change."""
+    current = case.current
+    if current is None or current.phase != state.CANCELLED or current.inputs or case.fresh:
+        return case
+    if case.wanted.git and case.wanted.poll_interval and not found.commit:
+        return case  # it is polled, and was not yet
+    return case.change(inputs=found.inputs, commit=found.commit, ref=found.ref)
+
+
 def _seen_by_pod(case: Case, commit: str) -> bool:
     current = case.current
     if not commit or current is None or current.commit or current.phase != state.SUCCEEDED:

@@ -98,6 +98,33 @@ def test_a_cancelled_build_is_built_when_something_changes_or_somebody_asks(how)
     assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Cancelled"]
 
 
+@pytest.mark.parametrize("waits_for", ["its git host", "its Registry"])
+@pytest.mark.parametrize("built", [True, False])
+def test_a_build_cancelled_before_its_commit_was_known_is_followed_by_that_of_the_next(waits_for, built):
+    source = {"git": {"url": "https://host.example/a.git", "revision": "main"}}
+    triggers = {"git": {"pollInterval": "30s"}}
+    world = World(ib.build(source=source, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    if built:
+        world.succeed()
+        world.edit(labels={"a": "b"})
+    begun = len(world.started)
+    world.answers |= {questions.Polled: None, questions.Commit: questions.Later(42.0, "host.example answered 503")}
+    if waits_for == "its Registry":
+        world.registry = None
+    world.settle()
+    world.annotate(names.ANNOTATION_CANCEL, "1")
+    world.settle()
+    world.registry = ib.registry()
+    world.settle()
+    del world.answers[questions.Polled], world.answers[questions.Commit]  # the first poll finds what it was of
+    world.settle()
+    assert (world.current["phase"], len(world.started)) == ("Cancelled", begun)
+    world.answers[questions.Commit] = questions.Resolved("d" * 40, "refs/heads/main")
+    world.settle()
+    assert world.current["reason"] == "CommitChanged"
+    assert [job.commit for job in world.started[begun:]] == ["d" * 40]
+
+
 def test_a_cancelled_rebuild_leaves_the_image_ready():
     world = World()
     world.succeed()
