@@ -36,6 +36,8 @@ def keep(case: Case) -> Decision:
     found = conditions.find(case.was.conditions, conditions.READY) or {}
     last = conditions.find(case.was.conditions, status.LAST) or {}
     reason, text = str(found.get("reason") or ""), str(found.get("message") or "")
+    if found.get("status") == conditions.FALSE and not case.was.built(case.seen.generation):
+        return _not_tagged(case, contract.Failure(reason, text))
     if found.get("status") != conditions.TRUE:
         reason, text = "Unchanged", "the image is the one that was built last"
     wanted = status.satisfied(reason, text)

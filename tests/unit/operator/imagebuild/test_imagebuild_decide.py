@@ -309,6 +309,35 @@ def test_tags_that_cannot_be_written_now_are_written_later():
     assert world.status["tags"] == ["v1"]
 
 
+@pytest.mark.parametrize("goes", ["its Registry", "the grant", "its ConfigMap"])
+def test_tags_that_could_not_be_written_are_not_said_to_be_there_when_something_else_goes(goes):
+    friends = {"namespaces": "Selector", "selector": {"matchLabels": {"use": "yes"}}}
+    output = {"registry": {"name": "main", "namespace": "other"}}
+    world = World(ib.build(source={"configMap": {"name": "files"}}, output=output))
+    world.registry = there = ib.registry(namespace="other", access=friends)
+    world.namespace["metadata"]["labels"]["use"] = "yes"
+    world.answers[questions.ConfigMaps] = files = {"files": {"data": {"a": "1"}}}
+    world.succeed()
+    world.edit(output={**output, "tags": ["v2"]})
+    world.answers[questions.Tag] = FAILURE("DestinationConflict", "the registry lets tags be written once only")
+    world.settle()
+    if goes == "its Registry":
+        world.registry = None
+    elif goes == "the grant":
+        world.namespace["metadata"]["labels"]["use"] = "no"
+    else:
+        world.answers[questions.ConfigMaps] = {"files": None}
+    world.settle()
+    assert world.condition("Ready") == ("False", "DestinationConflict")
+    assert world.condition("Stalled") == ("True", "DestinationConflict")
+    world.registry = there
+    world.namespace["metadata"]["labels"]["use"] = "yes"
+    world.answers |= {questions.ConfigMaps: files, questions.Tag: None}
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert world.status["tags"] == ["v2"]
+
+
 def test_an_image_that_is_gone_from_the_registry_is_built_again():
     world = World()
     world.succeed()
