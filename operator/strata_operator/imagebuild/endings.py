@@ -26,7 +26,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
 
     By the failure's class it is retried at a time, looked at again at a time, or has ended.
     """
-    kind = retry.class_of(failure.reason)
+    kind, heals = retry.class_of(failure.reason), retry.heals(failure.reason)
     current = _current(case)
     if case.outdated and current.active:
         return _over(case, failure)
@@ -35,11 +35,11 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     if not ran and current.phase == state.FAILED and current.result == failure.reason and not wanting.due(case):
         return still_failed(case, message(failure))
     case = _attempted(case, failure.reason, failure) if ran or current.active else case
-    next_time = case.now + retry.check_delay(current.checks, case.seen.uid) if kind is retry.Class.CHECKED else None
+    next_time = case.now + retry.check_delay(current.checks, case.seen.uid) if heals else None
     changed = case.change(
         phase=state.FAILED,
         result=failure.reason,
-        checks=current.checks + 1 if kind is retry.Class.CHECKED else current.checks,
+        checks=current.checks + 1 if heals else current.checks,
         next_time=next_time,
         completion_time=case.now,
         job=current.job if ran else "",

@@ -1,7 +1,7 @@
 """What happens after a failure, by its class, and when. Pure.
 
 Mistakes of people are never retried; what heals outside is looked at again for ever, ever more rarely; failures of the
-infrastructure are retried as often as the spec allows.
+infrastructure are retried as often as the spec allows, and then, where a host was away, looked at again for ever, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ FIRST_CHECK: Final = 60.0
 LONGEST_CHECK: Final = 1800.0
 FIRST_RETRY: Final = 5.0
 LONGEST_RETRY: Final = 300.0
+#: Failures of hosts that are away or want to be left alone, perhaps for hours: they heal outside, however often that was tried.
+_AWAY: Final = frozenset({"RegistryUnavailable", "SourceUnavailable"})
 _ROUNDED: Final = 1.0  # more than a time loses on its way through the status
 
 
@@ -33,6 +35,11 @@ def class_of(reason: str) -> Class:
     if reason in contract.RETRIED:
         return Class.RETRIED
     return Class.WAITING if reason in contract.WAITING else Class.FINAL
+
+
+def heals(reason: str) -> bool:
+    """Whether what has failed for `reason`, and is not retried any more, is looked at again."""
+    return class_of(reason) is Class.CHECKED or reason in _AWAY
 
 
 def check_delay(checks: int, uid: str) -> float:

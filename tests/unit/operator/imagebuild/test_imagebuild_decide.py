@@ -1,6 +1,7 @@
 """Every row of the conditions table, every gate before a Job, every class of failure: as decisions in a small world."""
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -1063,6 +1064,24 @@ def test_the_infrastructure_is_retried_as_often_as_the_spec_allows(reason):
     assert world.current["attempt"] == 3
     assert world.condition("Stalled") == ("True", reason)
     assert len({j.name for j in world.started}) == 3
+
+
+@pytest.mark.parametrize("reason", ["RegistryUnavailable", "SourceUnavailable"])
+def test_a_host_that_is_away_for_longer_than_the_retries_is_looked_at_until_it_is_back(reason):
+    world = World(body=ib.build(retries=1))
+    world.settle()
+    times = [world.now]
+    for _ in range(6):
+        world.pod(ended(code=20, message=FAILURE(reason, "429", retryable=True)))
+        world.finish(phase="Failed")
+        world.now += world.settle().look_again or 0
+        world.settle()
+        times.append(world.now)
+    assert jittered([later - time for time, later in itertools.pairwise(times)], [5, 60, 120, 240, 480, 960])
+    assert world.condition("Stalled") == ("True", reason)
+    world.succeed()
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert (world.current["number"], world.current["attempt"]) == (1, 7)
 
 
 def asked_again(name: str) -> World:
