@@ -30,7 +30,7 @@ from strata_operator.notifications import notices
 _TOLD_APART_BY_REASON: Final = frozenset({"waiting", "retrying", "failed"})
 #: Transitions of a generation rather than of an attempt.
 _OF_A_GENERATION: Final = frozenset({"unchanged", "suspended"})
-_ENDS: Final = frozenset({"succeeded", "failed"})
+_ENDS: Final = frozenset({"succeeded", "failed", "cancelled"})
 _PHASES: Final = {
     state.STARTING: "started",
     state.RUNNING: "started",
@@ -46,7 +46,8 @@ def between(body: kube.Object, before: Mapping[str, Any], after: Mapping[str, An
     notice, earlier = of(body, after), of(body, before)
     if notice is None or (earlier is not None and earlier.id == notice.id):
         return
-    if notice.transition in _ENDS and notice.time == str((before.get("current") or {}).get("completionTime") or ""):
+    completed = str((before.get("current") or {}).get("completionTime") or "")
+    if notice.transition in _ENDS and notice.time and notice.time == completed:
         return  # what is said again after a suspension has not happened again
     yield notice
 
@@ -57,12 +58,16 @@ def of(body: kube.Object, said: Mapping[str, Any]) -> notices.Notice | None:
     transition = _transition(spoken, current, said) if spoken else ""
     if spoken is None or not transition:
         return None
+    refused = transition == "failed" and spoken.get("reason") != current.get("result")
+    if refused:  # the spec itself, or its tags: the newest build has ended otherwise, or there is none
+        current = {"generation": said.get("observedGeneration")}
     parts = [str(current.get("number", 0)), str(current.get("attempt", 0)), transition]
     if transition in _TOLD_APART_BY_REASON:
         parts.append(str(spoken.get("reason")))
-    if transition in _OF_A_GENERATION:
+    if transition in _OF_A_GENERATION or refused:
         parts.append(str(said.get("observedGeneration")))
-    return _notice(body, transition, parts, _time(transition, current), _data(said, spoken, transition))
+    data = _data({**said, "current": current}, spoken, transition)
+    return _notice(body, transition, parts, _time(transition, current), data)
 
 
 def ended_since(notice: notices.Notice | None, since: float) -> bool:
@@ -76,9 +81,10 @@ def _transition(spoken: Mapping[str, Any], current: Mapping[str, Any], said: Map
     phase, reason = current.get("phase"), spoken.get("reason")
     if spoken.get("type") == status.SUSPENDED:
         return "suspended"
-    if phase == state.CANCELLED:
+    bad = spoken.get("type") == conditions.STALLED or spoken.get("status") == conditions.FALSE
+    if phase == state.CANCELLED and (reason == state.CANCELLED or not bad):
         return "cancelled"
-    if spoken.get("type") == conditions.STALLED or spoken.get("status") == conditions.FALSE:
+    if bad:
         return "failed"  # also while it is looked at again, until it has healed
     if phase == state.PENDING or (phase == state.RETRYING and reason not in contract.RETRIED):
         return "queued" if reason == "Queued" else "waiting"

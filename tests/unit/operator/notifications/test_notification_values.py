@@ -11,7 +11,7 @@ import pytest
 
 from strata_builder import contract
 from strata_operator import names
-from strata_operator.imagebuild import questions, queueing, transitions
+from strata_operator.imagebuild import questions, queueing, tags, transitions
 from strata_operator.notifications import cloudevents, notices, signing, sinks
 from support import imagebuilds as ib
 
@@ -260,3 +260,36 @@ def test_a_cancelled_build_is_told_as_such() -> None:
     told.run()
     assert told.names == ["started", "cancelled"]
     assert told.all[-1].data["reason"] == "Cancelled"
+
+
+@pytest.mark.parametrize("before", ["succeeded", "cancelled"])
+def test_a_new_spec_that_is_refused_is_told_once_a_generation_though_no_build_has_failed(before: str) -> None:
+    told = Told()
+    told.run()
+    told.end(ib.result())
+    if before == "cancelled":
+        told.world.annotate(names.ANNOTATION_REBUILD, "1")
+        told.run()
+        told.world.annotate(names.ANNOTATION_CANCEL, "1")
+        told.run()
+    assert told.names[-1] == before
+    told.world.answers[questions.Rivals] = (tags.Rival("team/other", older=True, tags=("v1",)),)
+    count = len(told.all)
+    for _ in range(2):
+        told.edit(output={"registry": {"name": "main"}, "tags": ["v1"]})
+        told.run()
+        told.edit(output={"registry": {"name": "main"}, "tags": ["v2"]})
+        told.run()
+    assert told.names[count:] == (["failed", "unchanged"] if before == "succeeded" else ["failed"]) * 2
+    refused = [notice for notice in told.all if notice.transition == "failed"]
+    assert {notice.data["reason"] for notice in refused} == {"DestinationConflict"}
+    assert [notice.data["generation"] for notice in refused] == [2, 4]
+    assert not any("number" in notice.data or notice.time for notice in refused)
+    assert len({notice.id for notice in told.all}) == len(told.all)
+
+
+def test_a_first_spec_that_cannot_be_read_is_told() -> None:
+    told = Told()
+    told.edit(timeout="soon")
+    told.run()
+    assert [(notice.transition, notice.data["reason"]) for notice in told.all] == [("failed", "InvalidSpec")]
