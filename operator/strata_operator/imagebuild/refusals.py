@@ -10,7 +10,7 @@ from strata_builder import contract
 from strata_operator import kube, names
 
 _POD_SECURITY: Final = re.compile(r'violates PodSecurity "([a-z]+):([^"]*)": (.*)', re.DOTALL)
-_QUOTA: Final = re.compile(r"(?:exceeded|failed) quota: .*", re.DOTALL)
+_QUOTA: Final = re.compile(r"(?:(?:exceeded|failed) quota: |insufficient quota to ).*", re.DOTALL)
 _POLICY: Final = re.compile(
     r"""(?:admission webhook "[^"]+"|ValidatingAdmissionPolicy '[^']+').* denied .*""", re.DOTALL
 )
@@ -20,6 +20,9 @@ _LIMIT_RANGE: Final = re.compile(
 _MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
+_CLASS: Final = re.compile(
+    r'no (PriorityClass) with name (\S+) was found|pod rejected: (RuntimeClass) "([^"]+)" not found'
+)
 #: What of the spec, or of the operator's own, a volume of the builder pod stands for.
 _USERS: Final = {
     "secret-sources": "spec.secrets",
@@ -49,6 +52,8 @@ def creation(message: str) -> contract.Failure:
         )
     if found := _ACCOUNT.search(message):
         return missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
+    if found := _CLASS.search(message):
+        return _missing_class(*filter(None, found.groups()))
     return policy(message) or contract.Failure(
         "InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True
     )
@@ -107,10 +112,15 @@ def secret(name: str, keys: Iterable[str], body: kube.Object | None) -> contract
     return mount(f'references non-existent secret key: {absent[0]} in secret "{name}"') if absent else None
 
 
-def missing(kind: str, name: str, user: str) -> contract.Failure:
+def _missing_class(kind: str, name: str) -> contract.Failure:
+    field = f"{kind[0].lower()}{kind[1:]}Name"
+    return missing(kind, name, f"spec.pod.{field} or the chart's builds.{field}", where="cluster")
+
+
+def missing(kind: str, name: str, user: str, *, where: str = "namespace") -> contract.Failure:
     return contract.Failure(
         "ReferenceNotFound",
-        f"{kind} {name} does not exist in this namespace ({user} needs it)",
+        f"{kind} {name} does not exist in this {where} ({user} needs it)",
         hint=f"create it, or name another one: kubectl get {kind.lower()} {name}; it is looked at again by itself",
     )
 

@@ -484,3 +484,27 @@ def test_what_a_limit_range_refuses_is_told_as_that(message):
     assert failure.message.startswith("a LimitRange of the namespace refuses the builder pod: ")
     assert message.removeprefix('pods "x" is forbidden: ').strip("[]") in failure.message
     assert "spec.pod.resources" in failure.hint
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["insufficient quota to match these scopes: [{PriorityClass In [high]}]", "insufficient quota to consume: pods"],
+)
+def test_what_no_quota_allows_is_told_as_that(said):
+    failure = refusals.creation(f'pods "x" is forbidden: {said}')
+    assert failure.reason == "QuotaExceeded"
+    assert failure.message.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "field"),
+    [
+        ("no PriorityClass with name high was found", "PriorityClass", "priorityClassName"),
+        ('pod rejected: RuntimeClass "high" not found', "RuntimeClass", "runtimeClassName"),
+    ],
+)
+def test_a_class_that_the_cluster_lacks_is_looked_for_again(said, kind, field):
+    failure = refusals.creation(f'pods "x" is forbidden: {said}')
+    assert failure.reason == "ReferenceNotFound"
+    assert failure.message.startswith(f"{kind} high does not exist in this cluster (spec.pod.{field} or the chart's ")
+    assert f"kubectl get {kind.lower()} high" in failure.hint
