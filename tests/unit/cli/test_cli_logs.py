@@ -321,6 +321,20 @@ def test_who_may_not_read_pods_may_still_read_the_registry(cluster, registry, ca
     assert capsys.readouterr().out == "fetch | kept\n"
 
 
+@pytest.mark.parametrize("said", ["dial tcp 10.0.0.7:10250: i/o timeout", "dial tcp 10.0.0.7:10250: no route to host"])
+def test_when_the_node_of_an_ended_pod_does_not_answer_what_was_kept_is_read(cluster, registry, capsys, said):
+    keep(registry, 3, 2, "2026-11-29T10:00:01Z fetch kept", "2026-11-29T10:00:02Z build kept, too")
+    current = {"number": 3, "attempt": 2, "phase": "Failed", "job": "j", "log": f"{registry.host}/team/web:{TAG}"}
+    cluster.answers(GET, image_build(current))
+    cluster.answers(PODS, {"items": [POD]})
+    cluster.answers("logs p -c fetch -n team --timestamps", "2026-11-29T10:00:01Z kept\n")
+    cluster.answers("logs p -c build -n team --timestamps", err=f"Error from server: Get https://n: {said}", code=1)
+    assert run("web", "-n", "team") == 0
+    out, err = capsys.readouterr()
+    assert out == "fetch | kept\nbuild | kept, too\n"
+    assert said in err
+
+
 def test_the_login_of_the_namespace_is_used_if_it_may_be_read(cluster, capsys):
     login = base64.b64encode(b"puller:word").decode()
     with FakeRegistry(users={"puller": "word"}) as registry:

@@ -78,16 +78,18 @@ class _Printer:
 def _once(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -> None:
     body = cluster.get(kubectl.IMAGEBUILDS, given.name, given.namespace)
     chosen = builds.choose(body, given.build or 0, given.attempt or 0)
-    refused: kubectl.KubeError | None = None
+    runs = bool(chosen.job) and builds.phase(body) in builds.RUNNING
     try:
         if chosen.job and (pod := _pod(cluster, body, chosen.job)):
-            show.lines(live.so_far(cluster, pod))
+            lines = live.so_far(cluster, pod)
+            show.lines(lines if runs else list(lines))
             return
-    except (kubectl.Forbidden, kubectl.NotFound) as e:  # the log may be kept, and may be read there
-        refused = e
-    if chosen.job and builds.phase(body) in builds.RUNNING:
-        if refused:
-            raise refused
+    except kubectl.KubeError as e:  # the log may be kept, and may be read there
+        if runs:
+            raise
+        if not isinstance(e, kubectl.Forbidden | kubectl.NotFound):
+            show.note(f"what was kept is read, for the pod's log cannot be: {e.message}")
+    if runs:
         show.note(f"the pod of build {chosen.number} has not started: {builds.waits_for(body)}")
         return
     show.lines(_kept(given, cluster, body, chosen))
