@@ -214,6 +214,27 @@ def test_a_build_is_followed_until_it_has_ended(cluster, capsys):
     assert err.endswith("build 4: Succeeded\n")
 
 
+def test_of_a_pod_that_has_ended_no_container_is_waited_for_that_never_started(cluster, capsys):
+    """What comes first could not install the builder: kubectl says of the others for ever that they are waiting."""
+    names = ("install", "fetch", "push")
+    spec = {"initContainers": [{"name": "install"}], "containers": [{"name": "fetch"}, {"name": "push"}]}
+    states = [{"name": "install", "state": {"terminated": {"exitCode": 1}}}]
+    pod = {**POD, "spec": spec, "status": {"phase": "Failed", "initContainerStatuses": states}}
+    cluster.answers("get pods p -n team -o json", pod)
+    for name in names[1:]:
+        why = f'Error from server (BadRequest): container "{name}" in pod "p" is waiting to start: PodInitializing'
+        cluster.answers(f"logs p -c {name} -n team --timestamps -f", err=why, code=1)
+    cluster.answers("logs p -c install -n team --timestamps -f", "2026-11-29T10:00:00Z no space left\n")
+    shown: list[text.Line] = []
+    reader = threading.Thread(
+        target=lambda: shown.extend(live.as_it_comes(kubectl.Kubectl(program=str(cluster.program)), pod)), daemon=True
+    )
+    reader.start()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert [line.text for line in shown] == ["no space left"]
+
+
 def changed(body: Body, **meta: Any) -> Body:
     return {**body, "metadata": {**body["metadata"], **meta}}
 

@@ -99,12 +99,22 @@ def _read(
     cluster: kubectl.Kubectl, pod: Pod, container: str, to: queue.Queue[text.Line | BaseException | None]
 ) -> None:
     try:
-        while not _read_once(cluster, pod, container, to):
-            time.sleep(_AGAIN)
+        _read_when_started(cluster, pod, container, to)
     except BaseException as e:  # noqa: BLE001  raised where the lines are read
         to.put(e)
     else:
         to.put(None)
+
+
+def _read_when_started(
+    cluster: kubectl.Kubectl, pod: Pod, container: str, to: queue.Queue[text.Line | BaseException | None]
+) -> None:
+    """Tries again until the container has started, or never will, for its pod is over."""
+    meta, over = pod["metadata"], False
+    with contextlib.suppress(kubectl.NotFound):
+        while not _read_once(cluster, pod, container, to) and not over:
+            time.sleep(_AGAIN)
+            over = ended(cluster.get("pods", meta["name"], meta["namespace"]))
 
 
 def _read_once(
