@@ -103,7 +103,8 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
     if code == contract.ExitCode.PEER_LOST:
         return _infrastructure(f"container {first['name']} lost the others, and none of them says why")
     if code in _KILLED and (verdict := _pod_failure(pod)):
-        return verdict
+        step = next((status for status in failed if status["name"] == contract.BUILD), first)
+        return dataclasses.replace(verdict, log=_last_lines(step))
     if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
     return _spoken(first, _unspoken(first))
@@ -165,7 +166,7 @@ def _last_lines(status: Mapping[str, Any]) -> str:
     return value.log if isinstance(value, contract.Failure) else ""
 
 
-def _pod_failure(pod: kube.Object) -> verdicts.Verdict | None:
+def _pod_failure(pod: kube.Object) -> contract.Failure | None:
     """What the kubelet or the node controller says of the pod as a whole."""
     status = pod.get("status") or {}
     reason, message = status.get("reason", ""), podstatus.clean(status.get("message", ""))

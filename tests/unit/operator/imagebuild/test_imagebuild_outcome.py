@@ -212,6 +212,26 @@ def test_an_eviction_is_told_by_whose_limit_it_was(message, reason):
     assert reason_of(killed) == reason
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "told"),
+    [
+        ("Evicted", 'Container build exceeded its local ephemeral storage limit "64Mi". ', "StorageLimitExceeded"),
+        ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline", "DeadlineExceeded"),
+        ("Terminated", "Pod was terminated in response to imminent node shutdown.", "InfrastructureFailed"),
+    ],
+)
+@pytest.mark.parametrize("spoken", [True, False])
+def test_what_ends_the_whole_pod_leaves_the_last_lines_of_its_step(reason, message, told, spoken):
+    lines = "[1/2] RUN make\n[1/2]   0.31 writing"
+    failure = contract.Failure("InfrastructureFailed", "the builder was told to end", retryable=True, log=lines)
+    step = (
+        ended("build", contract.ExitCode.INTERRUPTED, message=failure) if spoken else ended("build", 137, message=lines)
+    )
+    statuses = [ended("fetch", 137, message="of fetch"), step, ended("push", 137, message="of push")]
+    found = judge(*statuses, phase="Failed", reason=reason, message=message)
+    assert (found.reason, found.log) == (told, lines)
+
+
 def test_the_pods_deadline_is_the_builds():
     assert reason_of(judge(ended("push", 143), phase="Failed", reason="DeadlineExceeded")) == "DeadlineExceeded"
 
