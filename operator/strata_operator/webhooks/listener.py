@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 256
 HEAD_SECONDS: Final = 10.0
+#: For deliveries under way when the operator ends: who has lost the Lease has less than two seconds left (stopping.py).
+PARTING_SECONDS: Final = 1.5
 _HEAD_LINE: Final = 4096  # bytes of the request's line, and of one header
 _HEADERS: Final = 64
 _THEIRS: Final = (http_exceptions.HttpProcessingError, ConnectionError)
@@ -45,6 +47,7 @@ class Listener:
             application,
             access_log=None,
             logger=log,
+            shutdown_timeout=PARTING_SECONDS,
             max_line_size=_HEAD_LINE,
             max_field_size=_HEAD_LINE,
             max_headers=_HEADERS,

@@ -477,3 +477,16 @@ async def test_an_error_of_ours_is_in_the_log(tmp_path, monkeypatch, caplog):
         assert b" 500 " in await reader.readline()
         writer.close()
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_body_that_trickles_does_not_keep_the_operator_from_ending(tmp_path, monkeypatch):
+    """Whoever has lost the Lease is to be gone before another one acts; and a pod has thirty seconds for all of its end."""
+    async with receiving(tmp_path, monkeypatch) as here:
+        host, _, port = here.listener.address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            await here.listener.close()
+        writer.close()
