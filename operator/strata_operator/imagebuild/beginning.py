@@ -24,7 +24,7 @@ def stuck(
     pod: kube.Object, statuses: Sequence[Mapping[str, Any]], now: float, events: Sequence[kube.Object] | None
 ) -> verdicts.Verdict | None:
     """What the pod waits for, if it is more than its time; AskEvents where only its events can tell."""
-    if verdict := _unscheduled(pod):
+    if verdict := _unscheduled(pod, now):
         return verdict
     waiting = [(s["name"], s["state"]["waiting"]) for s in statuses if (s.get("state") or {}).get("waiting")]
     for name, state in waiting:
@@ -79,13 +79,18 @@ def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> v
     return verdicts.Running(f"the pod waits: {failure.message}")
 
 
-def _unscheduled(pod: kube.Object) -> verdicts.Verdict | None:
-    for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            message = podstatus.clean(condition.get("message", ""))
-            if condition.get("reason") == "Unschedulable":
-                return verdicts.Waiting("Unschedulable", f"no node takes the builder pod: {message}")
-    return None
+def _unscheduled(pod: kube.Object, now: float) -> verdicts.Verdict | None:
+    """No node takes the pod, it is held back from the scheduler, or there is none that would look at it."""
+    found = [c for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == "PodScheduled"]
+    if not found and not (pod.get("spec") or {}).get("nodeName") and now - podstatus.since(pod) > PATIENCE / 2:
+        name = podstatus.clean(str((pod.get("spec") or {}).get("schedulerName") or "default-scheduler"))
+        return verdicts.Waiting("Unschedulable", f"no scheduler has looked at the builder pod; its scheduler is {name}")
+    if not found or found[0].get("status") != "False":
+        return None
+    reason, message = str(found[0].get("reason") or ""), podstatus.clean(found[0].get("message", ""))
+    if reason == "Unschedulable":
+        return verdicts.Waiting(reason, f"no node takes the builder pod: {message}")
+    return verdicts.Waiting("Unschedulable", f"the builder pod is not scheduled: {podstatus.clean(reason)}: {message}")
 
 
 def no_pod(job: kube.Object, now: float, events: Sequence[kube.Object] | None) -> verdicts.Verdict:

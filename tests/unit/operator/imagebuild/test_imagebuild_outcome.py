@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator.imagebuild import outcome, questions, refusals, verdicts
+from strata_operator.imagebuild import beginning, outcome, questions, refusals, verdicts
 from support import imagebuilds as ib
 from support.imagebuilds import ended, event, result, running, waiting
 
@@ -374,6 +374,33 @@ def test_a_pod_that_no_node_takes_waits():
     verdict = judge(phase="Pending", conditions=unscheduled, now=ib.NOW + 999)
     assert reason_of(verdict) == "Unschedulable"
     assert "0/1 nodes" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"),
+        ("SchedulerError", "etcd is away"),
+    ],
+)
+def test_a_pod_that_is_held_back_from_the_scheduler_says_by_what(reason, message):
+    held = [{"type": "PodScheduled", "status": "False", "reason": reason, "message": message}]
+    verdict = judge(phase="Pending", conditions=held)
+    assert isinstance(verdict, verdicts.Waiting)
+    assert reason_of(verdict) == "Unschedulable"
+    assert reason in verdict.message
+    assert message in verdict.message
+
+
+def test_a_pod_whose_scheduler_there_is_not_says_so_within_a_minute():
+    pod = ib.pod(JOB, phase="Pending")
+    pod["spec"] = {"schedulerName": "none\x1b[2J-such"}
+    assert isinstance(beginning.stuck(pod, [], ib.NOW + 10, []), verdicts.Running | None)
+    verdict = beginning.stuck(pod, [], ib.NOW + 59, [])
+    assert isinstance(verdict, verdicts.Waiting)
+    assert reason_of(verdict) == "Unschedulable"
+    assert "no scheduler has looked at the builder pod" in verdict.message
+    assert verdict.message.endswith("none[2J-such")
 
 
 def test_a_container_that_cannot_be_made_fails_after_a_minute():
