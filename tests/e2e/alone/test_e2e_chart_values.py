@@ -1,4 +1,4 @@
-"""The release with other values: no node proxies, no image volumes, defaults of builder pods."""
+"""The release with other values: no node proxies, no image volumes, defaults of builder pods, a limit of each namespace."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ VALUES = {
     "nodeProxy": {"enabled": False},
     "builds": {
         "imageVolumes": "Never",
+        "maxConcurrentPerNamespace": 1,
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "imagePullSecrets": [{"name": "mirror"}],
         "podAnnotations": {"example.com/note": "a build"},
@@ -35,6 +36,11 @@ def home(changed, namespaces: Callable[..., e2e.Namespace], ports) -> e2e.Namesp
     made.apply(e2e.registry(next(ports)))
     made.wait(e2e.REGISTRY, kind="registry")
     return made
+
+
+def building(home: e2e.Namespace, name: str) -> e2e.Body:
+    found: e2e.Body = home.conditions(name).get("Building", {})
+    return found
 
 
 def test_without_node_proxies_the_registry_says_so_and_images_have_the_name_that_pods_know(home):
@@ -62,6 +68,17 @@ def test_where_images_are_no_volumes_the_builder_is_copied_and_steps_run_in_plac
 def test_a_step_cannot_write_to_the_copy_of_the_builder(home):
     broken = "FROM busybox:1.36\nRUN ! echo x > /.strata/bin/x && ! chmod 777 /.strata/bin && ! mount -o remount,rw /.strata\n"
     home.build(e2e.image_build("hostile", broken, isolation="InPlace"))
+
+
+def test_every_namespace_has_the_charts_limit(home):
+    home.apply(e2e.image_build("holds", "FROM scratch\nLABEL a=2\n", pod={"nodeSelector": {"example.org/no": "node"}}))
+    home.until("a pod that no node takes", lambda: building(home, "holds").get("reason") == "Unschedulable")
+    home.apply(e2e.image_build("waits", "FROM scratch\nLABEL a=3\n"))
+    home.until(
+        "its turn", lambda: f"1 builds run in namespace {home.name}" in building(home, "waits").get("message", "")
+    )
+    home("annotate", "imagebuild", "holds", "strata.build/cancel=1")
+    home.wait("waits")
 
 
 def test_when_node_proxies_come_back_images_are_named_by_them_without_a_build(changed, home):

@@ -134,6 +134,14 @@ def test_a_paused_namespace_starts_nothing_until_the_pause_is_over(strata, home)
     home.wait("patient")
 
 
+def test_a_paused_cluster_starts_nothing_until_the_pause_is_over(strata, home):
+    with release.changed(strata, {"builds": {"paused": "registry upgrade until 14:00"}}):
+        home.apply(build(home, "patient"))
+        told(home, "patient", "Paused", "(registry upgrade until 14:00)")
+        assert home.jobs("patient") == []
+    home.wait("patient")
+
+
 def test_a_rebuild_is_waited_for_with_kubectl_alone(home):
     home.build(build(home, "again"))
     home("annotate", "--overwrite", "imagebuild/again", "strata.build/rebuild=v7")
@@ -187,6 +195,13 @@ REFUSALS = [
         ["LimitRange", "maximum memory usage per Container is 16Mi"],
     ),
 ]
+
+
+@pytest.mark.parametrize("kind", ["PriorityClass", "RuntimeClass"])
+def test_a_class_that_is_missing_is_told_by_its_name(home, kind):
+    home.apply(build(home, "classy", pod={f"{kind[0].lower()}{kind[1:]}Name": "no-such"}))
+    told(home, "classy", "ReferenceNotFound", f"{kind} no-such does not exist in this cluster", "spec.pod.")
+    assert home.jobs("classy") == []
 
 
 @pytest.mark.parametrize(("kind", "spec", "reason", "said"), REFUSALS, ids=[row[0] for row in REFUSALS])
