@@ -61,6 +61,7 @@ class Receiver:
         self._envelopes = body.Room(most=_ENVELOPES, limit=_ENVELOPE)
         self._by_peer = limits.Buckets(rate=10.0, burst=200.0)
         self._by_path = limits.Buckets(rate=1.0, burst=60.0)  # of deliveries that are right: others could use it up
+        self._later: set[names.Key] = set()
 
     def application(self) -> web.Application:
         app = web.Application(handler_args={})
@@ -117,9 +118,22 @@ class Receiver:
             self._frame.hints.deaf(build)
         if not check.proven() or not token or build is None:
             return words.refused()
+        delivery = deliveries.read(request.headers)
         if wait := self._by_path.take(key, asyncio.get_running_loop().time()):
+            self._tell_later(key, delivery, wait)
             return words.too_often("this ImageBuild is delivered to", wait)
-        return self._told(key, build, deliveries.read(request.headers))
+        return self._told(key, build, delivery)
+
+    def _tell_later(self, key: names.Key, delivery: deliveries.Delivery, seconds: float) -> None:
+        """The last of many pushes is repeated by few forges: one look for all that come too often."""
+        if delivery.kind is deliveries.Kind.PUSH and key not in self._later:
+            self._later.add(key)
+            asyncio.get_running_loop().call_later(seconds, self._tell_now, key)
+
+    def _tell_now(self, key: names.Key) -> None:
+        self._later.discard(key)
+        if build := self._frame.cache[names.IMAGEBUILDS].get(*key):
+            self._frame.hints.source(build)
 
     def _told(self, key: names.Key, build: kube.Object, delivery: deliveries.Delivery) -> web.Response:
         """It is from who it should be."""

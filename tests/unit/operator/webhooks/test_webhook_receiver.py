@@ -286,6 +286,18 @@ async def test_the_limit_of_a_path_is_used_up_by_its_owner_alone(tmp_path, monke
         assert [(await here.deliver(PATH))[0] for _ in range(3)] == [202, 202, 429]
 
 
+async def test_a_push_that_is_told_too_often_is_looked_at_once_all_the_same(tmp_path, monkeypatch):
+    async with receiving(tmp_path, monkeypatch) as here:
+        here.receiver._by_path = limits.Buckets(rate=2.0, burst=1.0)
+        assert [(await here.deliver(PATH))[0] for _ in range(4)] == [202, 429, 429, 429]
+        assert len(here.sources) == 1
+        for _ in range(1000):
+            if here.receiver._later:
+                await asyncio.sleep(0.01)
+        assert here.receiver._later == set()
+        assert len(here.sources) == 2
+
+
 ENVELOPE = json.dumps(
     {"events": [{"action": "push", "target": {"repository": "team/base", "tag": "3", "digest": "sha256:00"}}]}
 ).encode()
