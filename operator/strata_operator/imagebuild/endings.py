@@ -7,7 +7,7 @@ from typing import Final
 
 from strata_builder import contract
 from strata_operator import conditions, names
-from strata_operator.imagebuild import attempts, history, image, retry, state, status, wanting
+from strata_operator.imagebuild import attempts, history, image, inputs, retry, state, status, wanting
 from strata_operator.imagebuild.case import Case, Decision, Ended
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.target import Target
@@ -131,6 +131,8 @@ def cancel(case: Case) -> tuple[Case, Ended | None]:
     if current is None or not (current.phase in state.OPEN or again or wanting.owed(current)):
         return case, None
     case = _attempted(case, state.CANCELLED) if current.active else case
+    if current.phase == state.PENDING and not current.attempt:  # it was to be of the present spec, whichever it was queued for
+        case = case.change(fields=inputs.fields(case.wanted))
     changed = case.change(
         phase=state.CANCELLED, result=state.CANCELLED, completion_time=case.now, next_time=None, checks=0
     )

@@ -4,7 +4,7 @@ import pytest
 
 from strata_builder import contract
 from strata_operator import names
-from strata_operator.imagebuild import questions, queueing
+from strata_operator.imagebuild import inputs, questions, queueing, spec
 from support import imagebuilds as ib
 from support.imagebuilds import NOW, World, ended, result, running
 
@@ -48,6 +48,24 @@ def test_a_waiting_build_is_cancelled_and_leaves_the_queue():
     world.answers[questions.Slot] = None
     world.settle()
     assert world.started == []
+
+
+def test_a_build_that_waited_through_a_change_is_cancelled_for_the_present_spec():
+    world = World()
+    world.answers[questions.Slot] = FULL
+    world.settle()
+    world.edit(**OTHER)
+    world.settle()
+    world.annotate(CANCEL, "1")
+    world.settle()
+    asked = len(world.asked)
+    assert world.current["fields"] == inputs.fields(spec.parse(world.body))
+    world.now += 4000
+    world.answers[questions.Slot] = None
+    world.settle()
+    assert world.started == []
+    assert world.condition("Ready") == ("False", "Cancelled")
+    assert len(world.asked) == asked, "nothing is to be found out any more"
 
 
 def test_what_is_tried_again_after_a_failure_is_cancelled_too():
