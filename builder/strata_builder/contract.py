@@ -269,7 +269,7 @@ class BuildResult:
 @frozen
 class Failure:
     """Why a container failed: `reason` of REASONS, `message` for people, the place in the Dockerfile if there is one, the
-    last lines of its `log`."""
+    last lines of its `log`, and the base images that it had met; the digest of one that was not found is empty."""
 
     reason: str
     message: str
@@ -279,6 +279,7 @@ class Failure:
     end_line: int = 0
     hint: str = ""
     log: str = ""
+    base_images: tuple[BaseImage, ...] = ()
     v: int = VERSION
 
 

@@ -8,10 +8,12 @@ from strata_builder import contract
 from strata_builder.frozen import replace
 
 LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
+_BASES: Final = 32  # base images that a status holds
 
 
 def message(value: contract.BuildResult | contract.Failure) -> str:
-    """`value` encoded to at most LIMIT bytes: of a result the last steps go, of a failure the middle of its text."""
+    """`value` encoded to at most LIMIT bytes: of a result the last steps go, of a failure the last base images, then the
+    middle of its text."""
     return _fit_result(value) if isinstance(value, contract.BuildResult) else _fit_failure(value)
 
 
@@ -38,6 +40,9 @@ def _fit_result(value: contract.BuildResult) -> str:
 
 
 def _fit_failure(value: contract.Failure) -> str:
+    value = replace(value, base_images=value.base_images[:_BASES])
+    while _too_long(contract.encode(value)) and value.base_images:
+        value = replace(value, base_images=value.base_images[:-1])
     text, limit = contract.encode(value), 2048
     while _too_long(text) and limit > 16:
         message, hint = _cut_middle(value.message, limit), _cut(value.hint, limit // 4)

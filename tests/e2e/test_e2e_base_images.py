@@ -72,3 +72,25 @@ def test_images_that_are_made_from_one_another_do_not_chase_each_other(home):
         home.apply(base(text, circular, triggers=TRIGGERS))
         ended(home, "base", numbers[0] + step)
     assert [home.status(name)["current"]["number"] for name in ("base", "round")] == [numbers[0] + 2, numbers[1]]
+
+
+def test_what_lacks_its_base_or_fails_for_it_is_built_once_that_has_come_or_was_mended(home):
+    """Two that are applied together for the first time: nothing has ever succeeded that would tell of their bases."""
+    host = home.status(e2e.REGISTRY, "registry")["endpoints"]["push"]
+    text = f"FROM {host}/{home.name}/below AS below\nFROM scratch\nCOPY --from=below /needed.txt /\n"
+    home.apply(e2e.image_build("above", text, triggers={"baseImages": {"pollInterval": "6h"}}))
+    home.wait("above", "Stalled", "True", reason="BaseImageNotFound")
+    below = "FROM scratch\nCOPY . /\n"
+    home.build(e2e.image_build("below", below, source={"inline": {"other.txt": "1"}}))
+    digest = home.status("below")["digest"]
+
+    def tried() -> bool:
+        current = home.status("above")["current"]
+        return current["phase"] == "Failed" and current.get("usedBaseImages", [{}])[0].get("digest") == digest
+
+    home.until("a try on the base that has come", tried, seconds=120, name="above")
+    home.apply(e2e.image_build("below", below, source={"inline": {"needed.txt": "1"}}))
+    ended(home, "below", 2)
+    mended = ended(home, "above", 1)
+    assert (mended["builds"][0]["reason"], mended["builds"][0]["result"]) == ("BaseImageChanged", "Succeeded")
+    assert [base["digest"] for base in mended["baseImages"]] == [home.status("below")["digest"]]

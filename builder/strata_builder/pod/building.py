@@ -9,7 +9,7 @@ from pathlib import Path
 from strata_builder import contract, errors, workers
 from strata_builder.engine import epochs, execute, keys, planner, records, report
 from strata_builder.oci.image import LayerRef
-from strata_builder.pod import alive, asked, blobs, exchange, logs, measure, planfile, recipe, remotes, rungs
+from strata_builder.pod import alive, asked, blobs, exchange, logs, measure, met, planfile, recipe, remotes, rungs
 from strata_builder.pod.paths import Paths
 from strata_builder.pod.stepping import GuardedRoots, Stepping
 from strata_builder.sandbox import privileges
@@ -21,9 +21,10 @@ def run(
     reporter: report.Reporter,
     deadline: float,
     hide: logs.Hide = logs.hide_nothing,
+    meet: met.Meet = met.meet_nothing,
 ) -> None:
     """Until its layers and its result lie in the outputs. `deadline` is of time.monotonic(); `hide` is told the secrets
-    before a step runs. Raises BuildError."""
+    before a step runs, `meet` the base images. Raises BuildError."""
     privileges.hide_memory()
     holder = alive.Holder(paths.alive(contract.BUILD))
     try:
@@ -35,7 +36,7 @@ def run(
         if plan.missing:
             # Before there are secrets and threads, and as closed to steps as this process. In place none would outlive a step.
             with workers.started(0 if request.isolation == "InPlace" else None):
-                _Build(request, paths, reporter, deadline, plan, requests, fetch, hide).run()
+                _Build(request, paths, reporter, deadline, plan, requests, fetch, hide, meet).run()
         exchange.publish(paths.build_done)
     finally:
         holder.close()
@@ -52,9 +53,10 @@ class _Build:
         requests: exchange.Requests,
         fetch: alive.Peer,
         hide: logs.Hide,
+        meet: met.Meet,
     ) -> None:
         self.request, self.paths, self.reporter, self.deadline = request, paths, reporter, deadline
-        self.hide = hide
+        self.hide, self.meet = hide, meet
         self.plan, self.requests, self.fetch = plan, requests, fetch
         self.began = time.monotonic()
 
@@ -78,7 +80,7 @@ class _Build:
         )
         options = epochs.fixed(wanted, self.plan.epoch)
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
-        plan = planner.make(dockerfile, options, recipe.PlannedImages(self.plan.bases))
+        plan = planner.make(dockerfile, options, met.Images(recipe.PlannedImages(self.plan.bases), self.meet))
         scratch = self.paths.outputs / "scratch"  # a finished blob is renamed from here, so it must be the same volume
         scratch.mkdir(mode=0o700)
         push = alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done)

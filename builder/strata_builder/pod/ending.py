@@ -14,6 +14,7 @@ from strata_builder import contract, errors, termination
 from strata_builder.buildlog import text
 from strata_builder.frozen import replace
 from strata_builder.pod import alive, logs
+from strata_builder.pod.met import Met
 
 #: The engine ends a step that outlasts the deadline itself, and can say which; this comes after it.
 GRACE: Final = 5.0
@@ -28,10 +29,15 @@ class Expired(BaseException):
 
 
 def run(
-    role: Callable[[], contract.BuildResult | None], message: Path, *, timeout: float, log: logs.Log | None = None
+    role: Callable[[], contract.BuildResult | None],
+    message: Path,
+    *,
+    timeout: float,
+    log: logs.Log | None = None,
+    met: Met | None = None,
 ) -> int:
     """Runs `role`, writes what it ends with to `message`, and gives the exit code. `timeout` is in seconds; a failure
-    takes the last lines of `log` along."""
+    takes the last lines of `log` along, and the base images that were `met`."""
     _install(timeout)
     try:
         result = role()
@@ -45,7 +51,7 @@ def run(
             traceback.print_exception(e)
         if failure is not None:
             print(_shown(e, failure), file=sys.stderr, flush=True)
-            write(message, _with_lines(failure, last, log))
+            write(message, replace(_with_lines(failure, last, log), base_images=met.all() if met else ()))
         return exit_code(e)
     _disarm()
     if result is not None:

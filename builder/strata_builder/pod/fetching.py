@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from strata_builder import contract, workers
 from strata_builder.engine import report
-from strata_builder.pod import ahead, alive, asked, cache, exchange, logs, rungs, settings
+from strata_builder.pod import ahead, alive, asked, cache, exchange, logs, met, rungs, settings
 from strata_builder.pod.paths import Paths
 
 
 def run(
-    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, hide: logs.Hide = logs.hide_nothing
+    request: contract.BuildRequest,
+    paths: Paths,
+    reporter: report.Reporter,
+    hide: logs.Hide = logs.hide_nothing,
+    meet: met.Meet = met.meet_nothing,
 ) -> None:
-    """Until push has said that it is done. `hide` is told the secrets before anything is printed. Raises BuildError;
-    PeerLost if another container ends early."""
+    """Until push has said that it is done. `hide` is told the secrets before anything is printed, `meet` each base image.
+    Raises BuildError; PeerLost if another container ends early."""
     holder = alive.Holder(paths.alive(contract.FETCH))
     try:
         rungs.check_user_namespace(request, paths)
         with workers.started():  # before there are secrets and threads
-            _run(request, paths, reporter, hide)
+            _run(request, paths, reporter, hide, meet)
     finally:
         holder.close()
 
 
-def _run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, hide: logs.Hide) -> None:
+def _run(
+    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, hide: logs.Hide, meet: met.Meet
+) -> None:
     secrets = _secrets(request, paths, hide)
     # The registry is asked for the cache at the earliest moment: while it answers, all that is loaded which only a plan
     # needs, the source is fetched and looked through.
@@ -32,7 +38,7 @@ def _run(request: contract.BuildRequest, paths: Paths, reporter: report.Reporter
     ):
         from strata_builder.pod import preparing
 
-        preparing.Fetch(request, paths, reporter, registries, secrets, reading.result).run()
+        preparing.Fetch(request, paths, reporter, registries, secrets, reading.result, meet).run()
 
 
 def _secrets(request: contract.BuildRequest, paths: Paths, hide: logs.Hide) -> dict[str, bytes]:

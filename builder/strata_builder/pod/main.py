@@ -13,6 +13,7 @@ from strata_builder import contract, errors
 from strata_builder.buildlog import segments
 from strata_builder.engine import report
 from strata_builder.pod import alive, ending, exchange, logs
+from strata_builder.pod.met import Met
 from strata_builder.pod.paths import Paths
 
 _ROLES = (contract.FETCH, contract.BUILD, contract.PUSH, "all", contract.INSTALL)
@@ -37,12 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     except BaseException as e:  # noqa: BLE001  it has to be told like any other end
         error = e
         return ending.run(lambda: _raise(error), message, timeout=60)
+    met = Met()
     with logged(role, paths) as log:
         code = ending.run(
-            lambda: run(role, request, paths, began + request.timeout_seconds, log),
+            lambda: run(role, request, paths, began + request.timeout_seconds, log, met),
             message,
             timeout=request.timeout_seconds,
             log=log,
+            met=met,
         )
     if role not in (contract.FETCH, contract.BUILD):
         _keep_log(request, paths, code)
@@ -87,27 +90,27 @@ def load(paths: Paths) -> contract.BuildRequest:
 
 
 def run(
-    role: str, request: contract.BuildRequest, paths: Paths, deadline: float, log: logs.Log
+    role: str, request: contract.BuildRequest, paths: Paths, deadline: float, log: logs.Log, met: Met
 ) -> contract.BuildResult | None:
     """Carries out one role. Its modules are imported here: each container starts with no more than it needs."""
     reporter = report.Plain(sys.stdout)
     if role == contract.FETCH:
         from strata_builder.pod import fetching
 
-        fetching.run(request, paths, reporter, hide=log.hide)
+        fetching.run(request, paths, reporter, hide=log.hide, meet=met.meet)
         return None
     if role == contract.BUILD:
         from strata_builder.pod import building
 
-        building.run(request, paths, reporter, deadline, hide=log.hide)
+        building.run(request, paths, reporter, deadline, hide=log.hide, meet=met.meet)
         return None
     if role == contract.PUSH:
         from strata_builder.pod import pushing
 
-        return pushing.run(request, paths, reporter, deadline)
+        return pushing.run(request, paths, reporter, deadline, met.meet)
     from strata_builder.pod import whole
 
-    return whole.run(request, paths, reporter, deadline, hide=log.hide)
+    return whole.run(request, paths, reporter, deadline, hide=log.hide, meet=met.meet)
 
 
 def _install(paths: Paths) -> None:

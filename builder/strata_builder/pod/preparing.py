@@ -11,7 +11,7 @@ from strata_builder.engine import epochs, images, keys, planner, records, report
 from strata_builder.lint import building
 from strata_builder.oci.image import LayerRef
 from strata_builder.oci.platform import Platform
-from strata_builder.pod import asked, cache, exchange, inputs, missing, planfile, recipe, remotes, serving, taint
+from strata_builder.pod import asked, cache, exchange, inputs, met, missing, planfile, recipe, remotes, serving, taint
 from strata_builder.pod.paths import Paths
 from strata_builder.registry.registries import Registries
 
@@ -42,10 +42,11 @@ class Fetch:
         registries: Registries,
         secrets: Mapping[str, bytes],
         reading: Callable[[], cache.Found],
+        meet: met.Meet = met.meet_nothing,
     ) -> None:
         self.request, self.paths, self.reporter, self.registries = request, paths, reporter, registries
         self.secrets = secrets
-        self.reading = reading
+        self.reading, self.meet = reading, meet
         self.began = time.monotonic()
         self.resolver = images.RegistryImages(registries)
         self.images = RecordingImages(self.resolver)
@@ -76,7 +77,7 @@ class Fetch:
         adds = self._remotes(lambda: self.reading().records.remotes)
         options = epochs.settled(dockerfile, wanted, planner.outer(dockerfile, wanted), adds.time)
         self.epoch = options.source_date_epoch
-        plan = planner.make(dockerfile, options, self.images)
+        plan = planner.make(dockerfile, options, met.Images(self.images, self.meet))
         warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
         keyed = keys.of_plan(plan, options, adds)
         known = taint.known(self._records(), plan, keyed)

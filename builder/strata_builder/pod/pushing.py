@@ -20,6 +20,7 @@ from strata_builder.pod import (
     collecting,
     exchange,
     measure,
+    met,
     missing,
     planfile,
     publish,
@@ -39,14 +40,19 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 
 
 def run(
-    request: contract.BuildRequest, paths: Paths, reporter: report.Reporter, deadline: float
+    request: contract.BuildRequest,
+    paths: Paths,
+    reporter: report.Reporter,
+    deadline: float,
+    meet: met.Meet = met.meet_nothing,
 ) -> contract.BuildResult:
-    """Until manifest and cache are in the registry. `deadline` is of time.monotonic(). Raises BuildError."""
+    """Until manifest and cache are in the registry. `deadline` is of time.monotonic(); `meet` is told the base images.
+    Raises BuildError."""
     started = time.time()
     holder = alive.Holder(paths.alive(contract.PUSH))
     try:
         with settings.registries(request, paths) as registries:
-            result = _Push(request, paths, reporter, deadline, registries, started).run()
+            result = _Push(request, paths, reporter, deadline, registries, started, meet).run()
         exchange.publish(paths.push_done)
         return result
     finally:
@@ -62,9 +68,10 @@ class _Push:
         deadline: float,
         registries: Registries,
         started: float,
+        meet: met.Meet,
     ) -> None:
         self.request, self.paths, self.reporter, self.deadline = request, paths, reporter, deadline
-        self.registries, self.started = registries, started
+        self.registries, self.started, self.meet = registries, started, meet
         self.registry, self.repository = registries.get(request.output.registry), request.output.repository
         self.fetch = alive.Peer(contract.FETCH, paths.alive(contract.FETCH), paths.push_done)
         self.requests = exchange.Requests(paths.wanted, paths.brought, self.fetch)
@@ -78,7 +85,8 @@ class _Push:
         asked = recipe.options(self.request, self.paths, self.platform, self.plan.source)
         self.options = epochs.fixed(asked, self.plan.epoch)
         dockerfile = recipe.dockerfile(self.paths, self.plan.dockerfile)
-        plan = planner.make(dockerfile, self.options, recipe.PlannedImages(self.plan.bases))
+        planned = met.Images(recipe.PlannedImages(self.plan.bases), self.meet)
+        plan = planner.make(dockerfile, self.options, planned)
         keyed = self.plan.keyed()
         heard = stepping.Heard(self.paths.told, self.paths.acks, missing.keys_to_make(plan, keyed, known))
         self.left = collecting.Collector(self.paths, self.plan, self.registry, self.repository, heard, keeps=self.keeps)

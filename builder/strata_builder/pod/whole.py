@@ -19,6 +19,7 @@ from strata_builder.pod import (
     inputs,
     logs,
     measure,
+    met,
     missing,
     publish,
     recipe,
@@ -45,12 +46,13 @@ def run(
     reporter: report.Reporter,
     deadline: float,
     hide: logs.Hide = logs.hide_nothing,
+    meet: met.Meet = met.meet_nothing,
 ) -> contract.BuildResult:
-    """`deadline` is of time.monotonic(); `hide` is told the secrets before anything is printed. Raises NeedsSandbox for a
-    RUN that no record stands for, BuildError."""
+    """`deadline` is of time.monotonic(); `hide` is told the secrets before anything is printed, `meet` each base image.
+    Raises NeedsSandbox for a RUN that no record stands for, BuildError."""
     with workers.started(), settings.registries(request, paths) as registries:
         hide(asked.secrets(paths.at(contract.SECRET_SOURCES), request.secrets).values())
-        return _Whole(request, paths, reporter, deadline, registries).run()
+        return _Whole(request, paths, reporter, deadline, registries, meet).run()
 
 
 def _refuse_runs(plan: steps.Plan, runs: tuple[taint.At, ...]) -> None:
@@ -69,9 +71,10 @@ class _Whole:
         reporter: report.Reporter,
         deadline: float,
         registries: Registries,
+        meet: met.Meet,
     ) -> None:
         self.request, self.paths, self.reporter = request, paths, reporter
-        self.deadline, self.registries = deadline, registries
+        self.deadline, self.registries, self.meet = deadline, registries, meet
         self.started, self.began = time.time(), time.monotonic()
         self.fetched = self.building = self.pushing = 0.0
 
@@ -139,7 +142,7 @@ class _Whole:
         dockerfile = recipe.dockerfile(self.paths, self.brought.dockerfile)
         adds = self._remotes(found)
         options = epochs.settled(dockerfile, asked, planner.outer(dockerfile, asked), adds.time)
-        plan = planner.make(dockerfile, options, resolver)
+        plan = planner.make(dockerfile, options, met.Images(resolver, self.meet))
         self.warnings.look(dockerfile, options, plan, recipe.ignore(self.paths))
         keyed = keys.of_plan(plan, options, adds)
         known = taint.known(found, plan, keyed)

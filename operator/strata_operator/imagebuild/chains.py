@@ -1,8 +1,8 @@
 """ImageBuilds whose images are the bases of others: who waits for whom, and who would go round in a circle. Pure.
 
 An edge leads from an ImageBuild to one whose image it names in a FROM, by what the statuses say: the base images of the
-last success, and the repositories and tags that were written. Only those that base images may start (spec.triggers) are
-followed, for no other goes on by itself.
+last success and those that a failure has told of, and the repositories and tags that were written. Only those that base
+images may start (spec.triggers) are followed, for no other goes on by itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def node(body: kube.Object, hosts: Iterable[str]) -> Node:
     status, spec = body.get("status") or {}, body.get("spec") or {}
     repository = str(status.get("repository") or "")
     current = status.get("current") or {}
-    named = (image(str(base.get("name", ""))) for base in status.get("baseImages") or ())
+    told = current.get("usedBaseImages") if current.get("phase") == state.FAILED else ()
+    named = (image(str(base.get("name", ""))) for base in (*(status.get("baseImages") or ()), *(told or ())))
     return Node(
         images=frozenset((host, repository, tag) for host in hosts if host for tag in status.get("tags") or ()),
         bases=frozenset(base for base in named if base),

@@ -146,7 +146,7 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
     if isinstance(want, wanting.Nothing) and (yield from settling.lost(case, aim)):
         want = settling.rebuilt(case)
     if isinstance(want, wanting.Nothing | wanting.Nobody):
-        case, build = yield from bases.watch(case)
+        case, build = yield from bases.watch(case, content.inputs)
         want = build or want
     if isinstance(want, wanting.Nothing):
         return (yield from settling.unchanged(case, aim, content))

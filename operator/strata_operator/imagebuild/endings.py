@@ -27,6 +27,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     By the failure's class it is retried at a time, looked at again at a time, or has ended.
     """
     kind, heals = retry.class_of(failure.reason), retry.heals(failure.reason)
+    case = case.change(used_base_images=failure.base_images or _current(case).used_base_images)
     current = _current(case)
     if case.outdated and current.active:
         return _over(case, failure)
@@ -131,7 +132,9 @@ def cancel(case: Case) -> tuple[Case, Ended | None]:
     if current is None or not (current.phase in state.OPEN or again or wanting.owed(current)):
         return case, None
     case = _attempted(case, state.CANCELLED) if current.active else case
-    if current.phase == state.PENDING and not current.attempt:  # it was to be of the present spec, whichever it was queued for
+    if (
+        current.phase == state.PENDING and not current.attempt
+    ):  # it was to be of the present spec, whichever it was queued for
         case = case.change(fields=inputs.fields(case.wanted))
     changed = case.change(
         phase=state.CANCELLED, result=state.CANCELLED, completion_time=case.now, next_time=None, checks=0
@@ -152,6 +155,7 @@ def succeed(case: Case, target: Target, result: contract.BuildResult, tags: tupl
         completion_time=case.now,
         next_time=None,
         checks=0,
+        used_base_images=(),  # of an attempt before; the image says its own
         generation=current.generation if case.outdated else case.seen.generation,
     )
     generation = _current(changed).generation

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import beginning, kueue, podstatus, verdicts
+from strata_operator.imagebuild import beginning, chains, kueue, podstatus, verdicts
 
 #: Reasons that the container which runs user code may give; another one would let a RUN steer the operator.
 _OF_BUILD: Final = frozenset(
@@ -31,6 +31,9 @@ _BY_CODE: Final[Mapping[int, str]] = {
     contract.ExitCode.RUN_FAILED: "RunFailed",
     contract.ExitCode.DEADLINE: "DeadlineExceeded",
 }
+_BASES: Final = 32
+_NAME: Final = 512
+_DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?")  # empty: not found
 _KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
 #: Of a container, of the pod, and of a volume, as the kubelet's eviction manager words them.
 _OWN_LIMIT: Final = re.compile(r"exceeded its local ephemeral storage limit|exceeds the (total )?limit")
@@ -129,6 +132,16 @@ def _spoken(status: Mapping[str, Any], otherwise: str) -> contract.Failure:
         message=podstatus.clean(value.message),
         hint=podstatus.clean(value.hint),
         file=podstatus.clean(value.file)[:200],
+        base_images=_bases(value),
+    )
+
+
+def _bases(value: contract.Failure) -> tuple[contract.BaseImage, ...]:
+    """Those that can be watched and written down: what is no name or no digest, nobody has met."""
+    return tuple(
+        base
+        for base in value.base_images[:_BASES]
+        if len(base.name) <= _NAME and _DIGEST.fullmatch(base.digest) and chains.image(base.name)
     )
 
 

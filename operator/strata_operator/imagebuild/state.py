@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from strata_builder import contract
 from strata_operator import conditions
 
 PENDING: Final = "Pending"  # wanted, and waiting for something
@@ -56,17 +57,23 @@ _TIMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class MovedBase:
-    """A base image that no longer is what the last success was built on: digests of the platform's manifest."""
+    """A base image that no longer is what was built on last: digests of the platform's manifest. `previous` is empty for one
+    that was not found."""
 
     name: str
     digest: str
     previous: str = ""
 
+    def __str__(self) -> str:
+        if not self.previous:
+            return f"base image {self.name}, which was not found, is now {self.digest}"
+        return f"base image {self.name} moved from {self.previous} to {self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
     """The newest build. Times are Unix seconds. `base_images` are those that had moved when it began; with the reason MOVED,
-    that has started it."""
+    that has started it. `used_base_images` are those that it has told of where it failed."""
 
     number: int
     generation: int = 0
@@ -92,6 +99,7 @@ class Current:
     start_time: float | None = None
     completion_time: float | None = None
     base_images: tuple[MovedBase, ...] = ()
+    used_base_images: tuple[contract.BaseImage, ...] = ()
     attempts: Sequence[Mapping[str, Any]] = ()  # that have ended while the build is open
 
     @property
@@ -102,7 +110,7 @@ class Current:
     def cause(self) -> str:
         """Which base images have started it, for people; empty if none has."""
         bases = self.base_images if self.reason == MOVED else ()
-        told = [f"base image {b.name} moved from {b.previous} to {b.digest}" for b in bases[:_TOLD]]
+        told = [str(base) for base in bases[:_TOLD]]
         more = len(bases) - len(told)
         return "; ".join([*told, *([f"and so did {more} more"] if more else [])])
 
@@ -217,6 +225,8 @@ def _from_json(kind: Any, data: Mapping[str, Any]) -> Any:
 def _in(name: str, item: Any) -> Any:
     if name == "base_images":
         return tuple(MovedBase(base["name"], base["digest"], base.get("previous", "")) for base in item)
+    if name == "used_base_images":
+        return tuple(contract.BaseImage(base["name"], base["digest"]) for base in item)
     if isinstance(item, list):
         return tuple(item)
     return conditions.unix(item) if _is_time(name) else item
@@ -225,6 +235,8 @@ def _in(name: str, item: Any) -> Any:
 def _out(name: str, item: Any) -> Any:
     if name == "base_images":
         return [{key: text for key, text in dataclasses.asdict(base).items() if text} for base in item]
+    if name == "used_base_images":
+        return [{"name": base.name, "digest": base.digest} for base in item]
     if isinstance(item, tuple):
         return list(item)
     return stamp(item) if _is_time(name) else item

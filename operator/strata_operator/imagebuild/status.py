@@ -101,6 +101,8 @@ def fit(status: dict[str, Any]) -> dict[str, Any]:
     for name in ("baseImages", "builds"):
         while _size(status) > LIMIT and status.get(name):
             status[name] = status[name][: len(status[name]) // 2]
+    while _size(status) > LIMIT and (used := status.get("current", {}).get("usedBaseImages")):
+        status["current"] = {**status["current"], "usedBaseImages": used[: len(used) // 2]}
     if _size(status) > LIMIT:
         status["conditions"] = [{**c, "message": c["message"][:500]} for c in status["conditions"]]
     return {name: value for name, value in status.items() if value not in ([], {})}

@@ -113,6 +113,8 @@ def intend(case: Case, build: Build | None = None) -> Case:
         fields=inputs.fields(case.wanted),
         no_cache=_ignores_cache(case) or timing.no_cache(case) or bool(kept and kept.no_cache),
         queued_time=case.now,
+        base_images=build.base_images if build else (),
+        used_base_images=current.used_base_images if current and build and build.reason == state.MOVED else (),
     )
     return timing.handled(_handled(case.become(dataclasses.replace(case.was, current=new))))
 

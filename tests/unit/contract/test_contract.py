@@ -24,7 +24,10 @@ PLATFORM = contract.PlatformResult("linux/amd64", "sha256:" + "a" * 64, 7)
 RESULT = contract.BuildResult(
     (PLATFORM,), steps=(contract.Step(3, "RUN make", cached=True, seconds=1.5),), started=1.25
 )
-FAILURE = contract.Failure("RunFailed", "exit code 1\nlast line", file="Dockerfile", line=4, end_line=5)
+BASES = (contract.BaseImage("debian:12", "sha256:" + "b" * 64), contract.BaseImage("gone", ""))
+FAILURE = contract.Failure(
+    "RunFailed", "exit code 1\nlast line", file="Dockerfile", line=4, end_line=5, base_images=BASES
+)
 
 
 def test_a_request_survives_the_trip() -> None:
@@ -45,6 +48,24 @@ def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
     assert read.platforms == RESULT.platforms
     assert [step.line for step in read.steps] == list(range(len(read.steps)))
     assert len(read.steps) > 5
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, 27), (2000, 13), (4000, 0)])
+def test_base_images_of_a_failure_make_room_for_its_message(size: int, kept: int) -> None:
+    bases = tuple(contract.BaseImage(f"{'n' * 50}{n:02}", "sha256:" + "b" * 64) for n in range(100))
+    message = termination.message(contract.Failure("RunFailed", "x" * size, base_images=bases))
+    assert len(message.encode()) <= termination.LIMIT
+    read = contract.decode_result(message)
+    assert isinstance(read, contract.Failure)
+    assert (read.message, len(read.base_images)) == ("x" * size, kept)
+    assert read.base_images == bases[: len(read.base_images)]
+
+
+def test_base_images_of_a_failure_are_at_most_as_many_as_a_status_holds() -> None:
+    said = dataclasses.replace(FAILURE, base_images=tuple(contract.BaseImage(f"n{n}", "") for n in range(100)))
+    read = contract.decode_result(termination.message(said))
+    assert isinstance(read, contract.Failure)
+    assert read.base_images == said.base_images[:32]
 
 
 @pytest.mark.parametrize("char", ["x", "é", "\U0001f680", "\x00", '"', "\n"], ids=repr)

@@ -58,6 +58,24 @@ def test_a_message_fits_whatever_was_said(tmp_path: Path) -> None:
     assert said.message.endswith("the end")
 
 
+def test_a_failure_tells_the_base_images_that_were_met(tmp_path: Path) -> None:
+    child = """
+import sys, pathlib
+from strata_builder import errors
+from strata_builder.pod import ending, met
+found = met.Met()
+def role():
+    found.meet("debian", "sha256:d")
+    raise errors.RunFailed("bad", exit_code=1)
+sys.exit(ending.run(role, pathlib.Path(sys.argv[1]), timeout=60, met=found))
+"""
+    done = subprocess.run([sys.executable, "-c", child, str(tmp_path / "m")], check=False, capture_output=True)
+    assert done.returncode == contract.ExitCode.RUN_FAILED
+    said = contract.decode_result((tmp_path / "m").read_text())
+    assert isinstance(said, contract.Failure)
+    assert said.base_images == (contract.BaseImage("debian", "sha256:d"),)
+
+
 def test_the_kubelets_file_is_written_into_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("x" * 10_000)
     inode = (tmp_path / "m").stat().st_ino

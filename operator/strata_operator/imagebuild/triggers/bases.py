@@ -1,14 +1,15 @@
 """Base images that have moved since the image was built start a build of it. Pure.
 
-Compared is the manifest of the platform with status.baseImages of the last success: an index that changes with its
-attestations or for other platforms is no news. What a build was begun for is remembered in its status, so that neither
-a failure nor a registry that answers two askers differently makes it begin again before something moves.
+Compared is the manifest of the platform with status.baseImages of the last success, or with what the newest build says that
+it has met where that failed: an index that changes with its attestations or for other platforms is no news. What a build was
+begun for is remembered in its status, so that neither a failure nor a registry that answers two askers differently makes it
+begin again before something moves.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ WAITING: Final = "WaitingForBaseImage"
 LONGEST_WAIT: Final = 2 * 3600.0
 #: Seconds between two times that are written of when base images were checked last: each is a write of the status.
 TOLD: Final = 3600.0
+_MOST: Final = 32  # base images that a status holds
+#: Base images by name, each with the digests of its manifests; that of one that was not found is empty.
+Digests = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +58,58 @@ class Seen:
     checked: float | None = None
 
 
-def recorded(image: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The base images of a status that can move, each with the digests of its manifests."""
+def recorded(image: Mapping[str, Any]) -> Digests:
+    """The base images of the last success that can move."""
+    return _digests((base["name"], base["digest"]) for base in image.get("baseImages") or ())
+
+
+def watched(was: state.State) -> Digests:
+    """The base images of which a move is news: those that the newest build has told of if it failed, for what the last
+    success was made from tells nothing of another Dockerfile; else those of the last success."""
+    return _told(was) or recorded(was.image)
+
+
+def _told(was: state.State) -> Digests:
+    current = was.current
+    used = current.used_base_images if current and current.phase == state.FAILED else ()
+    return _digests((base.name, base.digest) for base in used)
+
+
+def _digests(bases: Iterable[tuple[str, str]]) -> Digests:
     found: dict[str, frozenset[str]] = {}
-    for base in image.get("baseImages") or ():
-        if chains.image(base["name"]):
-            found[base["name"]] = found.get(base["name"], frozenset()) | {base["digest"]}
+    for name, digest in bases:
+        if chains.image(name):
+            found[name] = found.get(name, frozenset()) | {digest}
     return found
 
 
-def watch(case: Case) -> Steps[tuple[Case, wanting.Build | None]]:
-    """The build that base images want, if any; the case says what could not be seen of them."""
-    before, current = recorded(case.was.image), case.current
-    if current is None:
+def watch(case: Case, inputs: str) -> Steps[tuple[Case, wanting.Build | None]]:
+    """The build that base images want, if any, where `inputs` is the digest of the inputs that are wanted; the case says what
+    could not be seen of them."""
+    if case.current is None:
         return case, None
+    if case.current.used_base_images and case.current.inputs != inputs:
+        case = case.change(used_base_images=())  # the image before is wanted again, of which the failure tells nothing
+    before = watched(case.was)
     seen = yield from _seen(case, before)
     if seen.problem:
         case = case.unwatched(*seen.problem)
-    unknown = frozenset(before.keys() - seen.found.keys())
-    return _checked(case, seen.checked), wanted(case, current, moved(before, seen.found), unknown)
+    return _checked(case, seen.checked), wanted(case, before, seen.found)
 
 
 def met(case: Case, known: tuple[state.MovedBase, ...]) -> Steps[tuple[state.MovedBase, ...]]:
-    """The base images of which a build that is about to begin meets another manifest than the last success; `known` are
-    those that it was to be begun for."""
-    before = recorded(case.was.image)
+    """The base images of which a build that is about to begin meets another manifest than the last success, or than the
+    failure before it; `known` are those that it was to be begun for."""
+    before = watched(case.was)
     seen = yield from _seen(case, before)
-    return (*moved(before, seen.found), *(base for base in known if base.name not in seen.found))
+    each = {base.name: base for base in known if base.name not in seen.found}
+    for than in (_digests((base.name, base.previous) for base in known), before, recorded(case.was.image)):
+        each = {base.name: base for base in moved(than, seen.found)} | each
+    first = {base.name for base in known}  # what it is begun for has to be remembered, or it would begin again
+    return tuple(sorted(each.values(), key=lambda base: (base.name not in first, base.name)))[:_MOST]
 
 
-def _seen(case: Case, before: Mapping[str, frozenset[str]]) -> Steps[Seen]:
+def _seen(case: Case, before: Digests) -> Steps[Seen]:
     """What is known of the base images `before`, from now on looked at; nothing where they start no build."""
     interval = case.wanted.base_interval
     if interval is None or not before:
@@ -93,7 +119,7 @@ def _seen(case: Case, before: Mapping[str, frozenset[str]]) -> Steps[Seen]:
     return seen
 
 
-def moved(before: Mapping[str, frozenset[str]], found: Mapping[str, Found]) -> tuple[state.MovedBase, ...]:
+def moved(before: Digests, found: Mapping[str, Found]) -> tuple[state.MovedBase, ...]:
     """The base images that are known to be others now."""
     return tuple(
         state.MovedBase(name, now.digest, next(digest for digest in sorted(digests) if now.moved(digest)))
@@ -102,34 +128,33 @@ def moved(before: Mapping[str, frozenset[str]], found: Mapping[str, Found]) -> t
     )
 
 
-def wanted(
-    case: Case, current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]
-) -> wanting.Build | None:
-    """The build that `now`, all that is known to have moved, asks for."""
-    if not now:
+def wanted(case: Case, before: Digests, found: Mapping[str, Found]) -> wanting.Build | None:
+    """The build that what is known of the watched bases `before` asks for."""
+    current, now = case.current, moved(before, found)
+    if current is None:
         return None
-    if news(current, recorded(case.was.image), now, unknown):
+    if now and news(case.was, current, now, frozenset(before.keys() - found.keys())):
         return wanting.Build(REASON, base_images=now)
-    if current.phase == state.FAILED and current.reason == REASON and wanting.due(case):
+    lacking = any("" in digests for digests in before.values())
+    still = bool(lacking or now or moved(recorded(case.was.image), found))
+    if still and current.phase == state.FAILED and current.reason == REASON and wanting.due(case):
         return wanting.Build(REASON, goes_on=True, base_images=current.base_images)
     return None
 
 
-def news(
-    current: state.Current,
-    used: Mapping[str, frozenset[str]],
-    now: tuple[state.MovedBase, ...],
-    unknown: frozenset[str],
-) -> bool:
+def news(was: state.State, current: state.Current, now: tuple[state.MovedBase, ...], unknown: frozenset[str]) -> bool:
     """Whether the newest build was for something else, or was ended before it had come to anything. Bases of which nothing
-    is known are as they were; `used` are those of the last success."""
+    is known are as they were."""
+    if _told(was):  # `now` is what it has not met: if it was begun for that, its registry answers it otherwise
+        return not {(base.name, base.digest) for base in now} <= {(b.name, b.digest) for b in current.base_images}
+    used = recorded(was.image)
     ended = current.phase in (state.SUCCEEDED, state.FAILED, state.CANCELLED)
-    tried = {(base.name, base.digest) for base in _tried(current, used) if ended}
+    tried = {(base.name, base.digest) for base in _tried(current, used) if ended and base.name in used}
     assumed = {(name, digest) for name, digest in tried if name in unknown}
     return {(base.name, base.digest) for base in now} | assumed != tried
 
 
-def _tried(current: state.Current, used: Mapping[str, frozenset[str]]) -> list[state.MovedBase]:
+def _tried(current: state.Current, used: Digests) -> list[state.MovedBase]:
     """What the newest build was made with, as far as it tells: a success says itself which base images it was made from,
     and is doubted only where it was for other ones."""
     if current.phase != state.SUCCEEDED:
@@ -137,7 +162,7 @@ def _tried(current: state.Current, used: Mapping[str, frozenset[str]]) -> list[s
     return [base for base in current.base_images if current.reason == REASON and not _overtaken(base, used)]
 
 
-def _overtaken(base: state.MovedBase, used: Mapping[str, frozenset[str]]) -> bool:
+def _overtaken(base: state.MovedBase, used: Digests) -> bool:
     """Whether the build met a third manifest, neither the one that it was for nor the one before: the base had moved on, and
     can come back. A registry that only answers a builder otherwise gives the one before."""
     return not {base.digest, base.previous} & used.get(base.name, frozenset([base.digest]))
@@ -150,7 +175,8 @@ def behind(case: Case) -> Steps[verdicts.Waiting | None]:
         return None
     if case.now >= (current.queued_time or case.now) + LONGEST_WAIT:
         return None
-    ahead: names.Key | None = yield questions.Ahead(tuple(sorted(recorded(case.was.image))))
+    based_on = {*recorded(case.was.image), *(base.name for base in current.base_images)}
+    ahead: names.Key | None = yield questions.Ahead(tuple(sorted(based_on)))
     if ahead is None:
         return None
     text = f"ImageBuild {ahead} makes a base image of this one and is built first ({current.cause})"

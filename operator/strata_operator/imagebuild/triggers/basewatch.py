@@ -127,12 +127,12 @@ class Watch:
         if body is None or (body.get("spec") or {}).get("suspend"):
             return False
         was = state.read(body.get("status") or {})
-        before = bases.recorded(was.image)
+        before = bases.watched(was)
         found = self.poller.known_to(key)
         known = {name: found[one] for name in before if (one := chains.image(name)) and one in found}
         now = bases.moved(before, known)
         unknown = frozenset(before.keys() - known.keys())
-        return bool(now and was.current and bases.news(was.current, before, now, unknown))
+        return bool(now and was.current and bases.news(was, was.current, now, unknown))
 
     def _around(self, seen: Observed, logins: _Logins, hosts: Iterable[str]) -> baseplaces.Surroundings:
         labels = ((seen.namespace or {}).get("metadata") or {}).get("labels") or {}

@@ -15,7 +15,7 @@ from strata_builder.oci.reference import Reference
 from strata_builder.registry import config
 from strata_operator import controller, imagebuild, kube, kubesession, metrics, names, settings
 from strata_operator.imagebuild import case, memory, questions
-from strata_operator.imagebuild.triggers import baseplaces, bases, basewatch
+from strata_operator.imagebuild.triggers import baseknown, baseplaces, bases, basewatch
 from strata_operator.registry import view
 from support import imagebuilds as ib
 from support.fake_kube import FakeKube, Fault
@@ -77,6 +77,33 @@ class Lab:
         return await self.watch.seen(seen, asked)
 
 
+@pytest.mark.asyncio
+async def test_who_has_not_found_a_base_is_woken_by_its_first_build(tmp_path, monkeypatch):
+    """Whatever its interval; with that of a day it would be looked for in a day."""
+    monkeypatch.setattr(baseknown, "BETWEEN", 0.0)
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        lab.secret("mine", login(lab.registry.host))
+        lab.registries(managed(lab.registry.host))
+        for resource in lab.frame.cache.stores:
+            await lab.frame.cache.refresh(resource, lab.frame.kube)
+        seen = case.Observed(ib.build(), registry=managed(lab.registry.host), namespace=ib.namespace())
+        asked = questions.BaseImages(((f"{lab.name}:first", frozenset({""})),), ("mine",), 86_400, 0)
+        await lab.watch.seen(seen, asked)
+        (place,) = lab.watch.poller._known
+        await lab.watch.poller.poll(place)
+        lab.woken.clear()
+        put(lab.registry, "first")
+        assert await lab.watch.poller.poll(place) > 3600
+        base = ib.build("base")
+        base["status"] = {"repository": REPO, "tags": ["first"], "digest": ib.DIGEST, "current": {"number": 1}}
+        lab.watch.note(base)
+        if (wait := await lab.watch.poller.poll(place)) < 60:  # for its turn at the host
+            await asyncio.sleep(wait)
+            await lab.watch.poller.poll(place)
+        found = (await lab.watch.seen(seen, asked)).found[f"{lab.name}:first"]
+        assert (found.moved(""), lab.woken) == (True, [names.Key("team", "web")])
+
+
 @contextlib.asynccontextmanager
 async def laboratory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIterator[Lab]:
     fake = FakeKube(*RESOURCES)
@@ -94,10 +121,10 @@ async def laboratory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **options: 
             await client.close()
 
 
-def put(registry: FakeRegistry) -> str:
+def put(registry: FakeRegistry, tag: str = "latest") -> str:
     blob = {"mediaType": mediatypes.OCI_CONFIG, "digest": registry.add_blob(REPO, b"{}"), "size": 2}
     body = {"schemaVersion": 2, "mediaType": mediatypes.OCI_MANIFEST, "config": blob, "layers": []}
-    return registry.add_manifest(REPO, json.dumps(body).encode(), mediatypes.OCI_MANIFEST, "latest")
+    return registry.add_manifest(REPO, json.dumps(body).encode(), mediatypes.OCI_MANIFEST, tag)
 
 
 def managed(host: str, name: str = "main", namespace: str = "team", **access: Any) -> Any:

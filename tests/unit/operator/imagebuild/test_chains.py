@@ -26,6 +26,14 @@ def node(
     return chains.node(body, (HOST, "localhost:5000", ""))
 
 
+def test_bases_that_a_failed_build_has_told_of_count_too():
+    body = ib.build("b", triggers={"baseImages": {"pollInterval": "1h"}})
+    used = [{"name": f"{HOST}/team/a", "digest": ""}]
+    for phase, found in (("Failed", {key("b")}), ("Running", set())):
+        body["status"] = {"current": {"number": 1, "phase": phase, "usedBaseImages": used}}
+        assert graph(a=node("a"), b=chains.node(body, (HOST,))).users(node("a").images) == found
+
+
 def graph(**nodes: chains.Node) -> chains.Chains:
     made = chains.Chains()
     for name, one in nodes.items():

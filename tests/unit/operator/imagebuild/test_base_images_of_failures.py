@@ -1,0 +1,205 @@
+"""Base images that a failed build has met, or has not found: when they move, it is built again, once."""
+
+from typing import Any
+
+import pytest
+
+from strata_builder import contract
+from strata_operator import conditions
+from strata_operator.imagebuild import questions, state, status
+from strata_operator.imagebuild.triggers import bases
+from support import imagebuilds as ib
+
+D1, D2, D3, D4 = (f"sha256:{letter * 64}" for letter in "1234")
+TRIGGERS = {"baseImages": {"pollInterval": "1h"}}
+GIT = {"git": {"url": "https://git.example/a.git", "revision": "main"}}
+
+
+def stands(**digests: str) -> bases.Seen:
+    return bases.Seen({name: bases.Found(digest, "sha256:top") for name, digest in digests.items()})
+
+
+def fail(world: ib.World, reason: str = "RunFailed", **met: str) -> None:
+    """The build that runs fails in its pod, which tells the bases that it has met."""
+    told = tuple(contract.BaseImage(*one) for one in met.items())
+    world.settle()
+    world.pod(ib.ended(code=1, message=contract.Failure(reason, "no", base_images=told)))
+    world.finish(phase="Failed")
+    world.settle()
+
+
+def asked(world: ib.World) -> Any:
+    return [one for one in world.asked if isinstance(one, questions.BaseImages)][-1].recorded
+
+
+def built(**used: str) -> ib.World:
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    world.succeed(ib.result(base_images=tuple(contract.BaseImage(*one) for one in used.items())))
+    return world
+
+
+def test_a_first_build_that_a_base_has_broken_is_built_once_when_it_is_mended():
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    fail(world, debian=D1)
+    assert world.current["usedBaseImages"] == [{"name": "debian", "digest": D1}]
+    world.answers[questions.BaseImages] = stands(debian=D1)
+    world.settle()
+    assert len(world.started) == 1
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    world.settle()
+    assert (len(world.started), world.current["reason"]) == (2, "BaseImageChanged")
+    assert world.current["baseImages"] == [{"name": "debian", "digest": D2, "previous": D1}]
+    fail(world, debian=D2)
+    world.now += 86_400
+    world.settle()
+    assert len(world.started) == 2
+    world.answers[questions.BaseImages] = stands(debian=D3)
+    world.succeed(ib.result(base_images=(contract.BaseImage("debian", D3),)))
+    world.settle()
+    assert (len(world.started), world.current["phase"]) == (3, "Succeeded")
+    assert "usedBaseImages" not in world.current
+
+
+def test_after_an_edit_that_failed_its_own_bases_count_and_those_before_do_not():
+    world = built(a=D1)
+    world.answers[questions.BaseImages] = stands(a=D1, b=D1)
+    world.edit(labels={"from": "b"})
+    fail(world, b=D1)
+    assert asked(world) == (("b", frozenset({D1})),)
+    world.answers[questions.BaseImages] = stands(a=D2, b=D1)
+    world.settle()
+    assert len(world.started) == 2
+    world.answers[questions.BaseImages] = stands(a=D2, b=D2)
+    world.settle()
+    assert len(world.started) == 3
+    assert {base["name"]: base["digest"] for base in world.current["baseImages"]}["b"] == D2
+    fail(world, b=D2)
+    assert len(world.started) == 3
+
+
+def test_after_an_edit_that_failed_and_was_taken_back_the_bases_of_the_image_count():
+    world = built(a=D1)
+    world.answers[questions.BaseImages] = stands(a=D1, b=D1)
+    before = world.body["spec"]
+    world.edit(labels={"from": "b"})
+    fail(world, b=D1)
+    world.edit()
+    world.body["spec"] = {**before}
+    world.body["spec"].pop("labels", None)
+    world.settle()
+    assert world.condition("Ready") == ("True", "Unchanged")
+    assert asked(world) == (("a", frozenset({D1})),)
+    world.answers[questions.BaseImages] = stands(a=D1, b=D2)
+    world.settle()
+    assert len(world.started) == 2
+    world.answers[questions.BaseImages] = stands(a=D2, b=D2)
+    world.settle()
+    assert len(world.started) == 3
+
+
+@pytest.mark.parametrize("source", [{}, {"source": GIT, "dockerfile": {"path": "Dockerfile"}}], ids=["files", "git"])
+def test_a_base_that_was_not_found_is_built_on_when_it_is_there_and_not_in_a_loop(source: dict[str, Any]):
+    world = ib.World(ib.build(triggers=TRIGGERS, **source))
+    fail(world, "BaseImageNotFound", debian="")
+    world.answers[questions.BaseImages] = stands(debian=D1)
+    world.settle()
+    assert (len(world.started), world.current["reason"]) == (2, "BaseImageChanged")
+    assert world.current["baseImages"] == [{"name": "debian", "digest": D1}]
+    assert f"base image debian, which was not found, is now {D1}" in world.message("Building")
+    fail(world, "BaseImageNotFound", debian="")  # its own registry does not have it
+    assert len(world.started) == 2
+    world.now = conditions.unix(world.current["nextTime"])
+    world.settle()
+    assert (len(world.started), world.current["number"], world.current["attempt"]) == (3, 2, 2)
+
+
+def test_a_build_that_lacked_its_base_goes_on_in_its_time_though_nobody_has_seen_that_since():
+    world = built(debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world, "BaseImageNotFound", debian="")
+    world.answers[questions.BaseImages] = bases.Seen()
+    world.now = conditions.unix(world.current["nextTime"])
+    world.settle()
+    assert (len(world.started), world.current["number"]) == (3, 2)
+
+
+def test_a_build_that_was_killed_is_known_by_what_the_one_before_it_has_told():
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    fail(world, debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world, "OutOfMemory")
+    world.settle()
+    assert len(world.started) == 2
+    world.answers[questions.BaseImages] = stands(debian=D3)
+    world.settle()
+    assert len(world.started) == 3
+
+
+def test_a_layer_that_was_not_there_is_looked_for_again_though_the_base_has_not_moved():
+    world = built(debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world, "BaseImageNotFound", debian=D2)
+    assert len(world.started) == 2
+    world.now = conditions.unix(world.current["nextTime"])
+    world.settle()
+    assert (len(world.started), world.current["number"]) == (3, 2)
+
+
+def test_a_registry_that_answers_the_builder_otherwise_starts_no_second_build_of_a_failure():
+    world = built(debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    for builds, met in ((2, D1), (3, D3)):
+        fail(world, debian=met)
+        world.settle()
+        assert len(world.started) == builds
+        world.answers[questions.BaseImages] = stands(debian=D4)
+        world.settle()
+    assert len(world.started) == 3
+
+
+def test_a_base_that_was_taken_back_after_it_had_broken_a_build_is_built_on():
+    world = built(debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world, debian=D2)
+    world.answers[questions.BaseImages] = stands(debian=D1)
+    world.settle()
+    assert len(world.started) == 3
+    fail(world, debian=D1)
+    assert len(world.started) == 3
+
+
+def test_what_a_failure_tells_is_not_believed_where_it_is_no_base():
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    world.settle()
+    names = ["debian", "team/UPPER", "", "x" * 600, f"debian@{D1}"]
+    told = (*(contract.BaseImage(name, D1) for name in names), contract.BaseImage("fedora", "rm -rf"))
+    world.pod(ib.ended(code=1, message=contract.encode(contract.Failure("RunFailed", "no", base_images=told))))
+    world.finish(phase="Failed")
+    world.settle()
+    assert world.current["usedBaseImages"] == [{"name": "debian", "digest": D1}]
+
+
+def test_what_a_failure_told_survives_in_the_status_and_leaves_it_when_there_is_no_room():
+    used = tuple(contract.BaseImage("x" * 490 + str(number), D1) for number in range(32))
+    now = state.State(current=state.Current(1, phase=state.FAILED, used_base_images=used))
+    written = state.write(now)
+    assert state.read(written).current == now.current
+    fitted = status.fit({**written, "conditions": []})
+    assert 0 < len(fitted["current"]["usedBaseImages"]) < 32
+    assert len(written["current"]["usedBaseImages"]) == 32
+
+
+def test_what_a_build_remembers_of_bases_fits_its_status():
+    used = {f"n{number}": D1 for number in range(32)}
+    world = built(**used)
+    other = {f"m{number}": D1 for number in range(32)}
+    world.edit(labels={"a": "b"})
+    world.answers[questions.BaseImages] = stands(**used)
+    told = tuple(contract.BaseImage(*one) for one in other.items())
+    world.settle()
+    world.pod(ib.ended(code=1, message=contract.encode(contract.Failure("RunFailed", "no", base_images=told))))
+    world.finish(phase="Failed")
+    world.settle()
+    world.answers[questions.BaseImages] = stands(**dict.fromkeys([*used, *other], D2))
+    world.settle()
+    assert [base["name"] for base in world.current["baseImages"]] == sorted(other)
