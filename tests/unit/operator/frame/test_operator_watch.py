@@ -490,6 +490,7 @@ async def test_while_another_holds_the_lease_an_operator_watches_and_does_nothin
     place = {"name": leader.LEASE, "namespace": "strata-system"}
     fake.put(names.LEASES, {"metadata": place, "spec": spec})
     async with running(fake, tmp_path, monkeypatch, pod_name="second") as (recorder, url):
+        await until(lambda: fake.asked("GET", f"/{leader.LEASE}$"))
         await until_status(f"{url}/readyz", 200)
         fake.put(names.REGISTRIES, registry("meanwhile"))
         await until(lambda: recorder.frame.cache[names.REGISTRIES].get("team", "meanwhile"))
@@ -517,6 +518,7 @@ async def test_an_operator_that_lists_before_it_acts_keeps_the_lease_and_does_no
 
     with pytest.raises(leader.Lost, match="third holds"):  # noqa: PT012
         async with running(fake, tmp_path, monkeypatch, pod_name="second") as (recorder, url):
+            await until(lambda: fake.asked("GET", f"/{leader.LEASE}$"))  # else it need not have waited for it
             await until_status(f"{url}/readyz", 200)
             fake.fail("GET", "/registries$", 403, times=10_000)
             give("")
