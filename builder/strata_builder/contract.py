@@ -15,6 +15,8 @@ from strata_builder import typed
 from strata_builder.frozen import fields, frozen, is_frozen
 
 VERSION: Final = 1
+#: Base images of one build that a status holds.
+MOST_BASE_IMAGES: Final = 32
 
 #: Every way in which a build can stand, as written to conditions. Grouped by what happens next.
 NO_RETRY: Final = frozenset(

@@ -8,7 +8,6 @@ from strata_builder import contract
 from strata_builder.frozen import replace
 
 LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
-_BASES: Final = 32  # base images that a status holds
 
 
 def message(value: contract.BuildResult | contract.Failure) -> str:
@@ -40,7 +39,7 @@ def _fit_result(value: contract.BuildResult) -> str:
 
 
 def _fit_failure(value: contract.Failure) -> str:
-    value = replace(value, base_images=value.base_images[:_BASES])
+    value = replace(value, base_images=value.base_images[: contract.MOST_BASE_IMAGES])
     while _too_long(contract.encode(value)) and value.base_images:
         value = replace(value, base_images=value.base_images[:-1])
     text, limit = contract.encode(value), 2048

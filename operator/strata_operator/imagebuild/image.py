@@ -24,7 +24,10 @@ def of(
         "platforms": [{"platform": p.platform[:64], "digest": p.digest, "size": p.size} for p in result.platforms[:16]],
         "inputs": current.inputs,
         "source": _source(case, current, result),
-        "baseImages": [{"name": base.name[:512], "digest": base.digest[:256]} for base in result.base_images[:32]],
+        "baseImages": [
+            {"name": base.name[:512], "digest": base.digest[:256]}
+            for base in result.base_images[: contract.MOST_BASE_IMAGES]
+        ],
         "metrics": metrics(current, result, case.now),
         "steps": [_step(step) for step in result.steps[:32]],
     }

@@ -31,7 +31,6 @@ _BY_CODE: Final[Mapping[int, str]] = {
     contract.ExitCode.RUN_FAILED: "RunFailed",
     contract.ExitCode.DEADLINE: "DeadlineExceeded",
 }
-_BASES: Final = 32
 _NAME: Final = 512
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?")  # empty: not found
 _KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
@@ -140,7 +139,7 @@ def _bases(value: contract.Failure) -> tuple[contract.BaseImage, ...]:
     """Those that can be watched and written down: what is no name or no digest, nobody has met."""
     return tuple(
         base
-        for base in value.base_images[:_BASES]
+        for base in value.base_images[: contract.MOST_BASE_IMAGES]
         if len(base.name) <= _NAME and _DIGEST.fullmatch(base.digest) and chains.image(base.name)
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from strata_builder import contract
 from strata_operator import names
 from strata_operator.imagebuild import chains, questions, state, verdicts, wanting
 from strata_operator.imagebuild.case import Case
@@ -24,7 +25,6 @@ WAITING: Final = "WaitingForBaseImage"
 LONGEST_WAIT: Final = 2 * 3600.0
 #: Seconds between two times that are written of when base images were checked last: each is a write of the status.
 TOLD: Final = 3600.0
-_MOST: Final = 32  # base images that a status holds
 #: Base images by name, each with the digests of its manifests; that of one that was not found is empty.
 Digests = Mapping[str, frozenset[str]]
 
@@ -106,7 +106,9 @@ def met(case: Case, known: tuple[state.MovedBase, ...]) -> Steps[tuple[state.Mov
     for than in (_digests((base.name, base.previous) for base in known), before, recorded(case.was.image)):
         each = {base.name: base for base in moved(than, seen.found)} | each
     first = {base.name for base in known}  # what it is begun for has to be remembered, or it would begin again
-    return tuple(sorted(each.values(), key=lambda base: (base.name not in first, base.name)))[:_MOST]
+    return tuple(sorted(each.values(), key=lambda base: (base.name not in first, base.name)))[
+        : contract.MOST_BASE_IMAGES
+    ]
 
 
 def _seen(case: Case, before: Digests) -> Steps[Seen]:
