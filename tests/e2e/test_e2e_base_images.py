@@ -94,3 +94,19 @@ def test_what_lacks_its_base_or_fails_for_it_is_built_once_that_has_come_or_was_
     mended = ended(home, "above", 1)
     assert (mended["builds"][0]["reason"], mended["builds"][0]["result"]) == ("BaseImageChanged", "Succeeded")
     assert [base["digest"] for base in mended["baseImages"]] == [home.status("below")["digest"]]
+
+
+def test_a_step_that_its_base_breaks_is_run_again_once_that_was_mended(baseline):
+    def tool(script: str) -> e2e.Body:
+        return e2e.image_build("tool", "FROM busybox:1.36\nCOPY tool.sh /\n", source={"inline": {"tool.sh": script}})
+
+    first = baseline.build(tool("exit 1\n"))
+    host = baseline.status(e2e.REGISTRY, "registry")["endpoints"]["push"]
+    user = f"FROM {host}/{baseline.name}/tool\nRUN sh /tool.sh\n"
+    baseline.apply(e2e.image_build("user", user, triggers=TRIGGERS))
+    failed = baseline.wait("user", "Stalled", "True", reason="RunFailed")
+    assert [base["digest"] for base in failed["current"]["usedBaseImages"]] == [first["digest"]]
+    baseline.apply(tool("echo fine\n"))
+    ended(baseline, "tool", 2)
+    mended = ended(baseline, "user", 1)
+    assert [b["reason"] for b in mended["builds"]] == ["BaseImageChanged", "SpecChanged"]

@@ -27,7 +27,7 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
     By the failure's class it is retried at a time, looked at again at a time, or has ended.
     """
     kind, heals = retry.class_of(failure.reason), retry.heals(failure.reason)
-    case = case.change(used_base_images=failure.base_images or _current(case).used_base_images)
+    case = case.change(used_base_images=_used(_current(case), failure.base_images))
     current = _current(case)
     if case.outdated and current.active:
         return _over(case, failure)
@@ -51,6 +51,15 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
         ended=_ended(changed, "failed", failure.reason) if ran or not current.checks else None,
         look_again=next_look(changed),
     )
+
+
+def _used(current: state.Current, told: tuple[contract.BaseImage, ...]) -> tuple[contract.BaseImage, ...]:
+    """The base images of a build that failed, by what it told, or the one before it of the same inputs. These name the same
+    bases: a step that told of others each time would have itself built without end."""
+    before = current.used_base_images
+    if current.reason == state.MOVED and before and all(base.digest for base in before):
+        told = tuple(base for base in told if base.name in {known.name for known in before})
+    return told or before
 
 
 def _over(case: Case, failure: contract.Failure) -> Decision:

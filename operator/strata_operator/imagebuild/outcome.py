@@ -131,16 +131,18 @@ def _spoken(status: Mapping[str, Any], otherwise: str) -> contract.Failure:
         message=podstatus.clean(value.message),
         hint=podstatus.clean(value.hint),
         file=podstatus.clean(value.file)[:200],
-        base_images=_bases(value),
+        base_images=_bases(value, lacks=status["name"] != contract.BUILD),
     )
 
 
-def _bases(value: contract.Failure) -> tuple[contract.BaseImage, ...]:
-    """Those that can be watched and written down: what is no name or no digest, nobody has met."""
+def _bases(value: contract.Failure, *, lacks: bool) -> tuple[contract.BaseImage, ...]:
+    """Those that can be watched and written down: what is no name or no digest, nobody has met. `lacks` is whether one may
+    not have been found: before steps run all have been."""
     return tuple(
         base
         for base in value.base_images[: contract.MOST_BASE_IMAGES]
         if len(base.name) <= _NAME and _DIGEST.fullmatch(base.digest) and chains.image(base.name)
+        if base.digest or lacks
     )
 
 

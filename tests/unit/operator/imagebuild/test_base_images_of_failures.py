@@ -38,6 +38,14 @@ def built(**used: str) -> ib.World:
     return world
 
 
+def broken(reason: str = "RunFailed", **met: str) -> ib.World:
+    """Built on D1; the build that D2 has started has failed."""
+    world = built(debian=D1)
+    world.answers[questions.BaseImages] = stands(debian=D2)
+    fail(world, reason, **met)
+    return world
+
+
 def test_a_first_build_that_a_base_has_broken_is_built_once_when_it_is_mended():
     world = ib.World(ib.build(triggers=TRIGGERS))
     fail(world, debian=D1)
@@ -114,9 +122,7 @@ def test_a_base_that_was_not_found_is_built_on_when_it_is_there_and_not_in_a_loo
 
 
 def test_a_build_that_lacked_its_base_goes_on_in_its_time_though_nobody_has_seen_that_since():
-    world = built(debian=D1)
-    world.answers[questions.BaseImages] = stands(debian=D2)
-    fail(world, "BaseImageNotFound", debian="")
+    world = broken("BaseImageNotFound", debian="")
     world.answers[questions.BaseImages] = bases.Seen()
     world.now = conditions.unix(world.current["nextTime"])
     world.settle()
@@ -136,9 +142,7 @@ def test_a_build_that_was_killed_is_known_by_what_the_one_before_it_has_told():
 
 
 def test_a_layer_that_was_not_there_is_looked_for_again_though_the_base_has_not_moved():
-    world = built(debian=D1)
-    world.answers[questions.BaseImages] = stands(debian=D2)
-    fail(world, "BaseImageNotFound", debian=D2)
+    world = broken("BaseImageNotFound", debian=D2)
     assert len(world.started) == 2
     world.now = conditions.unix(world.current["nextTime"])
     world.settle()
@@ -157,10 +161,30 @@ def test_a_registry_that_answers_the_builder_otherwise_starts_no_second_build_of
     assert len(world.started) == 3
 
 
+def test_a_step_that_tells_of_other_bases_each_time_has_itself_built_no_second_time():
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    world.answers[questions.BaseImages] = stands(**{f"n{number}": D2 for number in range(9)})
+    world.settle()
+    for number in range(9):
+        if world.current["phase"] in state.ACTIVE:
+            fail(world, **{f"n{number}": D1})
+            world.settle()
+    assert len(world.started) == 2
+
+
+def test_what_a_step_says_it_has_not_found_is_not_waited_for():
+    world = ib.World(ib.build(triggers=TRIGGERS))
+    world.settle()
+    told = contract.Failure("RunFailed", "no", base_images=(contract.BaseImage("debian", ""),))
+    world.pod(ib.running("fetch"), ib.ended("build", code=contract.ExitCode.RUN_FAILED, message=told))
+    world.finish(phase="Failed")
+    world.settle()
+    assert world.current["phase"] == "Failed"
+    assert "usedBaseImages" not in world.current
+
+
 def test_a_base_that_was_taken_back_after_it_had_broken_a_build_is_built_on():
-    world = built(debian=D1)
-    world.answers[questions.BaseImages] = stands(debian=D2)
-    fail(world, debian=D2)
+    world = broken(debian=D2)
     world.answers[questions.BaseImages] = stands(debian=D1)
     world.settle()
     assert len(world.started) == 3
