@@ -119,6 +119,12 @@ def registry_waits(ready) -> None:
         time.sleep(0.05)
 
 
+def may_push(server: registry_process.RegistryProcess) -> bool:
+    """Push has begun an upload to learn whether it may, and has taken it back."""
+    ended = (line for line in server.log.splitlines() if "response completed" in line)
+    return any("method=DELETE" in line and "/blobs/uploads/" in line for line in ended)
+
+
 def test_the_log_of_a_pod_that_is_deleted_is_kept_within_its_grace(tmp_path: Path, registry: str) -> None:
     with build(tmp_path, registry, "deleted", "RUN echo running && sleep 60") as pod:
         three = [pod.start("push"), pod.start("build", CHROOT), pod.start("fetch")]
@@ -227,9 +233,11 @@ def test_a_registry_that_is_gone_costs_the_log_and_no_more_time_than_is_given(tm
     with registry_process.RegistryProcess(BINARY) as server:
         (tmp_path / "base").mkdir()
         pods.push_base(server.host, "library/busybox", "1", tmp_path / "base")
-        with build(tmp_path / "pod", server.host, "gone", "RUN echo running && sleep 3; exit 3") as pod:
+        until_gone = f"while busybox wget -q -O - http://{server.host}/v2/; do sleep 1; done"
+        with build(tmp_path / "pod", server.host, "gone", f"RUN echo running; {until_gone}; exit 3") as pod:
             push, one, _ = pod.start("push"), pod.start("build", CHROOT), pod.start("fetch")
             registry_waits(lambda: " running" in one.log.replace("echo running", ""))
+            registry_waits(lambda: may_push(server))  # else push finds nobody to ask, and that is its failure
             server.stop()
             assert one.wait() == 11
             assert push.wait(30) == 12
