@@ -13,8 +13,6 @@ from strata_operator.imagebuild import state, status
 _LONGEST: Final = 1000  # bytes of a note
 _LONGEST_REF: Final = 300  # bytes
 _SHORT: Final = 12  # characters of a commit
-#: Why a build starts of which somebody knows, for he has just asked for it: that it has started says the status.
-_ASKED: Final = frozenset({"SpecChanged", "Rebuild", "NoCache", "Resumed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +23,9 @@ class Event:
 
 
 def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.Key) -> Event | None:
-    """The event for the step of `key` from one status to the next, if it is one that people care for: ends, what keeps a
-    build from going on, and what has begun by itself. A step of a build says what had started that; of an attempt that
-    failed it ends with the command that prints its log."""
+    """The event for the step of `key` from one status to the next, if it is one that people care for: ends, and what keeps
+    a build from going on. A step of a build says what had started that; of an attempt that failed it ends with the command
+    that prints its log."""
     said = spoken(after)
     if said is None or _mark(before) == _mark(after) or _goes_on(before, after, said):
         return None
@@ -39,14 +37,13 @@ def transition(before: Mapping[str, Any], after: Mapping[str, Any], key: names.K
 
 
 def _goes_on(before: Mapping[str, Any], after: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """Whether all is well and nobody is surprised: an attempt runs that was asked for, or follows one whose end was told."""
+    """Whether all is well: an attempt starts or runs. The status says so, and since when; its end will be told."""
     was, current = before.get("current") or {}, after.get("current") or {}
     if current.get("phase") not in state.ACTIVE or said.get("reason") != "Building":
         return False
     same = [was.get(name) == current.get(name) for name in ("number", "attempt")]
-    if all(same) and was.get("isolation") not in (None, "", current.get("isolation")):
-        return False  # another pod has taken its place, and the note says why
-    return current.get("reason") in _ASKED or current.get("attempt", 0) > 1
+    replaced = all(same) and was.get("isolation") not in (None, "", current.get("isolation"))
+    return not replaced  # what takes the place of another pod says why
 
 
 def _cut(note: str, room: int) -> str:
@@ -62,7 +59,9 @@ def _trigger(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         return ""
     commit = f", commit {str(current.get('commit'))[:_SHORT]}" if current.get("commit") else ""
     ref = f" of {_cut(str(current.get('ref')), _LONGEST_REF)}" if commit and current.get("ref") else ""
-    return f"\ntrigger: {current['reason']}{commit}{ref}"
+    moved = state.read(after).current
+    bases = f", {_cut(moved.cause, _LONGEST_REF)}" if moved and moved.cause else ""
+    return f"\ntrigger: {current['reason']}{commit}{ref}{bases}"
 
 
 def _where_to_read(found: Mapping[str, Any], key: names.Key) -> str:

@@ -314,22 +314,12 @@ def test_one_event_a_transition():
 
 
 @pytest.mark.parametrize("phase", ["Starting", "Running"])
-@pytest.mark.parametrize(
-    ("reason", "attempt", "told"),
-    [
-        *((reason, 1, False) for reason in ("SpecChanged", "Rebuild", "NoCache", "Resumed")),
-        *(
-            (reason, 1, True)
-            for reason in ("CommitChanged", "BaseImageChanged", "Scheduled", "InputsChanged", "ImageLost")
-        ),
-        ("BaseImageChanged", 2, False),
-    ],
-)
-def test_a_start_is_told_of_if_nobody_has_asked_for_it(reason, attempt, told, phase):
+@pytest.mark.parametrize("reason", ["SpecChanged", "CommitChanged", "BaseImageChanged", "Scheduled", "ImageLost"])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_start_is_told_by_the_status_alone(reason, attempt, phase):
     before = status_with("Ready", "True", "Succeeded", number=1, attempt=1)
-    after = status_with("Building", "True", "Building", number=2, attempt=attempt, phase=phase)
-    after["current"]["reason"] = reason
-    assert bool(events.transition(before, after, KEY)) is told
+    after = status_with("Building", "True", "Building", number=2, attempt=attempt, phase=phase, reason=reason)
+    assert events.transition(before, after, KEY) is None
 
 
 REASONS = (
@@ -365,6 +355,22 @@ def test_the_event_of_an_end_says_what_had_started_the_build(reason, kind, value
         assert f"\ntrigger: {reason}, commit 0123456789ab of {ref[:50]}" in told.note
         assert told.note.startswith("longlong")
         assert len(told.note.encode()) <= 1024  # the API server refuses more
+
+
+def test_the_event_of_an_end_says_which_base_images_had_moved():
+    moved = [{"name": f"r.example/{n}:1", "digest": f"sha256:{n}", "previous": "sha256:a"} for n in range(9)]
+    ends = status_with("Ready", "True", "Succeeded", number=2, phase=state.SUCCEEDED, reason="BaseImageChanged")
+    ends["current"]["baseImages"] = moved[:1]
+    told = events.transition({}, ends, KEY)
+    assert told is not None
+    wanted = "trigger: BaseImageChanged, base image r.example/0:1 moved from sha256:a to sha256:0"
+    assert told.note.splitlines()[1] == wanted
+    ends["current"]["baseImages"] = [base | {"name": "long" * 100} for base in moved]
+    told = events.transition({}, ends, KEY)
+    assert told is not None
+    assert len(told.note.splitlines()[1]) < 400
+    ends["current"]["reason"] = "Rebuild"  # they had moved, too, but somebody had asked for it
+    assert "base image" not in str(events.transition({}, ends, KEY))
 
 
 def test_what_is_no_step_of_a_build_has_no_trigger():
