@@ -27,7 +27,7 @@ from strata_operator.imagebuild.target import Target
 from strata_operator.imagebuild.waiting import progress, wait
 
 _WATCHED = 5.0  # seconds between looks at a pod that has not started: some of its troubles give no event of ours
-_MOMENT = 5.0  # seconds in which a Job gets its pod and that runs: what the status said at the start is true meanwhile
+_MOMENT = 15.0  # seconds in which a Job gets its pod and that runs: what the status said at the start is true meanwhile
 _GLANCE = 60.0
 _REGISTRY_AWAY = 10.0
 
@@ -100,7 +100,7 @@ def _running(case: Case, verdict: verdicts.Verdict) -> Decision:
     """Nothing is decided yet."""
     if (left := _moment(case, verdict)) > 0:
         before = conditions.find(case.was.conditions, status.BUILDING) or {}
-        return conclude(case, progress(case, "Building", str(before.get("message"))), look_again=left)
+        return conclude(case, progress(case, "Building", str(before.get("message"))), look_again=min(left, _WATCHED))
     changed = case.change(phase=state.RUNNING)
     if case.current and (job := case.seen.job(case.current.job)):
         changed = changed.change(start_time=max(case.current.start_time or 0.0, kueue.let_go(job)) or None)
