@@ -29,6 +29,7 @@ from strata_operator import metrics, names
 
 Object = dict[str, Any]
 _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+_SCHEMES: Final = frozenset({"http", "https"})
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _ATTEMPTS: Final = 5
 _LONGEST_WAIT: Final = 30.0  # a Retry-After beyond it is left to the queue's back-off
@@ -136,11 +137,16 @@ async def connect(counters: metrics.Metrics) -> Session:
         file = os.environ.get("KUBECONFIG") or None  # else the library's own default
         await kube_config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 100
-    # Where no proxy is named there is none to look up, in a thread at every request.
-    configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies_environment())}
+    configuration.client_session_kwargs = {"trust_env": _names_proxy()}
     api = kube_client.ApiClient(configuration)
     api.user_agent = names.OPERATOR
     return Session(api, counters)
+
+
+def _names_proxy() -> bool:
+    """Whether the environment names a proxy for the API server. Where it does not there is none to look up, in two threads
+    at every request. Any variable that ends in _PROXY is one of some scheme to urllib, settings of ours among them."""
+    return not urllib.request.getproxies_environment().keys().isdisjoint(_SCHEMES)
 
 
 def _retrying() -> tenacity.AsyncRetrying:

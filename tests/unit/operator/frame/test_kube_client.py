@@ -3,6 +3,8 @@
 
 import contextlib
 import re
+import threading
+import urllib.request
 
 import pytest
 
@@ -24,6 +26,13 @@ async def connected(tmp_path, monkeypatch):
             yield fake, client, counters
         finally:
             await client.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in urllib.request.getproxies_environment():
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
 
 
 def config_map(name: str = "a", **data: str) -> dict:
@@ -199,3 +208,22 @@ async def test_an_event_that_is_refused_disturbs_nobody(tmp_path, monkeypatch):
     async with connected(tmp_path, monkeypatch) as (fake, client, _):
         fake.fail("POST", "events", 403)
         await client.event({"metadata": {"name": "r", "namespace": "team"}}, reason="X", note="y")
+
+
+async def test_no_thread_looks_for_a_proxy_where_a_setting_only_ends_like_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRATA_NODE_PROXY", "true")
+    async with connected(tmp_path, monkeypatch) as (fake, client, _):
+        fake.put(names.CONFIGMAPS, config_map())
+        before = threading.active_count()
+        assert await client.get(names.CONFIGMAPS, "team", "a") is not None
+        assert threading.active_count() == before
+
+
+async def test_a_proxy_that_the_environment_names_is_asked(tmp_path, monkeypatch):
+    proxy = FakeKube(*ALL)
+    (tmp_path / "proxy").mkdir()
+    with proxy.serving(tmp_path / "proxy"):
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with connected(tmp_path, monkeypatch) as (fake, client, _):
+            assert await client.get(names.CONFIGMAPS, "team", "a") is None
+            assert (len(proxy.requests), fake.requests) == (1, [])
