@@ -8,11 +8,12 @@ from strata_builder import contract
 from strata_builder.frozen import replace
 
 LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
+_FEW_BASES: Final = 4
 
 
 def message(value: contract.BuildResult | contract.Failure) -> str:
-    """`value` encoded to at most LIMIT bytes: of a result the last steps go, of a failure the last base images, then the
-    middle of its text."""
+    """`value` encoded to at most LIMIT bytes: of a result the last steps go, of a failure the last of many base images,
+    then the middle of its text."""
     return _fit_result(value) if isinstance(value, contract.BuildResult) else _fit_failure(value)
 
 
@@ -39,15 +40,26 @@ def _fit_result(value: contract.BuildResult) -> str:
 
 
 def _fit_failure(value: contract.Failure) -> str:
+    """The first few base images go only after most of the text: without them nothing is built when one of them moves."""
     value = replace(value, base_images=value.base_images[: contract.MOST_BASE_IMAGES])
-    while _too_long(contract.encode(value)) and value.base_images:
+    for bases, characters in ((_FEW_BASES, 512), (0, 16)):
+        value = _with_texts(_with_bases(value, bases), characters)
+    return contract.encode(value)
+
+
+def _with_bases(value: contract.Failure, least: int) -> contract.Failure:
+    while _too_long(contract.encode(value)) and len(value.base_images) > least:
         value = replace(value, base_images=value.base_images[:-1])
-    text, limit = contract.encode(value), 2048
-    while _too_long(text) and limit > 16:
+    return value
+
+
+def _with_texts(value: contract.Failure, least: int) -> contract.Failure:
+    limit = LIMIT
+    while _too_long(contract.encode(value)) and limit > least:
+        limit = limit * 3 // 4
         message, hint = _cut_middle(value.message, limit), _cut(value.hint, limit // 4)
         value = replace(value, message=message, hint=hint, file=_cut(value.file, 200))
-        text, limit = contract.encode(value), limit // 2
-    return text
+    return value
 
 
 def _too_long(text: str) -> bool:

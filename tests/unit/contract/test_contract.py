@@ -25,6 +25,7 @@ RESULT = contract.BuildResult(
     (PLATFORM,), steps=(contract.Step(3, "RUN make", cached=True, seconds=1.5),), started=1.25
 )
 BASES = (contract.BaseImage("debian:12", "sha256:" + "b" * 64), contract.BaseImage("gone", ""))
+MANY = tuple(contract.BaseImage(f"{'n' * 50}{n:02}", "sha256:" + "b" * 64) for n in range(100))
 FAILURE = contract.Failure(
     "RunFailed", "exit code 1\nlast line", file="Dockerfile", line=4, end_line=5, base_images=BASES
 )
@@ -50,15 +51,28 @@ def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
     assert len(read.steps) > 5
 
 
-@pytest.mark.parametrize(("size", "kept"), [(0, 27), (2000, 13), (4000, 0)])
+@pytest.mark.parametrize(("size", "kept"), [(0, 27), (2000, 13)])
 def test_base_images_of_a_failure_make_room_for_its_message(size: int, kept: int) -> None:
-    bases = tuple(contract.BaseImage(f"{'n' * 50}{n:02}", "sha256:" + "b" * 64) for n in range(100))
-    message = termination.message(contract.Failure("RunFailed", "x" * size, base_images=bases))
-    assert len(message.encode()) <= termination.LIMIT
-    read = contract.decode_result(message)
-    assert isinstance(read, contract.Failure)
+    read = _told("x" * size)
     assert (read.message, len(read.base_images)) == ("x" * size, kept)
-    assert read.base_images == bases[: len(read.base_images)]
+    assert read.base_images == MANY[:kept]
+
+
+@pytest.mark.parametrize("size", [3900, 4000, 100_000])
+def test_a_few_base_images_of_a_failure_are_told_however_much_its_step_has_printed(size: int) -> None:
+    read = _told(f"head{'x' * size}tail")
+    assert read.base_images == MANY[:4]
+    assert read.message.startswith("headx")
+    assert read.message.endswith("xtail")
+    assert len(read.message) > 1000
+
+
+def _told(message: str) -> contract.Failure:
+    text = termination.message(contract.Failure("RunFailed", message, base_images=MANY))
+    assert len(text.encode()) <= termination.LIMIT
+    read = contract.decode_result(text)
+    assert isinstance(read, contract.Failure)
+    return read
 
 
 def test_base_images_of_a_failure_are_at_most_as_many_as_a_status_holds() -> None:
