@@ -51,7 +51,7 @@ def test_a_long_result_loses_steps_from_the_end_and_nothing_else() -> None:
     assert len(read.steps) > 5
 
 
-@pytest.mark.parametrize(("size", "kept"), [(0, 27), (2000, 13)])
+@pytest.mark.parametrize(("size", "kept"), [(0, 13), (500, 10)])
 def test_base_images_of_a_failure_make_room_for_its_message(size: int, kept: int) -> None:
     read = _told("x" * size)
     assert (read.message, len(read.base_images)) == ("x" * size, kept)
@@ -60,15 +60,30 @@ def test_base_images_of_a_failure_make_room_for_its_message(size: int, kept: int
 
 @pytest.mark.parametrize("size", [3900, 4000, 100_000])
 def test_a_few_base_images_of_a_failure_are_told_however_much_its_step_has_printed(size: int) -> None:
-    read = _told(f"head{'x' * size}tail")
-    assert read.base_images == MANY[:4]
+    read = _told(f"head{'x' * size}tail", log=f"{'x' * 1000}\nend")
+    assert read.base_images == MANY[:3]
     assert read.message.startswith("headx")
     assert read.message.endswith("xtail")
-    assert len(read.message) > 1000
+    assert len(read.message) > 350
+    assert len(read.log) == 1004
 
 
-def _told(message: str) -> contract.Failure:
-    text = termination.message(contract.Failure("RunFailed", message, base_images=MANY))
+def test_of_a_long_message_the_middle_goes_before_any_of_a_handful_of_base_images() -> None:
+    said = dataclasses.replace(FAILURE, message="x" * 4000, base_images=MANY[:7])
+    read = contract.decode_result(termination.message(said))
+    assert isinstance(read, contract.Failure)
+    assert read.base_images == said.base_images
+    assert len(read.message) > 750
+
+
+def test_a_failure_fits_also_where_all_of_it_has_to_be_escaped() -> None:
+    read = _told('"' * 4000, log="\\" * 1024)
+    assert read.message.endswith('"')
+    assert read.log.endswith("\\")
+
+
+def _told(message: str, log: str = "") -> contract.Failure:
+    text = termination.message(contract.Failure("RunFailed", message, log=log, base_images=MANY))
     assert len(text.encode()) <= termination.LIMIT
     read = contract.decode_result(text)
     assert isinstance(read, contract.Failure)
@@ -144,12 +159,13 @@ def test_an_answer_that_is_not_one_is_refused(text: str) -> None:
     "value",
     [
         contract.BuildResult((), source=contract.SourceResult(message="m" * 5000, author="a" * 900)),
+        contract.BuildResult((), source=contract.SourceResult("\x01" * 300, "c" * 40, "\x01" * 300, "\x01" * 300)),
         contract.BuildResult(
             (), base_images=tuple(contract.BaseImage("n" * 250, f"sha256:{n:064}") for n in range(13))
         ),
         contract.BuildResult((), steps=tuple(contract.Step(n, "RUN " + "ü" * 500, False) for n in range(99))),
     ],
-    ids=["a long commit message", "many bases", "many steps"],
+    ids=["a long commit message", "a source of escapes", "many bases", "many steps"],
 )
 def test_a_result_always_fits_and_can_be_read(value: contract.BuildResult) -> None:
     text = termination.message(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from strata_builder import contract
+from strata_builder import contract, termination
 from strata_operator import names, settings
 from strata_operator.imagebuild import case, objects, pod, questions, request, spec, target
 from strata_operator.registry import view
@@ -184,6 +184,14 @@ def test_where_images_cannot_be_mounted_a_copy_is_made_before_and_is_as_safe_fro
     for name in ("fetch", "push"):
         assert "builder" not in {m["name"] for m in containers(found)[name]["volumeMounts"]}
     assert "initContainers" not in pod_of(made("UserNS", copied=True))
+
+
+def test_what_a_container_says_fits_into_its_share_also_in_a_service_mesh():
+    """The kubelet keeps 12 KiB of what all containers of a pod say, in equal shares; of half an answer nothing can be read."""
+    found = pod_of(made("InPlace", copied=True))
+    injected = 2  # istio-init and istio-proxy
+    containers_ = len(found["containers"]) + len(found["initContainers"]) + injected
+    assert (12 << 10) // containers_ >= termination.LIMIT
 
 
 def test_only_user_ns_has_sys_admin_and_only_in_a_user_namespace():
