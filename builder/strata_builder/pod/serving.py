@@ -44,13 +44,13 @@ class Server:
             alive.Peer(contract.BUILD, self.paths.alive(contract.BUILD), self.paths.build_done),
             alive.Peer(contract.PUSH, self.paths.alive(contract.PUSH), self.paths.push_done),
         ]
-        with futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="blob") as pool:
+        pool = futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="blob")
+        try:
             for layer in early:
                 self._start(pool, layer.descriptor.digest.removeprefix("sha256:"))
-            try:
-                exchange.wait(lambda: self._look(pool), peers)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            exchange.wait(lambda: self._look(pool), peers)
+        finally:  # whoever ends early is not held up by downloads: its process takes them along
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, pool: futures.ThreadPoolExecutor) -> bool | None:
         for folder in (self.paths.need, self.paths.wanted):
