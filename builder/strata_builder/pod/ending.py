@@ -51,7 +51,7 @@ def run(
             traceback.print_exception(e)
         if failure is not None:
             print(_shown(e, failure), file=sys.stderr, flush=True)
-            write(message, replace(_with_lines(failure, last, log), base_images=met.all() if met else ()))
+            _tell(message, replace(_with_lines(failure, last, log), base_images=met.all() if met else ()))
         return exit_code(e)
     _disarm()
     if result is not None:
@@ -110,6 +110,14 @@ def write(path: Path, value: contract.BuildResult | contract.Failure) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", errors="replace") as file:
         file.write(termination.message(value))
+
+
+def _tell(path: Path, failure: contract.Failure) -> None:
+    """Where a full disk has no room for the message, the exit code still tells whose failure it is."""
+    try:
+        write(path, failure)
+    except OSError as e:
+        print(f"the message for the operator could not be written: {e.strerror}", file=sys.stderr, flush=True)
 
 
 def _install(timeout: float) -> None:

@@ -76,6 +76,23 @@ sys.exit(ending.run(role, pathlib.Path(sys.argv[1]), timeout=60, met=found))
     assert said.base_images == (contract.BaseImage("debian", "sha256:d"),)
 
 
+def test_the_code_tells_of_a_failure_for_whose_message_there_is_no_room() -> None:
+    child = """
+import sys, pathlib
+from strata_builder import errors
+from strata_builder.pod import ending
+def role():
+    raise errors.RunFailed("cc1: no space left", exit_code=1)
+sys.exit(ending.run(role, pathlib.Path("/dev/full"), timeout=60))
+"""
+    done = subprocess.run([sys.executable, "-c", child], check=False, capture_output=True, text=True)
+    assert done.returncode == contract.ExitCode.RUN_FAILED
+    assert done.stderr.splitlines() == [
+        "error: cc1: no space left",
+        "the message for the operator could not be written: No space left on device",
+    ]
+
+
 def test_the_kubelets_file_is_written_into_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("x" * 10_000)
     inode = (tmp_path / "m").stat().st_ino
