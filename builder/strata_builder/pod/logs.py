@@ -55,6 +55,14 @@ class Log:
             shown = shown.replace(secret, "***")
         return shown
 
+    def _safe(self, shown: str) -> str:
+        """Whoever shows the line takes control sequences out: what that would put together is masked as well."""
+        shown = self.masked(shown)
+        if not self._secrets or shown.isprintable():
+            return shown
+        bare = text.plain(shown)
+        return shown if (safe := self.masked(bare)) == bare else safe
+
     def tail(self) -> str:
         """The last lines, as they may stand in a termination message."""
         with self._lock:
@@ -63,7 +71,7 @@ class Log:
     def line(self, shown: str, to: TextIO) -> None:
         """One line without its end."""
         with self._lock:
-            shown = self.masked(shown)
+            shown = self._safe(shown)
             to.write(f"{shown}\n")
             to.flush()
             self._lines.append(shown)

@@ -38,6 +38,25 @@ def test_a_secret_is_masked_line_by_line_however_the_text_is_cut(tmp_path: Path)
     assert log.tail() == "a *** and *** and short"
 
 
+@pytest.mark.parametrize(
+    "printed",
+    ["token: s3c\x1b[01;31m\x1b[Kret-va\x1b[m\x1b[Klue", "token: s3cret\b-value", "50%\rtoken: s3cret\x00-value"],
+)
+def test_a_secret_is_masked_also_where_what_whoever_shows_it_takes_out_parts_it(tmp_path: Path, printed: str) -> None:
+    """As grep --color does."""
+    out, log = io.StringIO(), logs.Log(tmp_path / "log")
+    log.hide([b"s3cret-value"])
+    log.line(printed, out)
+    log.line("\x1b[32mgood\x1b[m", out)
+    log.close()
+    (kept, _) = text.of_container("build", segments.read(tmp_path / "log"))
+    assert kept.text.endswith("token: ***")
+    first, second = out.getvalue().splitlines()
+    assert text.plain(first) == kept.text
+    assert second == "\x1b[32mgood\x1b[m"
+    assert log.tail() == f"{kept.text}\ngood"
+
+
 def test_a_disk_that_is_full_ends_the_kept_log_and_nothing_else(tmp_path: Path) -> None:
     """/dev/full refuses every write."""
     (tmp_path / "log").mkdir()
