@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import queue
+import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +236,23 @@ def test_of_a_pod_that_has_ended_no_container_is_waited_for_that_never_started(c
     reader.join(10)
     assert not reader.is_alive()
     assert [line.text for line in shown] == ["no space left"]
+
+
+def test_whoever_has_seen_enough_leaves_no_kubectl_behind(cluster):
+    """As `strata logs web --follow | head` does: they would hold their connections until the containers end."""
+    cluster.program.write_text(
+        "#!/bin/sh\necho $$ >> $(dirname $0)/pids\necho 2026-11-29T10:00:00Z line\nexec sleep 60\n"
+    )
+    shown = live.as_it_comes(kubectl.Kubectl(program=str(cluster.program)), POD)
+    assert [next(shown).text for _ in range(3)] == ["line"] * 3
+    shown.close()
+    started = [int(pid) for pid in (cluster.folder / "pids").read_text().split()]
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in started if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert (len(started), left) == (3, [])
 
 
 def changed(body: Body, **meta: Any) -> Body:

@@ -42,6 +42,7 @@ class Kubectl:
 
     def __init__(self, options: Sequence[str] = (), *, program: str = "kubectl") -> None:
         self._command = [program, *options]
+        self._running: set[subprocess.Popen[str]] = set()
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
         """An object; without a namespace in the one of the context. Raises KubeError."""
@@ -61,6 +62,11 @@ class Kubectl:
         arguments = ["logs", pod, "-c", container, *_in(namespace), "--timestamps", *(["-f"] if follow else [])]
         with self._started(arguments) as process:
             yield process
+
+    def stop(self) -> None:
+        """Ends what still prints or forwards, for other threads."""
+        for process in tuple(self._running):
+            process.kill()
 
     @contextlib.contextmanager
     def forwarded(self, service: str, port: int, namespace: str) -> Iterator[int]:
@@ -87,11 +93,13 @@ class Kubectl:
             )
         except FileNotFoundError as e:
             raise _missing(self._command[0]) from e
+        self._running.add(process)
         with process:
             try:
                 yield process
             finally:
                 process.kill()
+                self._running.discard(process)
 
     def _object(self, arguments: Sequence[str], what: str) -> dict[str, Any]:
         try:

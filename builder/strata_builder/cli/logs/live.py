@@ -64,7 +64,10 @@ def as_it_comes(cluster: kubectl.Kubectl, pod: Pod) -> Iterator[text.Line]:
     for name in containers:
         reader = threading.Thread(target=_read, args=(cluster, pod, name, lines), daemon=True)
         reader.start()
-    yield from ordered(lines, len(containers))
+    try:
+        yield from ordered(lines, len(containers))
+    finally:
+        cluster.stop()
 
 
 def ordered(
