@@ -21,6 +21,7 @@ from strata_builder import contract
 from strata_builder.buildlog import artifact, text
 from strata_builder.cli import arguments, main
 from strata_builder.cli.logs import builds, kubectl, live
+from strata_builder.oci import manifest, mediatypes
 from strata_builder.registry.client import Registry
 from support.fake_registry import FakeRegistry
 
@@ -449,6 +450,16 @@ def test_a_repository_alone_gives_the_newest_log_or_the_one_of_a_number(registry
     assert capsys.readouterr().out == "build | one\n"
     assert run("--from", f"{registry.host}/team/web:7") == contract.ExitCode.FAILED
     assert "2/1, 1/1" in capsys.readouterr().err
+
+
+def test_what_is_no_log_under_a_logs_tag_hides_no_other(registry, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keep(registry, 1, 1, "- build one")
+    with contextlib.closing(Registry(registry.host, insecure=True)) as client:
+        index = manifest.Index(()).to_bytes()
+        client.put_manifest("team/web", "cache-log-1111111111", index, mediatypes.OCI_INDEX)
+    assert run("--from", f"{registry.host}/team/web") == 0
+    assert capsys.readouterr().out == "build | one\n"
 
 
 # -- what kubectl says --

@@ -8,6 +8,7 @@ from typing import Final
 
 from strata_builder import contract, errors
 from strata_builder.buildlog import artifact, text
+from strata_builder.oci import errors as oci_errors
 from strata_builder.registry import errors as registry_errors
 from strata_builder.registry.client import Registry
 
@@ -44,6 +45,7 @@ def everything(registry: Registry, repository: str) -> list[artifact.Entry]:
     found: list[artifact.Entry] = []
     tags = [tag for tag in registry.tags(repository) if tag.startswith(contract.LOG_TAG_PREFIX)]
     for tag in tags[:_TAGS]:
-        with contextlib.suppress(registry_errors.NotFound, errors.LayerError):  # one that is being replaced; another's
+        # One that is being replaced; another's.
+        with contextlib.suppress(registry_errors.NotFound, errors.LayerError, oci_errors.ImageInvalid):
             found += artifact.entries(registry, repository, tag)
     return found
