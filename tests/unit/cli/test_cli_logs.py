@@ -192,6 +192,17 @@ def test_while_there_is_a_pod_its_containers_are_shown_in_the_order_of_time(clus
     assert "istio-proxy" not in cluster.asked.read_text()
 
 
+def test_a_carriage_return_ends_no_line_of_a_pod(cluster, capsys):
+    """Of a progress bar the ends are shown, as in the kept log, and what follows one is no line that has a time."""
+    cluster.answers(GET, image_build(RUNNING))
+    cluster.answers(PODS, {"items": [POD]})
+    bar = "2026-11-29T10:00:00Z 1%\r50%\r2031-01-01T00:00:00Z all\n2026-11-29T10:00:02Z done\n"
+    cluster.answers("logs p -c build -n team --timestamps", bar)
+    cluster.answers("logs p -c fetch -n team --timestamps", "2026-11-29T10:00:01Z a\r\n2026-11-29T10:00:03Z b\n")
+    assert run("web", "-n", "team") == 0
+    assert capsys.readouterr().out == "build | 1% … 2031-01-01T00:00:00Z all\nfetch | a\nbuild | done\nfetch | b\n"
+
+
 def test_a_build_that_waits_for_its_pod_says_for_what(cluster, capsys):
     conditions = [{"type": "Building", "reason": "Unschedulable", "message": "no node takes it"}]
     cluster.answers(GET, image_build(RUNNING, conditions=conditions))

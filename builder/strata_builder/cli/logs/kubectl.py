@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import subprocess
@@ -61,6 +62,8 @@ class Kubectl:
         """The process that prints the log of a container, each line with its time."""
         arguments = ["logs", pod, "-c", container, *_in(namespace), "--timestamps", *(["-f"] if follow else [])]
         with self._started(arguments) as process:
+            assert isinstance(process.stdout, io.TextIOWrapper)
+            process.stdout.reconfigure(newline="\n")  # what follows a carriage return has no time of its own
             yield process
 
     def stop(self) -> None:
