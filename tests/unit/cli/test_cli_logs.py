@@ -374,6 +374,15 @@ def test_who_may_not_read_pods_may_still_read_the_registry(cluster, registry, ca
     assert capsys.readouterr().out == "fetch | kept\n"
 
 
+def test_who_may_not_read_pods_is_told_so_where_nothing_is_kept(cluster, capsys):
+    cluster.answers(GET, image_build({"number": 3, "attempt": 2, "phase": "Failed", "job": "j"}))
+    cluster.answers(PODS, err='Error from server (Forbidden): pods is forbidden: User "ada" cannot list', code=1)
+    assert run("web", "-n", "team") == contract.ExitCode.FAILED
+    err = capsys.readouterr().err
+    assert "names no place" in err
+    assert 'you may not read pods: Error from server (Forbidden): pods is forbidden: User "ada"' in err
+
+
 @pytest.mark.parametrize("said", ["dial tcp 10.0.0.7:10250: i/o timeout", "dial tcp 10.0.0.7:10250: no route to host"])
 def test_when_the_node_of_an_ended_pod_does_not_answer_what_was_kept_is_read(cluster, registry, capsys, said):
     keep(registry, 3, 2, "2026-11-29T10:00:01Z fetch kept", "2026-11-29T10:00:02Z build kept, too")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from strata_builder import contract
+from strata_builder import contract, errors
 from strata_builder.buildlog import artifact, text
 from strata_builder.cli import values
 from strata_builder.cli.logs import builds, kept, kubectl, live, places
@@ -79,6 +79,7 @@ def _once(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -
     body = cluster.get(kubectl.IMAGEBUILDS, given.name, given.namespace)
     chosen = builds.choose(body, given.build or 0, given.attempt or 0)
     runs = bool(chosen.job) and builds.phase(body) in builds.RUNNING
+    refused = ""
     try:
         if chosen.job and (pod := _pod(cluster, body, chosen.job)):
             lines = live.so_far(cluster, pod)
@@ -87,12 +88,18 @@ def _once(given: argparse.Namespace, cluster: kubectl.Kubectl, show: _Printer) -
     except kubectl.KubeError as e:  # the log may be kept, and may be read there
         if runs:
             raise
-        if not isinstance(e, kubectl.Forbidden | kubectl.NotFound):
+        if isinstance(e, kubectl.Forbidden | kubectl.NotFound):
+            refused = f"\nThe pod's log cannot be read, either: {e.message}"
+        else:
             show.note(f"what was kept is read, for the pod's log cannot be: {e.message}")
     if runs:
         show.note(f"the pod of build {chosen.number} has not started: {builds.waits_for(body)}")
         return
-    show.lines(_kept(given, cluster, body, chosen))
+    try:
+        show.lines(_kept(given, cluster, body, chosen))
+    except errors.BuildError as e:
+        e.message += refused
+        raise
 
 
 def _pod(cluster: kubectl.Kubectl, body: builds.Body, job: str) -> live.Pod | None:
