@@ -39,7 +39,8 @@ class Collector:
     def collect(self, known: records.Records, fetch: alive.Peer) -> planfile.Result:
         """Until build is done. Raises PeerLost, PushDenied, InfrastructureFailed for what cannot be used."""
         self._check_admission()
-        sending = uploads.Uploads(lambda name: self.upload(f"sha256:{name}"), self.paths.made)
+        most = len(self.heard.allowed)  # a layer a step
+        sending = uploads.Uploads(lambda name: self.upload(f"sha256:{name}"), self.paths.made, most)
         build = alive.Peer(contract.BUILD, self.paths.alive(contract.BUILD), self.paths.build_done)
         try:
             exchange.wait(lambda: self._uploaded(sending), [fetch, build])

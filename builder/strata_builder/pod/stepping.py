@@ -70,14 +70,14 @@ class Heard:
     """push's side: what was told of each step, taken down once; only of steps in `allowed`."""
 
     def __init__(self, told: Path, acks: Path, allowed: frozenset[str]) -> None:
-        self._told, self._acks, self._allowed = told, acks, allowed
+        self._told, self._acks, self.allowed = told, acks, allowed
         self.made: dict[str, records.Record] = {}
         acks.mkdir(parents=True, exist_ok=True)
 
     def look(self) -> None:
         """Raises WireError for what build may not say."""
         for name in exchange.names(self._told, self.made.keys()):
-            made = planfile.Made.from_bytes(exchange.read(self._told / name, planfile.MAX_MADE), self._allowed)
+            made = planfile.Made.from_bytes(exchange.read(self._told / name, planfile.MAX_MADE), self.allowed)
             if made.key != name:
                 raise wire.WireError("a step was told under another name")
             self.made[name] = made.record()

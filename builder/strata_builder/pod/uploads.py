@@ -14,21 +14,24 @@ from strata_builder.layers import decompress, unpack
 from strata_builder.layers.index import Index
 from strata_builder.oci import mediatypes
 from strata_builder.oci.image import LayerRef
-from strata_builder.pod import exchange
+from strata_builder.pod import exchange, wire
 
 _WORKERS: Final = 4
 
 
 class Uploads:
-    """Puts each blob of a folder into the registry once, some at a time; the first failure is raised by `look`."""
+    """Puts each blob of a folder into the registry once, some at a time; the first failure is raised by `look`. Of more
+    than `most` it is a WireError: a blob that is uploaded may be taken away, and the registry would fill without end."""
 
-    def __init__(self, upload: Callable[[str], None], folder: Path) -> None:
-        self._upload, self._folder = upload, folder
+    def __init__(self, upload: Callable[[str], None], folder: Path, most: int) -> None:
+        self._upload, self._folder, self._most = upload, folder, most
         self._pool = futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
         self._running: dict[str, futures.Future[None]] = {}
 
     def look(self) -> None:
         for name in exchange.names(self._folder, self._running.keys()):
+            if len(self._running) == self._most:
+                raise wire.WireError(f"more layers than the {self._most} steps that were to be made")
             self._running[name] = self._pool.submit(self._upload, name)
         for future in self._running.values():
             if future.done():

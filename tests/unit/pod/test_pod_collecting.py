@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strata_builder import errors
-from strata_builder.pod import collecting, planfile, stepping
+from strata_builder.pod import collecting, planfile, stepping, uploads, wire
 from strata_builder.pod.paths import Paths
 from strata_builder.registry.client import Registry
 from support.fake_registry import FakeRegistry
@@ -59,3 +59,18 @@ def test_a_file_without_holes_is_read_from_its_beginning(tmp_path: Path, size: i
     taken = collecting.Collector(paths, plan, None, "team/app", heard, keeps=True)  # type: ignore[arg-type]
     with taken.open(f"sha256:{NAME}") as file:
         assert file.read() == data
+
+
+def test_no_more_layers_go_to_the_registry_than_there_are_steps(tmp_path: Path) -> None:
+    """Each one is gone when the next one comes, so that no limit of the pod's disk is met."""
+    sent: list[str] = []
+    sending = uploads.Uploads(sent.append, tmp_path, most=3)
+    for number in range(3):
+        (tmp_path / f"{number:064}").touch()
+        sending.finish()
+        (tmp_path / f"{number:064}").unlink()
+    (tmp_path / f"{3:064}").touch()
+    with pytest.raises(wire.WireError, match="more layers than the 3 steps"):
+        sending.finish()
+    sending.close()
+    assert len(sent) == 3
