@@ -34,6 +34,7 @@ _BY_CODE: Final[Mapping[int, str]] = {
 _NAME: Final = 512
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?")  # empty: not found
 _KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
+_ENDING: Final = 30.0  # seconds; it says so only when all of its containers have ended, and one may be told before another
 #: Of a container, of the pod, and of a volume, as the kubelet's eviction manager words them.
 _OWN_LIMIT: Final = re.compile(r"exceeded its local ephemeral storage limit|exceeds the (total )?limit")
 
@@ -98,7 +99,7 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
     ):
         return verdicts.NoUserNamespace(podstatus.node(pod))
     causes = [s for s in failed if podstatus.exit_code(s) != contract.ExitCode.PEER_LOST] or list(failed)
-    first = min(causes, key=lambda status: podstatus.time(podstatus.terminated(status).get("finishedAt")))
+    first = min(causes, key=_finished)
     code = podstatus.exit_code(first)
     if code == contract.ExitCode.NEEDS_SANDBOX and len(podstatus.ours(pod)) == 1:
         return verdicts.NeedsSandbox(_spoken(first, "the Dockerfile runs steps").message)
@@ -109,7 +110,13 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
         return dataclasses.replace(verdict, log=_last_lines(step))
     if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
+    if code in _KILLED and not podstatus.ended(pod) and now < _finished(first) + _ENDING:
+        return verdicts.Running(f"container {first['name']} was killed; its pod is ending, and may say why", started=True)
     return _spoken(first, _unspoken(first))
+
+
+def _finished(status: Mapping[str, Any]) -> float:
+    return podstatus.time(podstatus.terminated(status).get("finishedAt"))
 
 
 def _spoken(status: Mapping[str, Any], otherwise: str) -> contract.Failure:

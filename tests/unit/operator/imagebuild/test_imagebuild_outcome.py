@@ -232,6 +232,24 @@ def test_what_ends_the_whole_pod_leaves_the_last_lines_of_its_step(reason, messa
     assert (found.reason, found.log) == (told, lines)
 
 
+@pytest.mark.parametrize("code", [contract.ExitCode.INTERRUPTED, 137, 143])
+def test_a_pod_whose_containers_are_killed_one_after_another_is_judged_by_what_it_says_at_its_end(code):
+    """The kubelet tells why when none of them runs any more; whatever it tells meanwhile, one has ended before another."""
+    statuses = [ended("fetch", 12), ended("build", code, INTERRUPTED, at=ib.NOW), running("push")]
+    for others in (running("push"), ended("push", code, INTERRUPTED, at=ib.NOW + 1)):
+        statuses[-1] = others
+        verdict = judge(*statuses, now=ib.NOW + 2)
+        assert isinstance(verdict, verdicts.Running)
+        assert verdict.started
+    message = 'Usage of EmptyDir volume "s" exceeds the limit "20Mi". '
+    over = judge(*statuses, now=ib.NOW + 3, phase="Failed", reason="Evicted", message=message)
+    assert reason_of(over) == "StorageLimitExceeded"
+    assert reason_of(judge(*statuses, now=ib.NOW + 3, phase="Failed")) == "InfrastructureFailed"
+    statuses[-1] = ended("push", 12, at=ib.NOW + 1)
+    sidecar = running("proxy")  # one that goes on keeps the pod from its end
+    assert reason_of(judge(*statuses, sidecar, now=ib.NOW + 60)) == "InfrastructureFailed"
+
+
 def test_the_pods_deadline_is_the_builds():
     assert reason_of(judge(ended("push", 143), phase="Failed", reason="DeadlineExceeded")) == "DeadlineExceeded"
 
