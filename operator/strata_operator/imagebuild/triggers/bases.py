@@ -88,8 +88,8 @@ def watch(case: Case, inputs: str) -> Steps[tuple[Case, wanting.Build | None]]:
     could not be seen of them."""
     if case.current is None:
         return case, None
-    if case.current.used_base_images and case.current.inputs != inputs:
-        case = case.change(used_base_images=())  # the image before is wanted again, of which the failure tells nothing
+    if case.current.inputs not in ("", inputs):  # the image before is wanted again, which that build tells nothing of
+        case = case.change(used_base_images=(), base_images=())
     before = watched(case.was)
     seen = yield from _seen(case, before)
     if seen.problem:

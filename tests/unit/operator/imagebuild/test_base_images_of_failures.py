@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract
-from strata_operator import conditions
+from strata_operator import conditions, names
 from strata_operator.imagebuild import questions, state, status
 from strata_operator.imagebuild.triggers import bases
 from support import imagebuilds as ib
@@ -105,6 +105,27 @@ def test_after_an_edit_that_failed_and_was_taken_back_the_bases_of_the_image_cou
     assert len(world.started) == 3
 
 
+@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
+def test_a_base_that_had_moved_when_an_edit_was_built_is_built_on_once_the_edit_is_taken_back(ends):
+    world = built(a=D1)
+    before = world.body["spec"]
+    world.answers[questions.BaseImages] = stands(a=D2)
+    world.edit(labels={"from": "b"})
+    if ends == "fails":
+        fail(world, a=D2)
+    else:
+        world.settle()
+        world.annotate(names.ANNOTATION_CANCEL, "1")
+        world.settle()
+    world.edit()
+    world.body["spec"] = {**before}
+    world.settle()
+    assert (len(world.started), world.current["reason"]) == (3, "BaseImageChanged")
+    fail(world, a=D2)
+    world.settle()
+    assert len(world.started) == 3
+
+
 @pytest.mark.parametrize("source", [{}, {"source": GIT, "dockerfile": {"path": "Dockerfile"}}], ids=["files", "git"])
 def test_a_base_that_was_not_found_is_built_on_when_it_is_there_and_not_in_a_loop(source: dict[str, Any]):
     world = ib.World(ib.build(triggers=TRIGGERS, **source))
@@ -195,8 +216,8 @@ def test_a_base_that_was_taken_back_after_it_had_broken_a_build_is_built_on():
 def test_what_a_failure_tells_is_not_believed_where_it_is_no_base():
     world = ib.World(ib.build(triggers=TRIGGERS))
     world.settle()
-    names = ["debian", "team/UPPER", "", "x" * 600, f"debian@{D1}"]
-    told = (*(contract.BaseImage(name, D1) for name in names), contract.BaseImage("fedora", "rm -rf"))
+    said = ["debian", "team/UPPER", "", "x" * 600, f"debian@{D1}"]
+    told = (*(contract.BaseImage(name, D1) for name in said), contract.BaseImage("fedora", "rm -rf"))
     world.pod(ib.ended(code=1, message=contract.encode(contract.Failure("RunFailed", "no", base_images=told))))
     world.finish(phase="Failed")
     world.settle()
