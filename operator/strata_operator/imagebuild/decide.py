@@ -152,17 +152,25 @@ def _with_content(case: Case, aim: target.Target, content: contents.Content) -> 
         return (yield from settling.unchanged(case, aim, content))
     if isinstance(want, wanting.Nobody):
         return settling.keep(case)
+    wanted = _made_of(wanting.intend(case, want), content)
     if _unasked(case, content):
-        return (yield from _rest(wanting.intend(case, want)))
-    wanted = wanting.intend(case, want).change(
+        return (yield from _rest(wanted))
+    wanted = wanted.change(base_images=(yield from bases.met(case, want.base_images)))
+    return (yield from starting.begin(wanted, aim, content))
+
+
+def _made_of(case: Case, content: contents.Content) -> Case:
+    """The case whose current build is made of this; what one of other inputs has told of its bases counts no more."""
+    current = case.current
+    same = current is not None and current.inputs in ("", content.inputs)
+    return case.change(
         generation=case.seen.generation,
         fields=inputs.fields(case.wanted),
         inputs=content.inputs,
         commit=content.commit,
         ref=content.ref,
-        base_images=(yield from bases.met(case, want.base_images)),
+        used_base_images=current.used_base_images if current and same else (),
     )
-    return (yield from starting.begin(wanted, aim, content))
 
 
 def _unasked(case: Case, content: contents.Content) -> bool:

@@ -150,6 +150,27 @@ def test_a_build_that_lacked_its_base_goes_on_in_its_time_though_nobody_has_seen
     assert (len(world.started), world.current["number"]) == (3, 2)
 
 
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_build_that_a_base_has_started_and_that_has_a_newer_commit_tells_of_that_commits_bases(polled):
+    triggers = TRIGGERS | ({"git": {"pollInterval": "1h"}} if polled else {})
+    world = ib.World(ib.build(source=GIT, dockerfile={"path": "Dockerfile"}, triggers=triggers))
+    fail(world, a=D1)
+    world.answers |= {
+        questions.BaseImages: stands(a=D2, b=D1),
+        questions.Polled: questions.Resolved(ib.COMMIT, "refs/heads/main"),
+        questions.Commit: questions.Resolved("d" * 40, "refs/heads/main"),
+    }
+    world.settle()
+    assert world.current["reason"] == "BaseImageChanged"
+    world.answers.pop(questions.Polled)
+    fail(world, b=D1)
+    assert [job.commit[0] for job in world.started] == ["0", "d"]
+    assert world.current["usedBaseImages"] == [{"name": "b", "digest": D1}]
+    world.answers[questions.BaseImages] = stands(a=D2, b=D2)
+    world.settle()
+    assert len(world.started) == 3
+
+
 def test_a_build_that_was_killed_is_known_by_what_the_one_before_it_has_told():
     world = ib.World(ib.build(triggers=TRIGGERS))
     fail(world, debian=D1)
