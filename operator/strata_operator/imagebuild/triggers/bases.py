@@ -86,7 +86,7 @@ def _digests(bases: Iterable[tuple[str, str]]) -> Digests:
 def watch(case: Case, inputs: str) -> Steps[tuple[Case, wanting.Build | None]]:
     """The build that base images want, if any, where `inputs` is the digest of the inputs that are wanted; the case says what
     could not be seen of them."""
-    if case.current is None:
+    if case.current is None or case.wanted.base_interval is None:
         return case, None
     if case.current.inputs not in ("", inputs):  # the image before is wanted again, which that build tells nothing of
         case = case.change(used_base_images=(), base_images=())
@@ -138,7 +138,8 @@ def wanted(case: Case, before: Digests, found: Mapping[str, Found]) -> wanting.B
     if now and news(case.was, current, now, frozenset(before.keys() - found.keys())):
         return wanting.Build(REASON, base_images=now)
     lacking = any("" in digests for digests in before.values())
-    still = bool(lacking or now or moved(recorded(case.was.image), found))
+    unseen = any(base.name not in found for base in current.base_images)  # as after a restart: they are as they were
+    still = bool(lacking or now or unseen or moved(recorded(case.was.image), found))
     if still and current.phase == state.FAILED and current.reason == REASON and wanting.due(case):
         return wanting.Build(REASON, goes_on=True, base_images=current.base_images)
     return None

@@ -142,8 +142,9 @@ def test_a_base_that_was_not_found_is_built_on_when_it_is_there_and_not_in_a_loo
     assert (len(world.started), world.current["number"], world.current["attempt"]) == (3, 2, 2)
 
 
-def test_a_build_that_lacked_its_base_goes_on_in_its_time_though_nobody_has_seen_that_since():
-    world = broken("BaseImageNotFound", debian="")
+@pytest.mark.parametrize("met", ["", D2], ids=["the base", "a layer of it"])
+def test_a_build_that_lacked_its_base_goes_on_in_its_time_though_nobody_has_seen_that_since(met):
+    world = broken("BaseImageNotFound", debian=met)
     world.answers[questions.BaseImages] = bases.Seen()
     world.now = conditions.unix(world.current["nextTime"])
     world.settle()
