@@ -52,9 +52,9 @@ def commit(case: Case) -> Steps[Source]:
         return questions.Resolved("")
     if _COMMIT.fullmatch(git.revision):
         return questions.Resolved(git.revision)
-    between = case.current is not None and case.current.phase == state.RETRYING
+    retried = case.current is not None and case.current.phase == state.RETRYING and case.current.attempt > 0
     idle = wanting.idle(case)
-    if between or (idle and interval is None):
+    if retried or wanting.retries_later(case) or (idle and interval is None):
         return known(case)
     if idle:
         polled: Source | None = yield questions.Polled(git.url, git.revision, git.secret)
@@ -78,7 +78,7 @@ def _age(case: Case) -> float:
     current = case.current
     if current is None and not case.forced and case.seen.generation == 1:
         return max(case.now - case.seen.created - _CLOCKS, 0.0)  # many that are applied together are one look
-    if case.fresh or case.forced or current is None or wanting.due(case):
+    if case.fresh or case.forced or current is None or current.phase == state.RETRYING or wanting.due(case):
         return 0.0
     return retry.LONGEST_CHECK if current.phase == state.FAILED else _RECENT
 

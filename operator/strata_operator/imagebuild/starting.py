@@ -16,11 +16,10 @@ from strata_operator.imagebuild import (
     podstatus,
     questions,
     queueing,
-    retry,
-    state,
     status,
     tags,
     verdicts,
+    wanting,
 )
 from strata_operator.imagebuild.case import Case, Decision
 from strata_operator.imagebuild.conclusion import conclude, unfinished_jobs
@@ -39,8 +38,7 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
     current = case.current
     if current is None:
         raise ValueError("nothing is wanted")
-    delay = retry.retry_delay(max(current.retries - 1, 0), case.seen.uid)
-    if current.phase == state.RETRYING and retry.waits(current.next_time, case.now, delay):
+    if wanting.retries_later(case):
         return _between(case)
     if not target.ready:
         return wait(case, not_ready(target))

@@ -96,6 +96,15 @@ def due(case: Case) -> bool:
     return not retry.waits(current.next_time, case.now, delay)
 
 
+def retries_later(case: Case) -> bool:
+    """The time of the next attempt is still to come."""
+    current = case.current
+    if current is None or current.phase != state.RETRYING:
+        return False
+    delay = retry.retry_delay(max(current.retries - 1, 0), case.seen.uid)
+    return retry.waits(current.next_time, case.now, delay)
+
+
 def intend(case: Case, build: Build | None = None) -> Case:
     """The case with the wanted build as its current one.
 

@@ -1770,6 +1770,22 @@ def test_a_build_waits_for_a_host_that_is_left_alone_and_loses_no_attempt():
     assert (world.current["number"], world.current["attempt"]) == (1, 1)
 
 
+def test_a_build_whose_source_could_not_be_asked_is_made_of_the_commit_that_is_there_when_it_can():
+    world = git_world()
+    world.edit(output={"registry": {"name": "main"}, "tags": ["{commit}"]})
+    world.answers[questions.Commit] = FAILURE("SourceUnavailable", "host.example answered 503", retryable=True)
+    delays = []
+    for _ in range(2):
+        delays.append(world.settle().look_again or 0.0)
+        assert world.condition("Reconciling") == ("True", "SourceUnavailable")
+        world.now += delays[-1]
+    assert jittered(delays, [5, 10])
+    world.answers.pop(questions.Commit)
+    world.succeed()
+    assert [job.commit for job in world.started] == [ib.COMMIT]
+    assert (world.current["number"], world.current["attempt"], world.status["tags"]) == (1, 1, [ib.COMMIT])
+
+
 @pytest.mark.parametrize(("late", "age"), [(0.5, 0.0), (30.0, 28.0)])
 def test_many_that_are_applied_together_are_served_by_a_look_since_then(late, age):
     world = git_world()
