@@ -26,9 +26,10 @@ def fail(case: Case, failure: contract.Failure, *, ran: bool) -> Decision:
 
     By the failure's class it is retried at a time, looked at again at a time, or has ended.
     """
-    kind, heals = retry.class_of(failure.reason), retry.heals(failure.reason)
+    kind = retry.class_of(failure.reason)
     case = case.change(used_base_images=_used(_current(case), failure.base_images))
     current = _current(case)
+    heals = retry.heals(failure.reason, after=current.result)
     if case.outdated and current.active:
         return _over(case, failure)
     if kind is retry.Class.RETRIED and current.retries < case.wanted.retries:

@@ -37,9 +37,12 @@ def class_of(reason: str) -> Class:
     return Class.WAITING if reason in contract.WAITING else Class.FINAL
 
 
-def heals(reason: str) -> bool:
-    """Whether what has failed for `reason`, and is not retried any more, is looked at again."""
-    return class_of(reason) is Class.CHECKED or reason in _AWAY
+def heals(reason: str, *, after: str = "") -> bool:
+    """Whether what has failed for `reason`, and is not retried any more, is looked at again. `after` is why the attempt
+    before had failed: a host that was away has used up the retries, and a node that is lost then has had none."""
+    return (
+        class_of(reason) is Class.CHECKED or reason in _AWAY or (after in _AWAY and class_of(reason) is Class.RETRIED)
+    )
 
 
 def check_delay(checks: int, uid: str) -> float:

@@ -1084,6 +1084,20 @@ def test_a_host_that_is_away_for_longer_than_the_retries_is_looked_at_until_it_i
     assert (world.current["number"], world.current["attempt"]) == (1, 7)
 
 
+def test_a_node_that_is_lost_when_the_host_is_back_does_not_end_a_build_that_the_host_has_cost_all_retries():
+    world = World(body=ib.build(retries=1))
+    world.settle()
+    looks = []
+    for reason in ("RegistryUnavailable", "RegistryUnavailable", "InfrastructureFailed", "InfrastructureFailed"):
+        world.pod(ended(code=20, message=FAILURE(reason, "no", retryable=True)))
+        world.finish(phase="Failed")
+        looks.append(world.settle().look_again)
+        world.now += looks[-1] or 0
+        world.settle()
+    assert jittered([look for look in looks if look is not None], [5, 60, 120])
+    assert (looks[-1], world.current["phase"]) == (None, "Failed")
+
+
 def asked_again(name: str) -> World:
     """A build of an image that is there already, for its own sake: by an annotation, or by the clock."""
     world = World(body=ib.build(retries=1, triggers={"schedule": {"cron": "0 3 * * *"}} if name == "schedule" else {}))
