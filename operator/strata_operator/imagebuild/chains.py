@@ -47,7 +47,7 @@ def node(body: kube.Object, hosts: Iterable[str]) -> Node:
     status, spec = body.get("status") or {}, body.get("spec") or {}
     repository = str(status.get("repository") or "")
     current = status.get("current") or {}
-    told = current.get("usedBaseImages") if current.get("phase") == state.FAILED else ()
+    told = current.get("usedBaseImages") if current.get("phase") in state.NOT_DONE else ()
     named = (image(str(base.get("name", ""))) for base in (*(status.get("baseImages") or ()), *(told or ())))
     return Node(
         images=frozenset((host, repository, tag) for host in hosts if host for tag in status.get("tags") or ()),

@@ -25,13 +25,12 @@ from strata_operator.imagebuild.questions import Steps
 
 IMAGE_CHECK: Final = 6 * 3600.0  # seconds between two looks whether an image is still there
 _AGAIN: Final = 60.0
-_NOT_DONE: Final = frozenset({state.FAILED, state.CANCELLED})
 
 
 def keep(case: Case) -> Decision:
     """As it was said when it came about."""
     current = case.current
-    if current and current.phase in _NOT_DONE and not case.was.built(case.seen.generation):
+    if current and current.phase in state.NOT_DONE and not case.was.built(case.seen.generation):
         return endings.still_failed(case, said(case))
     found = conditions.find(case.was.conditions, conditions.READY) or {}
     last = conditions.find(case.was.conditions, status.LAST) or {}

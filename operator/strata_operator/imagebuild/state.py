@@ -24,6 +24,7 @@ FAILED: Final = "Failed"
 SUPERSEDED: Final = "Superseded"
 SUSPENDED: Final = "Suspended"
 CANCELLED: Final = "Cancelled"
+NOT_DONE: Final = frozenset({FAILED, CANCELLED})  # has ended without an image, and nothing follows by itself
 STOPPED: Final = frozenset({SUPERSEDED, SUSPENDED, CANCELLED})  # ended by order: the Job goes at once
 ACTIVE: Final = frozenset({STARTING, RUNNING})  # phases that have, or are about to have, a Job
 OPEN: Final = ACTIVE | {PENDING, RETRYING}

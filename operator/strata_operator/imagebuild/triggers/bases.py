@@ -64,14 +64,14 @@ def recorded(image: Mapping[str, Any]) -> Digests:
 
 
 def watched(was: state.State) -> Digests:
-    """The base images of which a move is news: those that the newest build has told of if it failed, for what the last
-    success was made from tells nothing of another Dockerfile; else those of the last success."""
+    """The base images of which a move is news: those that the newest build has told of if it failed, cancelled since or not,
+    for what the last success was made from tells nothing of another Dockerfile; else those of the last success."""
     return _told(was) or recorded(was.image)
 
 
 def _told(was: state.State) -> Digests:
     current = was.current
-    used = current.used_base_images if current and current.phase == state.FAILED else ()
+    used = current.used_base_images if current and current.phase in state.NOT_DONE else ()
     return _digests((base.name, base.digest) for base in used)
 
 

@@ -172,6 +172,23 @@ def test_a_build_that_a_base_has_started_and_that_has_a_newer_commit_tells_of_th
     assert len(world.started) == 3
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_build_that_lacked_its_base_and_was_cancelled_is_built_when_that_is_there(first):
+    world = ib.World(ib.build(triggers=TRIGGERS)) if first else built(a=D1)
+    world.edit(labels={"from": "b"})
+    fail(world, "BaseImageNotFound", b="")
+    world.annotate(names.ANNOTATION_CANCEL, "1")
+    world.settle()
+    world.now += 86_400
+    world.answers[questions.BaseImages] = stands(a=D2)
+    world.settle()
+    begun = len(world.started)
+    assert world.current["phase"] == "Cancelled"
+    world.answers[questions.BaseImages] = stands(a=D2, b=D1)
+    world.settle()
+    assert (len(world.started), world.current["reason"]) == (begun + 1, "BaseImageChanged")
+
+
 def test_a_build_that_was_killed_is_known_by_what_the_one_before_it_has_told():
     world = ib.World(ib.build(triggers=TRIGGERS))
     fail(world, debian=D1)
