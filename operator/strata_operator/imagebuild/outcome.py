@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import kube
-from strata_operator.imagebuild import beginning, chains, kueue, podstatus, verdicts
+from strata_operator.imagebuild import beginning, chains, kueue, podend, podstatus, verdicts
 
 #: Reasons that the container which runs user code may give; another one would let a RUN steer the operator.
 _OF_BUILD: Final = frozenset(
@@ -34,9 +34,9 @@ _BY_CODE: Final[Mapping[int, str]] = {
 _NAME: Final = 512
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?")  # empty: not found
 _KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
-_ENDING: Final = 30.0  # seconds; it says so only when all of its containers have ended, and one may be told before another
-#: Of a container, of the pod, and of a volume, as the kubelet's eviction manager words them.
-_OWN_LIMIT: Final = re.compile(r"exceeded its local ephemeral storage limit|exceeds the (total )?limit")
+_ENDING: Final = (
+    30.0  # seconds; it says so only when all of its containers have ended, and one may be told before another
+)
 
 
 def judge(
@@ -63,7 +63,7 @@ def _judge_pod(pod: kube.Object, now: float, events: Sequence[kube.Object] | Non
         return _first_failure(pod, failed, now)
     if statuses and podstatus.exit_code(statuses[-1]) == 0 and statuses[-1]["name"] == contract.PUSH:
         return _result(pod, statuses)
-    if verdict := _pod_failure(pod):
+    if verdict := podend.failure(pod):
         return verdict
     if pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
@@ -84,10 +84,12 @@ def _result(pod: kube.Object, statuses: Sequence[Mapping[str, Any]]) -> verdicts
     try:
         value = contract.decode_result(said)
     except contract.ContractError as e:
-        return _infrastructure(f"the builder ended well without a result that can be read: {e}")
+        return podend.infrastructure(
+            f"the builder ended well without a result that can be read: {e}{podend.cut(pod, said)}"
+        )
     if isinstance(value, contract.BuildResult) and value.platforms and all(p.digest for p in value.platforms):
         return value
-    return _infrastructure("the builder ended well but named no digest")
+    return podend.infrastructure("the builder ended well but named no digest")
 
 
 def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: float) -> verdicts.Verdict:
@@ -104,14 +106,16 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
     if code == contract.ExitCode.NEEDS_SANDBOX and len(podstatus.ours(pod)) == 1:
         return verdicts.NeedsSandbox(_spoken(first, "the Dockerfile runs steps").message)
     if code == contract.ExitCode.PEER_LOST:
-        return _infrastructure(f"container {first['name']} lost the others, and none of them says why")
-    if code in _KILLED and (verdict := _pod_failure(pod)):
+        return podend.infrastructure(f"container {first['name']} lost the others, and none of them says why")
+    if code in _KILLED and (verdict := podend.failure(pod)):
         step = next((status for status in failed if status["name"] == contract.BUILD), first)
         return dataclasses.replace(verdict, log=_last_lines(step))
     if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
     if code in _KILLED and not podstatus.ended(pod) and now < _finished(first) + _ENDING:
-        return verdicts.Running(f"container {first['name']} was killed; its pod is ending, and may say why", started=True)
+        return verdicts.Running(
+            f"container {first['name']} was killed; its pod is ending, and may say why", started=True
+        )
     return _spoken(first, _unspoken(first))
 
 
@@ -187,47 +191,11 @@ def _last_lines(status: Mapping[str, Any]) -> str:
     return value.log if isinstance(value, contract.Failure) else ""
 
 
-def _pod_failure(pod: kube.Object) -> contract.Failure | None:
-    """What the kubelet or the node controller says of the pod as a whole."""
-    status = pod.get("status") or {}
-    reason, message = status.get("reason", ""), podstatus.clean(status.get("message", ""))
-    if podstatus.node_lost(pod):
-        return _infrastructure(f"node {podstatus.node(pod)} was lost")
-    if podstatus.phase(pod) != "Failed":
-        return None
-    if reason == "Evicted":
-        return _evicted(message)
-    if reason == "DeadlineExceeded" and not podstatus.ever_started(pod):
-        return _infrastructure("the builder pod did not get to run before its deadline")
-    if reason == "DeadlineExceeded":
-        return contract.Failure(
-            "DeadlineExceeded", "the build took longer than spec.timeout", hint="raise spec.timeout"
-        )
-    if reason:
-        return _infrastructure(f"the pod failed on node {podstatus.node(pod)}: {reason}: {message}")
-    return None if podstatus.ours(pod) else _infrastructure(f"the pod failed on node {podstatus.node(pod)}: {message}")
-
-
-def _evicted(message: str) -> contract.Failure:
-    """A pod's own limits name themselves in the message; all other evictions are the node's trouble."""
-    if _OWN_LIMIT.search(message):
-        return contract.Failure(
-            "StorageLimitExceeded",
-            f"the build used more disk than it may: {message}",
-            hint="raise spec.pod.resources.limits.ephemeral-storage, or make the build smaller",
-        )
-    return _infrastructure(f"the pod was evicted: {message}")
-
-
 def _deleted(pod: kube.Object, now: float) -> verdicts.Verdict:
     """Somebody deleted the pod; its containers still have their grace."""
     meta = pod["metadata"]
     over = now > podstatus.time(meta["deletionTimestamp"]) + beginning.PATIENCE
     return verdicts.Lost("the builder pod was deleted") if over else verdicts.Running("the pod is being deleted")
-
-
-def _infrastructure(message: str) -> contract.Failure:
-    return contract.Failure("InfrastructureFailed", message, retryable=True)
 
 
 def _job_failed(job: kube.Object) -> bool:

@@ -91,6 +91,17 @@ def test_push_that_names_no_digest_is_no_success(said):
     assert reason_of(judge(ended(message=said), phase="Succeeded")) == "InfrastructureFailed"
 
 
+@pytest.mark.parametrize(("size", "told"), [(1535, False), (1536, True)])
+def test_a_result_that_the_kubelet_has_cut_is_told_as_that(size, told):
+    spec_ = {"containers": [{"name": "a"}] * 5, "initContainers": [{"name": "b"}] * 3}
+    pod = ib.pod(JOB, phase="Succeeded", containerStatuses=[ended(message='{"v":1,'.ljust(size, " "))]) | {
+        "spec": spec_
+    }
+    verdict = outcome.judge(JOB, [pod], ib.NOW)
+    assert reason_of(verdict) == "InfrastructureFailed"
+    assert ("1536 bytes of it, for the pod has 8 containers" in verdict.message) is told
+
+
 def test_only_push_may_name_a_digest():
     statuses = [ended("fetch"), ended("build", message=result()), ended("push", message="")]
     assert reason_of(judge(*statuses)) == "InfrastructureFailed"
