@@ -40,7 +40,11 @@ def keep(request: contract.BuildRequest, paths: Paths, *, good: bool, hurry: boo
             failures.append(e)
 
     worker = threading.Thread(target=upload, name="log", daemon=True)
-    worker.start()
+    try:
+        worker.start()
+    except RuntimeError as e:  # the pod has as many as it may
+        _warn(str(e))
+        return
     worker.join(BUDGET_OF_A_DELETED_POD if hurry else BUDGET)
     if worker.is_alive():
         _warn("the registry took too long")

@@ -2,13 +2,16 @@
 
 import io
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from strata_builder import contract
 from strata_builder.buildlog import segments, text
 from strata_builder.pod import keeping, logs
 from strata_builder.pod.paths import Paths
+from support import pods
 
 SMALL = segments.Limits(head=100, tail=1000)
 
@@ -174,3 +177,15 @@ def test_nobody_waits_for_what_a_step_has_put_in_the_place_of_a_lock(tmp_path: P
     slept: list[float] = []
     keeping._await_others(paths, sleep=slept.append)
     assert slept == []
+
+
+def test_a_pod_that_may_have_no_more_threads_loses_its_log_and_not_its_build(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asked = pods.request("registry.example", log=contract.KeptLog("cache-log-0123456789"))
+    keeping.keep(asked, Paths(tmp_path), good=True, hurry=False)
+    assert capsys.readouterr().err == "warning: the log is not kept: can't start new thread\n"
