@@ -32,7 +32,19 @@ def failure(pod: kube.Object) -> contract.Failure | None:
         )
     if reason:
         return infrastructure(f"the pod failed on node {podstatus.node(pod)}: {reason}: {message}")
-    return None if podstatus.ours(pod) else infrastructure(f"the pod failed on node {podstatus.node(pod)}: {message}")
+    if any(map(podstatus.exit_code, podstatus.ours(pod))):
+        return None
+    return infrastructure(f"the pod failed on node {podstatus.node(pod)}: {_others(pod) or message}")
+
+
+def _others(pod: kube.Object) -> str:
+    """How an init container that is not ours has failed: none of ours starts after it."""
+    failed = next(filter(podstatus.exit_code, podstatus.injected(pod)), None)
+    if failed is None:
+        return ""
+    name, said = (podstatus.clean(text) for text in (str(failed.get("name")), podstatus.message(failed)))
+    text = f"init container {name}, which is not of Strata, ended with code {podstatus.exit_code(failed)}"
+    return f"{text}: {said}" if said else text
 
 
 def cut(pod: kube.Object, said: str) -> str:

@@ -79,6 +79,20 @@ def test_an_injected_init_container_that_takes_its_turn_is_not_told_of(reason):
     assert "is starting" in verdict.message
 
 
+@pytest.mark.parametrize(
+    ("said", "words"), [("", "ended with code 2"), ("iptables: \x1bdenied", "ended with code 2: iptables: denied")]
+)
+def test_a_pod_that_an_injected_init_container_has_failed_is_infrastructure(said, words):
+    """Its status has no reason, and ours wait in it for ever."""
+    ours = [waiting(name, "PodInitializing") for name in ("fetch", "build", "push")]
+    for init in ([], [ended("install")]):
+        inits = [*init, ended("istio-init", 2, said)]
+        verdict = judge(*ours, initContainerStatuses=inits, phase="Failed", now=ib.NOW + 90, events=[])
+        assert reason_of(verdict) == "InfrastructureFailed"
+        assert verdict.retryable
+        assert f"init container istio-init, which is not of Strata, {words}" in verdict.message
+
+
 def test_an_injected_init_container_that_fails_beside_a_running_build_is_nobodys_concern():
     failing = waiting("istio-proxy", "CrashLoopBackOff", "back-off 5m0s")
     verdict = judge(*map(running, ("fetch", "build", "push")), initContainerStatuses=[failing], events=[])
