@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from strata_builder import contract
@@ -17,6 +17,9 @@ BUILDER: Final = "builder"  # the volume of InPlace that holds the builder
 _IMAGE_REASONS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 )
+#: Events of a pod all of whose volumes are mounted, and of one that has its sandbox, too.
+_NO_SANDBOX: Final = "FailedCreatePodSandBox"
+_BEGUN: Final = frozenset({"Pulling", "Pulled", "Created", "Started"})
 _QUIET: Final = frozenset({None, "", "ContainerCreating", "PodInitializing"})  # a container that waits as it should
 
 
@@ -65,7 +68,7 @@ def _injected(pod: kube.Object) -> verdicts.Running | None:
 
 
 def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> verdicts.Verdict | None:
-    failures = [event for event in events if event.get("reason") in ("FailedMount", "FailedAttachVolume")]
+    failures = _newest(events, {"FailedMount", "FailedAttachVolume"}, {_NO_SANDBOX, *_BEGUN})
     failures = [event for event in failures if "timed out waiting" not in podstatus.note(event)] or failures
     if not failures:
         return None
@@ -77,6 +80,12 @@ def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> v
     if now - podstatus.since(pod) > PATIENCE:
         return failure
     return verdicts.Running(f"the pod waits: {failure.message}")
+
+
+def _newest(events: Sequence[kube.Object], reasons: Collection[str], past: Collection[str]) -> list[kube.Object]:
+    """Those of `reasons` that no event of `past` has followed: they are kept for an hour, whatever has come of them."""
+    over = max((podstatus.event_order(e) for e in events if e.get("reason") in past), default=(0.0, ""))
+    return [event for event in events if event.get("reason") in reasons and podstatus.event_order(event) > over]
 
 
 def _unscheduled(pod: kube.Object, now: float) -> verdicts.Verdict | None:

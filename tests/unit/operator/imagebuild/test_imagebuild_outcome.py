@@ -405,6 +405,19 @@ def test_a_slow_pull_without_bad_events_is_no_failure():
     assert isinstance(verdict, verdicts.Running)
 
 
+@pytest.mark.parametrize("step", ["Pulling", "Pulled", "Created", "FailedCreatePodSandBox"])
+@pytest.mark.parametrize(
+    "note", ['MountVolume.SetUp failed for volume "x" : secret "y" not found', "timed out waiting"]
+)
+def test_a_slow_pull_after_a_mount_that_failed_at_first_is_no_failure(step, note):
+    """The kubelet goes on only when all volumes are there."""
+    events = [event("FailedMount", note, ib.NOW + 2), event(step, "image", ib.NOW + 4)]
+    verdict = judge(waiting(), phase="Pending", now=ib.NOW + 300, events=events)
+    assert isinstance(verdict, verdicts.Running)
+    events.append(event("FailedMount", note, ib.NOW + 90))  # the node has started anew
+    assert reason_of(judge(waiting(), phase="Pending", now=ib.NOW + 300, events=events))
+
+
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
 def test_the_builders_own_image_is_an_administrators_matter(reason):
     verdict = judge(waiting(reason=reason, message="not found"), phase="Pending", now=ib.NOW + 999)
