@@ -71,7 +71,7 @@ def _unmounted(pod: kube.Object, events: Sequence[kube.Object], now: float) -> v
     failures = _newest(events, {"FailedMount", "FailedAttachVolume"}, {_NO_SANDBOX, *_BEGUN})
     failures = [event for event in failures if "timed out waiting" not in podstatus.note(event)] or failures
     if not failures:
-        return None
+        return _without_sandbox(events)
     about = [note for e in failures if refusals.is_about_volume(BUILDER, note := podstatus.note(e))]
     if about and podstatus.mounts_image(pod):
         where = f"node {podstatus.node(pod)}"
@@ -86,6 +86,15 @@ def _newest(events: Sequence[kube.Object], reasons: Collection[str], past: Colle
     """Those of `reasons` that no event of `past` has followed: they are kept for an hour, whatever has come of them."""
     over = max((podstatus.event_order(e) for e in events if e.get("reason") in past), default=(0.0, ""))
     return [event for event in events if event.get("reason") in reasons and podstatus.event_order(event) > over]
+
+
+def _without_sandbox(events: Sequence[kube.Object]) -> verdicts.Verdict | None:
+    """The node gives the pod no network, or not the namespaces that it asks for; it goes on trying."""
+    failures = _newest(events, {_NO_SANDBOX}, _BEGUN)
+    if not failures:
+        return None
+    text = podstatus.clean(podstatus.note(max(failures, key=podstatus.event_order)))
+    return refusals.sandbox(text) or verdicts.Running(f"the pod waits: {text}")
 
 
 def _unscheduled(pod: kube.Object, now: float) -> verdicts.Verdict | None:

@@ -23,6 +23,8 @@ _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
 _CLASS: Final = re.compile(
     r'no (PriorityClass) with name (\S+) was found|pod rejected: (RuntimeClass) "([^"]+)" not found'
 )
+#: What a node needs to have user namespaces.
+USER_NAMESPACES: Final = "containerd 2, runc 1.2 and Linux 6.3, or newer"
 #: What of the spec, or of the operator's own, a volume of the builder pod stands for.
 _USERS: Final = {
     "secret-sources": "spec.secrets",
@@ -93,6 +95,17 @@ def mount(message: str) -> contract.Failure:
             hint=f"add the key to the {kind}, or name another one; it is looked at again by itself",
         )
     return contract.Failure("InfrastructureFailed", f"a volume cannot be mounted: {message}", retryable=True)
+
+
+def sandbox(message: str) -> contract.Failure | None:
+    """Whether a pod's sandbox will never be made, from an event FailedCreatePodSandBox of the pod."""
+    if "does not support user namespaces" not in message:
+        return None
+    return contract.Failure(
+        "PodRejected",
+        f"the node refuses the builder pod: {message}",
+        hint=f"the node needs {USER_NAMESPACES}; or set spec.isolation to InPlace",
+    )
 
 
 def container(name: str, reason: str, message: str) -> contract.Failure:

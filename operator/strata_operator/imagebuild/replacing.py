@@ -7,7 +7,7 @@ containers that never run user code are believed, so that no build can lower the
 from __future__ import annotations
 
 from strata_builder import contract
-from strata_operator.imagebuild import contents, endings, isolation, ladder, launching, questions, verdicts
+from strata_operator.imagebuild import contents, endings, isolation, ladder, launching, questions, refusals, verdicts
 from strata_operator.imagebuild.case import Case, Decision
 from strata_operator.imagebuild.conclusion import conclude
 from strata_operator.imagebuild.questions import Steps
@@ -15,7 +15,6 @@ from strata_operator.imagebuild.target import Target
 from strata_operator.imagebuild.waiting import progress
 
 _AGAIN = 10.0
-_NEWER = "containerd 2, runc 1.2 and Linux 6.3, or newer"
 
 
 def replace(
@@ -51,7 +50,7 @@ def _without_user_namespace(case: Case, aim: contents.Aim, verdict: verdicts.NoU
     yield questions.Remember(questions.UserNamespaces(), answer=False)
     text = f"node {verdict.node} gave the pod no user namespace although it has hostUsers: false"
     if case.wanted.isolation != "Auto":
-        hint = f"the node needs {_NEWER}; or set spec.isolation to Auto or InPlace"
+        hint = f"the node needs {refusals.USER_NAMESPACES}; or set spec.isolation to Auto or InPlace"
         return endings.fail(case, contract.Failure("PodRejected", text, hint=hint), ran=True)
     runs = yield from ladder.known_runs(case)
     if isinstance(runs, contract.Failure):

@@ -418,6 +418,28 @@ def test_a_slow_pull_after_a_mount_that_failed_at_first_is_no_failure(step, note
     assert reason_of(judge(waiting(), phase="Pending", now=ib.NOW + 300, events=events))
 
 
+def test_a_pod_whose_sandbox_cannot_be_made_says_why_until_it_can():
+    note = "Failed to create pod sandbox: plugin cilium: no \x1bIP left"
+    events = [event("FailedCreatePodSandBox", note, ib.NOW + 9)]
+    verdict = judge(waiting(), phase="Pending", now=ib.NOW + 300, events=events)
+    assert verdict == verdicts.Running("the pod waits: Failed to create pod sandbox: plugin cilium: no IP left")
+    events.append(event("Pulling", "image", ib.NOW + 10))
+    assert "is starting" in judge(waiting(), phase="Pending", now=ib.NOW + 300, events=events).message
+
+
+@pytest.mark.parametrize("runtime", ["runtime", 'RuntimeClass handler "kata"'])
+def test_a_node_that_refuses_a_user_namespace_is_told_as_that(runtime):
+    note = (
+        "Failed to create pod sandbox: failed to generate sandbox config for pod: "
+        f"can't set `spec.hostUsers: false`, {runtime} does not support user namespaces"
+    )
+    events = [event("FailedCreatePodSandBox", note)]
+    verdict = judge(waiting(), phase="Pending", now=ib.NOW + 11, events=events)
+    assert reason_of(verdict) == "PodRejected"
+    assert runtime in verdict.message
+    assert "spec.isolation" in verdict.hint
+
+
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
 def test_the_builders_own_image_is_an_administrators_matter(reason):
     verdict = judge(waiting(reason=reason, message="not found"), phase="Pending", now=ib.NOW + 999)
