@@ -29,6 +29,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
+_LONGEST_NOTE: Final = 1024  # bytes: an event with a longer one is refused
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 
@@ -232,7 +233,7 @@ def _event(name: str, regarding: Object, reason: str, note: str, action: str, *,
         "reportingInstance": os.environ.get("HOSTNAME", names.OPERATOR)[:128],
         "action": action,
         "reason": reason[:128],
-        "note": note[:1024],
+        "note": note.encode("utf-8", "replace")[:_LONGEST_NOTE].decode("utf-8", "ignore"),
         "type": "Warning" if warning else "Normal",
         "regarding": {
             "apiVersion": regarding.get("apiVersion"),

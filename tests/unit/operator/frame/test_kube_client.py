@@ -204,6 +204,15 @@ async def test_an_event_of_a_long_name_has_a_name_that_the_api_server_takes(tmp_
         assert len(event["metadata"]["name"]) <= 253
 
 
+async def test_a_long_note_of_an_event_is_cut_to_what_the_api_server_takes(tmp_path, monkeypatch):
+    async with connected(tmp_path, monkeypatch) as (fake, client, _):
+        about = {"metadata": {"name": "r", "namespace": "team"}}
+        for note in ("é" * 1000, "a" + "é" * 1000, "a" * 1024):
+            await client.event(about, reason="Serving", note=note)
+        notes = [event["note"] for event in fake.objects[names.EVENTS].values()]
+        assert notes == ["é" * 512, "a" + "é" * 511, "a" * 1024]  # it counts bytes
+
+
 async def test_an_event_that_is_refused_disturbs_nobody(tmp_path, monkeypatch):
     async with connected(tmp_path, monkeypatch) as (fake, client, _):
         fake.fail("POST", "events", 403)
