@@ -194,8 +194,10 @@ def _last_lines(status: Mapping[str, Any]) -> str:
 def _deleted(pod: kube.Object, now: float) -> verdicts.Verdict:
     """Somebody deleted the pod; its containers still have their grace."""
     meta = pod["metadata"]
-    over = now > podstatus.time(meta["deletionTimestamp"]) + beginning.PATIENCE
-    return verdicts.Lost("the builder pod was deleted") if over else verdicts.Running("the pod is being deleted")
+    if now <= podstatus.time(meta["deletionTimestamp"]) + beginning.PATIENCE:
+        return verdicts.Running("the pod is being deleted")
+    lost = podstatus.driven_away(pod)
+    return verdicts.Lost(f"node {podstatus.node(pod)} was lost" if lost else "the builder pod was deleted")
 
 
 def _job_failed(job: kube.Object) -> bool:

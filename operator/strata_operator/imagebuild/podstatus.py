@@ -18,7 +18,7 @@ def ended(pod: kube.Object) -> bool:
     """Whether nothing of the pod can run any more, as far as this cluster can tell."""
     if phase(pod) in ("Succeeded", "Failed"):
         return True
-    return node_lost(pod)
+    return node_lost(pod) or driven_away(pod)
 
 
 def mounts_image(pod: kube.Object) -> bool:
@@ -70,22 +70,24 @@ def node(pod: kube.Object) -> str:
 
 def node_lost(pod: kube.Object) -> bool:
     status = pod.get("status") or {}
-    if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
-        return True
-    return any(
-        c.get("type") == "DisruptionTarget"
-        and c.get("status") == "True"
-        and c.get("reason") == "DeletionByTaintManager"
-        for c in status.get("conditions") or ()
-    )
+    return bool(status.get("phase") == "Unknown" or status.get("reason") == "NodeLost")
+
+
+def driven_away(pod: kube.Object) -> bool:
+    """Whether a taint has had it deleted: that of a node that is lost, or any other one of a node that lives."""
+    return any(c.get("reason") == "DeletionByTaintManager" for c in _disruptions(pod))
 
 
 def disrupted(pod: kube.Object) -> bool:
     """Preempted, drained, evicted by the node: the Job makes another pod, which is no attempt of its own."""
     if phase(pod) not in ("Failed", "Unknown"):
         return False
+    return bool(_disruptions(pod))
+
+
+def _disruptions(pod: kube.Object) -> list[Mapping[str, Any]]:
     found = (pod.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "DisruptionTarget" and c.get("status") == "True" for c in found)
+    return [c for c in found if c.get("type") == "DisruptionTarget" and c.get("status") == "True"]
 
 
 def limit(pod: kube.Object, container: str, resource: str) -> str:

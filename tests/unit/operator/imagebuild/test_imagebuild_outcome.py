@@ -297,6 +297,24 @@ def test_a_lost_node_is_infrastructure(status):
     assert reason_of(judge(running(), **status)) == "InfrastructureFailed"
 
 
+TAINTED = [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]
+
+
+def test_a_pod_that_a_taint_drives_away_has_its_grace_as_its_node_may_live():
+    """Any taint NoExecute does, also one by which an administrator empties a node."""
+    assert isinstance(judge(running(), conditions=TAINTED), verdicts.Running)
+    meta = {"deletionTimestamp": "2027-01-15T08:00:15Z"}
+    for status in (running(), ended("push", 143)):
+        assert isinstance(judge(status, conditions=TAINTED, meta=meta), verdicts.Running)
+    assert "replacement" in judge(ended("push", 143), conditions=TAINTED, meta=meta, phase="Failed").message
+
+
+def test_a_node_that_does_not_end_what_a_taint_drives_away_is_lost():
+    meta = {"deletionTimestamp": "2027-01-15T08:00:15Z"}
+    verdict = judge(running(), conditions=TAINTED, meta=meta, now=ib.NOW + 76)
+    assert verdict == verdicts.Lost("node node was lost")
+
+
 # -- pods that go --
 
 
