@@ -67,6 +67,8 @@ def _judge_pod(pod: kube.Object, now: float, events: Sequence[kube.Object] | Non
         return verdict
     if pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
+    if podstatus.overdue(pod, now):
+        return verdicts.Lost(f"node {podstatus.node(pod)} was lost: the pod is there long after its deadline")
     return beginning.stuck(pod, statuses, now, events) or beginning.running(pod, statuses)
 
 
@@ -193,8 +195,7 @@ def _last_lines(status: Mapping[str, Any]) -> str:
 
 def _deleted(pod: kube.Object, now: float) -> verdicts.Verdict:
     """Somebody deleted the pod; its containers still have their grace."""
-    meta = pod["metadata"]
-    if now <= podstatus.time(meta["deletionTimestamp"]) + beginning.PATIENCE:
+    if not podstatus.overdue(pod, now):
         return verdicts.Running("the pod is being deleted")
     lost = podstatus.driven_away(pod)
     return verdicts.Lost(f"node {podstatus.node(pod)} was lost" if lost else "the builder pod was deleted")

@@ -339,6 +339,20 @@ def test_a_deleted_pod_has_its_grace_and_is_then_lost():
     assert isinstance(judge(running(), meta=meta, now=ib.NOW + 61), verdicts.Lost)
 
 
+def test_a_pod_that_outlives_its_deadline_is_on_a_node_that_is_lost():
+    """Only its kubelet ends it, and no taint drives away what tolerates all."""
+    pod = ib.pod(JOB, containerStatuses=[running()])
+    pod["spec"]["activeDeadlineSeconds"] = 3660
+    assert isinstance(outcome.judge(JOB, [pod], ib.NOW + 3700), verdicts.Running)
+    verdict = outcome.judge(JOB, [pod], ib.NOW + 3660 + 301)
+    assert isinstance(verdict, verdicts.Lost)
+    assert "node node" in verdict.message
+    pending = ib.pod(JOB, phase="Pending")
+    del pending["status"]["startTime"]
+    pending["spec"]["activeDeadlineSeconds"] = 3660
+    assert not isinstance(outcome.judge(JOB, [pending], ib.NOW + 9999), verdicts.Lost)
+
+
 def test_a_deleted_pod_that_had_ended_well_is_a_result():
     meta = {"deletionTimestamp": "2027-01-15T08:00:00Z"}
     assert judge(ended(message=result()), meta=meta) == result()
