@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from strata_builder import contract, errors
+from strata_operator import kube
 from strata_operator.imagebuild import (
     endings,
     isolation,
@@ -44,7 +45,7 @@ def begin(case: Case, target: Target, content: Content) -> Steps[Decision]:
         return wait(case, not_ready(target))
     if refused := (yield from _refused(case, target, content)):
         return endings.fail(case, refused, ran=False)
-    if unfinished_jobs(case.seen) or any(not podstatus.ended(pod) for pod in case.seen.pods):
+    if unfinished_jobs(case.seen) or not all(_is_over(pod, case.now) for pod in case.seen.pods):
         waiting = verdicts.Waiting("Building", "an earlier builder pod is ending")
         return dataclasses.replace(wait(case, waiting, look_again=_SOON, clear=True), follows=True)
     # Before it queues: what needs no pod to fail would else be told, queued and told again while others have the places.
@@ -92,6 +93,10 @@ def _queue(case: Case, target: Target, standing: queueing.Standing) -> Decision:
     text += f" of its namespace{launching.cause(case.current)}"
     placed = case.change(queue_position=standing.shown, queue_limit=standing.limit)
     return wait(placed, verdicts.Waiting("Queued", text), look_again=standing.look_again, queued=True)
+
+
+def _is_over(pod: kube.Object, now: float) -> bool:
+    return podstatus.ended(pod) or podstatus.overdue(pod, now)
 
 
 def _between(case: Case) -> Decision:

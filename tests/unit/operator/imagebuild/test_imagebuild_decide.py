@@ -1238,6 +1238,21 @@ def test_a_pod_on_a_lost_node_does_not_hold_up_the_next_build():
     assert len(world.started) == 2
 
 
+def test_a_pod_that_its_node_does_not_end_holds_up_the_next_build_for_a_minute():
+    """Its phase stays as the node has told it last."""
+    world = World()
+    world.settle()
+    stays = world.pod(running())
+    world.edit(target="other")
+    world.step()
+    stays["metadata"]["deletionTimestamp"] = conditions.rfc3339(world.now + 15)
+    world.pods[stays["metadata"]["name"]] = stays
+    for later, started in ((0, 1), (15 + 60, 1), (1, 2)):
+        world.now += later
+        world.settle()
+        assert len(world.started) == started
+
+
 def test_a_result_of_a_superseded_build_is_never_tagged():
     world = World()
     world.settle()
