@@ -47,6 +47,7 @@ class Fault:
     times: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: str = "Fault"
+    message: str = "injected"
     after: bool = False
     page: bytes | None = None
 
@@ -160,7 +161,7 @@ class FakeKube:
             if fault.page is not None:
                 return web.Response(body=fault.page, status=fault.status, content_type="text/html")
             return web.json_response(
-                _status(fault.status, fault.reason, "injected"), status=fault.status, headers=fault.headers
+                _status(fault.status, fault.reason, fault.message), status=fault.status, headers=fault.headers
             )
         if seen.method == "GET" and seen.query.get("watch") == "true":
             return await self._watch(request, seen)

@@ -20,6 +20,7 @@ from strata_operator.imagebuild import (
     queueing,
     refusals,
     repositories,
+    resources,
     seats,
     target,
     wholes,
@@ -185,9 +186,7 @@ class Answers:
         except kube.Invalid as e:
             if self._may_be_copied(asked.job) and refusals.lacks_image_volumes(e.message):
                 return questions.NoImageVolumes()
-            return refusals.policy(e.message) or contract.Failure(
-                "InvalidSpec", f"spec.pod makes no valid pod: {e.message}", hint="see spec.pod"
-            )
+            return _invalid(made, e.message)
         return await self._taken(seen, asked.job) if there else None
 
     async def _dry_run(self, made: objects.Made) -> bool:
@@ -226,6 +225,14 @@ class Answers:
             self._known.learn(key, known)
         found: list[kube.Object] = known
         return found
+
+
+def _invalid(made: objects.Made, message: str) -> contract.Failure:
+    """What an administrator of the cluster or of the namespace has to do with it is told apart from a mistake in spec.pod."""
+    containers = made.job["spec"]["template"]["spec"]["containers"]
+    given = None if any(resources.contradict(c["resources"]) for c in containers) else refusals.default_limit(message)
+    mistake = contract.Failure("InvalidSpec", f"spec.pod makes no valid pod: {message}", hint="see spec.pod")
+    return refusals.policy(message) or given or mistake
 
 
 def _source(seen: Observed, asked: questions.Commit | questions.Polled) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ _POLICY: Final = re.compile(
 _LIMIT_RANGE: Final = re.compile(
     r"(?:maximum|minimum) \S+ usage per (?:Container|Pod)\b.*|\S+ max limit to request ratio per .*", re.DOTALL
 )
+_BEYOND: Final = re.compile(r"requests: Invalid value: \S+: must be less than or equal to \S+ limit of .*", re.DOTALL)
 _MISSING: Final = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY: Final = re.compile(r"(?:references non-existent|non-existent) (secret|config) key: (\S+)", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r'serviceaccount "([^"]+)" not found')
@@ -56,8 +57,10 @@ def creation(message: str) -> contract.Failure:
         return missing("ServiceAccount", found[1], "spec.pod.serviceAccountName")
     if found := _CLASS.search(message):
         return _missing_class(*filter(None, found.groups()))
-    return policy(message) or contract.Failure(
-        "InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True
+    return (
+        policy(message)
+        or default_limit(message)
+        or contract.Failure("InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True)
     )
 
 
@@ -69,6 +72,17 @@ def policy(message: str) -> contract.Failure | None:
         "PodRejected",
         f"the cluster refuses what the build needs: {found[0]}",
         hint="ask who runs the cluster for an exception, or meet the rule by spec.pod; it is looked at again by itself",
+    )
+
+
+def default_limit(message: str) -> contract.Failure | None:
+    """The namespace gives a container that has no limit of its own one below what it requests."""
+    if not (found := _BEYOND.search(message)):
+        return None
+    return contract.Failure(
+        "PodRejected",
+        f"a LimitRange of the namespace gives the builder pod a limit below what it requests: {found[0].rstrip(']')}",
+        hint="set spec.pod.resources.limits, or lower its requests (kubectl describe limitrange), or have it changed",
     )
 
 

@@ -29,6 +29,12 @@ def merged(
     return {"requests": {**requests, **lowered, **asked}, "limits": {**limits, **raised, **bounded}}
 
 
+def contradict(found: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether `found`, as of `merged`, requests more than it may have: only a spec does that, which names both."""
+    limits = found["limits"]
+    return any(amount(value) > amount(limits[key]) for key, value in found["requests"].items() if key in limits)
+
+
 def amount(text: str) -> decimal.Decimal:
     """The number that a Kubernetes quantity stands for. Raises ValueError."""
     found = _QUANTITY.fullmatch(text)

@@ -643,6 +643,16 @@ def test_what_a_limit_range_refuses_is_told_as_that(message):
     assert "spec.pod.resources" in failure.hint
 
 
+def test_a_default_limit_of_a_limit_range_is_told_as_that_when_it_comes_after_the_job():
+    note = (
+        'Error creating: Pod "x" is invalid: [spec.containers[0].resources.requests: Invalid value: "2": '
+        "must be less than or equal to cpu limit of 500m]"
+    )
+    verdict = outcome.judge(JOB, [], ib.NOW + 9, events=[event("FailedCreate", note)])
+    assert reason_of(verdict) == "PodRejected"
+    assert verdict.message.endswith("cpu limit of 500m")
+
+
 @pytest.mark.parametrize(
     "said",
     ["insufficient quota to match these scopes: [{PriorityClass In [high]}]", "insufficient quota to consume: pods"],

@@ -553,6 +553,29 @@ async def test_a_refused_pod_is_told_at_once_in_the_servers_own_words(tmp_path, 
         assert cluster.status["current"]["phase"] in ("Retrying", "Failed")
 
 
+BEYOND = (
+    'Pod "sib-web-1-1-abc-check" is invalid: spec.containers[1].resources.requests: Invalid value: "256Mi": '
+    "must be less than or equal to memory limit of 128Mi"
+)
+
+
+@pytest.mark.parametrize(
+    ("resources", "reason"),
+    [({}, "PodRejected"), ({"requests": {"memory": "256Mi"}, "limits": {"memory": "128Mi"}}, "InvalidSpec")],
+    ids=["of a LimitRange", "of the spec"],
+)
+async def test_a_limit_below_what_is_requested_is_told_by_whose_it_is(tmp_path, monkeypatch, resources, reason):
+    """A LimitRange gives a container that has no limit its default one, whatever that container requests."""
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.edit(pod={"resources": resources})
+        cluster.fake.fail("POST", "/pods$", 422, reason="Invalid", message=BEYOND)
+        await operator.look()
+        found = cluster.condition("Stalled")
+        assert found["reason"] == reason
+        assert "must be less than or equal to memory limit of 128Mi" in found["message"]
+        assert ("LimitRange" in found["message"]) == (reason == "PodRejected")
+
+
 async def test_contents_reach_the_pod_although_the_cache_holds_only_digests(tmp_path, monkeypatch):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
         cluster.pods_end = False
