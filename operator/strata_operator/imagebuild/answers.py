@@ -187,6 +187,10 @@ class Answers:
             if self._may_be_copied(asked.job) and refusals.lacks_image_volumes(e.message):
                 return questions.NoImageVolumes()
             return _invalid(made, e.message)
+        except kube.KubeError as e:
+            if refused := refusals.policy(e.message):
+                return refused
+            raise
         return await self._taken(seen, asked.job) if there else None
 
     async def _dry_run(self, made: objects.Made) -> bool:

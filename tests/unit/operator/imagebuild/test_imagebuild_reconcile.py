@@ -553,6 +553,24 @@ async def test_a_refused_pod_is_told_at_once_in_the_servers_own_words(tmp_path, 
         assert cluster.status["current"]["phase"] in ("Retrying", "Failed")
 
 
+DENIED = (
+    "ValidatingAdmissionPolicy 'small' with binding 'small' denied request: builds are not for this namespace",
+    'admission webhook "w.example.org" denied the request: not here',
+)
+
+
+@pytest.mark.parametrize("message", DENIED)
+@pytest.mark.parametrize("code", [400, 401, 403, 409, 413, 418, 422])
+async def test_a_rule_may_refuse_with_any_code(tmp_path, monkeypatch, code, message):
+    """A policy chooses of four reasons (validations[].reason), a webhook whatever it likes."""
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        cluster.fake.fail("POST", "/pods$", code, reason="Because", message=message)
+        await operator.look()
+        found = cluster.condition("Stalled")
+        assert found["reason"] == "PodRejected"
+        assert message in found["message"]
+
+
 BEYOND = (
     'Pod "sib-web-1-1-abc-check" is invalid: spec.containers[1].resources.requests: Invalid value: "256Mi": '
     "must be less than or equal to memory limit of 128Mi"
