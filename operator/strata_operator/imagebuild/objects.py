@@ -55,11 +55,12 @@ def for_admission(made: Made) -> Iterator[tuple[names.Resource, kube.Object]]:
 
 
 def pod_for_admission(job: kube.Object) -> kube.Object:
-    """The pod that the Job controller would make of it, for a dry run."""
-    template = job["spec"]["template"]
-    metadata = {**template["metadata"], "name": f"{job['metadata']['name'][:57]}-check"}
-    metadata["namespace"] = job["metadata"]["namespace"]
-    return {"metadata": metadata, "spec": template["spec"]}
+    """The pod that the Job controller would make of it, for a dry run: a pod of nobody's may be against the rules."""
+    template, meta = job["spec"]["template"], job["metadata"]
+    metadata = {**template["metadata"], "name": f"{meta['name'][:57]}-check", "namespace": meta["namespace"]}
+    stand_in = meta["ownerReferences"][0]["uid"]  # the Job has none yet
+    owner = {"apiVersion": names.JOBS.api_version, "kind": names.JOBS.kind, "name": meta["name"], "uid": stand_in}
+    return {"metadata": metadata | {"ownerReferences": [owner | {"controller": True}]}, "spec": template["spec"]}
 
 
 def is_ours(body: kube.Object, seen: Observed) -> bool:

@@ -255,6 +255,16 @@ def test_the_job_fails_once_ignores_disruptions_and_throws_no_result_away():
     assert (owner["uid"], owner["controller"]) == (ib.UID, True)
 
 
+def test_the_pod_of_a_dry_run_is_a_jobs_as_that_of_the_job_controller_is():
+    """Clusters that want no bare pods refuse one without a controller."""
+    job = made("Layers").job
+    (owner,) = objects.pod_for_admission(job)["metadata"]["ownerReferences"]
+    assert (owner["apiVersion"], owner["kind"], owner["name"]) == ("batch/v1", "Job", job["metadata"]["name"])
+    assert owner["controller"]
+    assert owner["uid"]
+    assert "blockOwnerDeletion" not in owner  # for which we would need a right upon Jobs that we need for nothing else
+
+
 TRACKING = {
     "labels": {
         "app.kubernetes.io/instance": "shop",
