@@ -98,13 +98,15 @@ def _unwanted(seen: Observed, job: kube.Object, current: state.Current | None) -
 
 
 def _reported(pods: Sequence[kube.Object]) -> bool:
-    """Some container of ours has ended: the others follow by themselves, and the logs are worth keeping."""
+    """Some container of ours has ended: the others follow by themselves, and the logs are worth keeping. Not if another pod
+    takes the place of its pod."""
     return any(
         podstatus.ended(pod)
         or any(
             (s.get("state") or {}).get("terminated") for s in (pod.get("status") or {}).get("containerStatuses") or ()
         )
         for pod in pods
+        if not podstatus.disrupted(pod)
     )
 
 

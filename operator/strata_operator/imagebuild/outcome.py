@@ -50,6 +50,8 @@ def judge(
     alive = sorted((pod for pod in pods if not podstatus.disrupted(pod)), key=podstatus.created)
     if alive:
         return _judge_pod(alive[-1], now, events)
+    if verdict := podend.evictions(pods):
+        return verdict
     if pods and not _job_failed(job):
         return verdicts.Running("the node gave the pod up; its replacement is on the way")
     if pods or _had_pods(job):

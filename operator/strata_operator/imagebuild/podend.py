@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from strata_builder import contract
@@ -11,6 +12,7 @@ from strata_operator.imagebuild import podstatus
 
 #: Of a container, of the pod, and of a volume, as the kubelet's eviction manager words them.
 _OWN_LIMIT: Final = re.compile(r"exceeded its local ephemeral storage limit|exceeds the (total )?limit")
+_EVICTIONS: Final = 3  # of one attempt
 _SAID: Final = 12 << 10  # bytes of what all containers of a pod say that the kubelet keeps, in equal shares
 
 
@@ -35,6 +37,15 @@ def failure(pod: kube.Object) -> contract.Failure | None:
     if any(map(podstatus.exit_code, podstatus.ours(pod))):
         return None
     return infrastructure(f"the pod failed on node {podstatus.node(pod)}: {_others(pod) or message}")
+
+
+def evictions(pods: Sequence[kube.Object]) -> contract.Failure | None:
+    """Whether nodes have evicted pod after pod: then it is the build that they run out of memory or disk by."""
+    found = [pod for pod in pods if (pod.get("status") or {}).get("reason") == "Evicted"]
+    if len(found) < _EVICTIONS:
+        return None
+    last = podstatus.clean(max(found, key=podstatus.created)["status"].get("message", ""))
+    return infrastructure(f"{len(found)} pods were evicted one after another, the last one as {last}")
 
 
 def _others(pod: kube.Object) -> str:

@@ -1162,6 +1162,22 @@ def test_what_heals_outside_and_is_wanted_no_more_is_not_looked_at_again_and_aga
     assert len(world.started) == 2
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_job_of_a_pod_that_nodes_evict_again_and_again_makes_no_further_one(retries):
+    world = World(body=ib.build(retries=retries))
+    world.settle()
+    job = world.current["job"]
+    for number in range(3):
+        pod = world.pod(
+            ended(code=137), phase="Failed", reason="Evicted", message="The node was low on resource: memory."
+        )
+        pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]
+        world.pods[f"x{number}"] = world.pods.pop(pod["metadata"]["name"])
+    world.step()
+    assert world.current["result"] == "InfrastructureFailed"
+    assert job not in world.jobs
+
+
 def test_a_retry_does_not_start_before_its_time():
     world = failed_world(FAILURE("InfrastructureFailed", "node"))
     world.now += 1

@@ -327,6 +327,26 @@ def test_a_disrupted_pod_of_a_job_that_gave_up_is_lost():
     assert isinstance(verdict, verdicts.Lost)
 
 
+def test_a_pod_that_nodes_evict_again_and_again_is_not_replaced_for_ever():
+    """It may be what they run out of, for no limit of its own is below what they have; its Job would make another one."""
+    message = "The node was low on resource: ephemeral-storage. Container build was using 30Gi, request is 512Mi"
+    pods = [
+        ib.pod(JOB, name=f"x{number}", now=ib.NOW + number, phase="Failed", reason="Evicted", message=message)
+        for number in range(3)
+    ]
+    for pod in pods:
+        pod["status"]["conditions"] = DISRUPTED
+    assert isinstance(outcome.judge(JOB, pods[:2], ib.NOW + 9), verdicts.Running)
+    verdict = outcome.judge(JOB, pods, ib.NOW + 9)
+    assert reason_of(verdict) == "InfrastructureFailed"
+    assert verdict.message == f"3 pods were evicted one after another, the last one as {message}"
+    newest = ib.pod(JOB, name="new", now=ib.NOW + 9, containerStatuses=[running()])
+    assert isinstance(outcome.judge(JOB, [*pods, newest], ib.NOW + 20), verdicts.Running)
+    for pod in pods:
+        pod["status"]["reason"] = "Preempting"
+    assert isinstance(outcome.judge(JOB, pods, ib.NOW + 9), verdicts.Running)
+
+
 def test_the_replacement_is_what_counts():
     old = ib.pod(JOB, name="old", phase="Failed", conditions=DISRUPTED, containerStatuses=[ended("push", 137)])
     new = ib.pod(JOB, name="new", now=ib.NOW + 9, containerStatuses=[ended(message=result())], phase="Succeeded")
