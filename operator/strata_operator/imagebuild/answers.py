@@ -245,5 +245,7 @@ def _source(seen: Observed, asked: questions.Commit | questions.Polled) -> tuple
 
 
 def _has_user_namespaces(node: kube.Object) -> bool:
+    """By the handler that has no name, which pods without a RuntimeClass get."""
     handlers = (node.get("status") or {}).get("runtimeHandlers") or ()
-    return any((handler.get("features") or {}).get("userNamespaces") for handler in handlers)
+    default = [handler for handler in handlers if not handler.get("name")] or handlers
+    return any((handler.get("features") or {}).get("userNamespaces") for handler in default)

@@ -643,6 +643,24 @@ async def test_what_a_pod_has_found_out_holds_for_all_builds_and_is_tried_again_
         assert await ask(seen, asked) is True
 
 
+@pytest.mark.parametrize(
+    ("handlers", "able"),
+    [
+        ({"": True, "gvisor": False}, True),
+        ({"": False, "kata": True}, False),
+        ({"kata": True}, True),
+        ({}, False),
+    ],
+)
+async def test_a_node_has_user_namespaces_where_its_default_runtime_has_them(tmp_path, monkeypatch, handlers, able):
+    async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
+        told = [{"name": name, "features": {"userNamespaces": has}} for name, has in handlers.items()]
+        cluster.fake.put(names.NODES, {"metadata": {"name": "node"}, "status": {"runtimeHandlers": told}})
+        await operator.look()
+        seen = observe.observe(operator.frame, cluster.body)
+        assert await operator.work._answers.answer(seen, questions.UserNamespaces()) is able
+
+
 @pytest.mark.parametrize(("setting", "expected"), [("Always", True), ("Never", False)])
 async def test_the_chart_can_say_how_the_builder_gets_into_pods(tmp_path, monkeypatch, setting, expected):
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster, image_volumes=setting) as operator:
