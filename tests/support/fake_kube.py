@@ -2,7 +2,7 @@
 
 Lists in pages, watches that end with 410, resourceVersions that conflict, the status subresource, server-side apply
 with owners of fields (lists are atomic), deletion with preconditions and collection of owned objects, label and field
-selectors, and faults on demand. No schemas, no admission, no controllers.
+selectors, claims that do not shrink, and faults on demand. No schemas, no admission, no controllers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import decimal
 import itertools
 import json
 import re
@@ -25,7 +26,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from strata_operator import kube, kubesession, metrics, names
+from strata_operator import kube, kubesession, metrics, names, quantities
 from support import loops
 
 Body = dict[str, Any]
@@ -318,6 +319,10 @@ class FakeKube:
         new = _merged(old, wanted)
         for path in mine - leaves - others:
             _drop(new, path)
+        if resource == names.VOLUME_CLAIMS and _size(new) < _size(old):
+            return 422, _status(
+                422, "Invalid", "spec.resources.requests.storage: field can not be less than status.capacity"
+            )
         self._owned[uid, manager] = leaves
         return 200, self._change(resource, key, old, new)
 
@@ -408,6 +413,10 @@ def _at(body: Any, path: tuple[str, ...]) -> Any:
             return None
         body = body.get(key)
     return body
+
+
+def _size(claim: Body) -> decimal.Decimal:
+    return quantities.amount(str(_at(claim, ("spec", "resources", "requests", "storage"))))
 
 
 def _drop(body: Any, path: tuple[str, ...]) -> None:

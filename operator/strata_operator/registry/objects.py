@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from strata_operator import kube, names, settings
+from strata_operator import kube, names, quantities, settings
 from strata_operator.registry import identity, material, spec, workload
 
 
@@ -17,12 +17,12 @@ def serving_hosts(registry: spec.Registry, cluster_domain: str) -> list[str]:
 
 
 def children(
-    registry: spec.Registry, secrets: material.Material, options: settings.Settings
+    registry: spec.Registry, secrets: material.Material, options: settings.Settings, claim: kube.Object | None = None
 ) -> list[tuple[names.Resource, kube.Object]]:
-    """Everything but the two Secrets, in the order in which it is to be applied."""
+    """Everything but the two Secrets, in the order in which it is to be applied. `claim` is the one that is there."""
     return [
         (names.CONFIGMAPS, config_map(registry)),
-        (names.VOLUME_CLAIMS, volume_claim(registry)),
+        (names.VOLUME_CLAIMS, volume_claim(registry, claim)),
         (names.SERVICES, service(registry)),
         (names.NETWORK_POLICIES, network_policy(registry, options)),
         (names.DEPLOYMENTS, workload.deployment(registry, secrets, options)),
@@ -46,16 +46,22 @@ def config_map(registry: spec.Registry) -> kube.Object:
     return {"metadata": identity.metadata(registry), "data": {"config.yml": workload.config()}}
 
 
-def volume_claim(registry: spec.Registry) -> kube.Object:
-    """Not owned unless it is to go with the Registry: by its name and label the next Registry so named finds it."""
+def volume_claim(registry: spec.Registry, there: kube.Object | None = None) -> kube.Object:
+    """Not owned unless it is to go with the Registry: by its name and label the next Registry so named finds it. What has
+    grown since stays as large: the API server lets no volume shrink, and would refuse the claim for ever."""
     managed = identity.managed(registry)
     claim: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": managed.size}},
+        "resources": {"requests": {"storage": _larger(managed.size, there)}},
     }
     if managed.storage_class:
         claim["storageClassName"] = managed.storage_class
     return {"metadata": identity.metadata(registry, owned=not managed.keep_volume), "spec": claim}
+
+
+def _larger(size: str, there: kube.Object | None) -> str:
+    requests = (((there or {}).get("spec") or {}).get("resources") or {}).get("requests") or {}
+    return max(size, str(requests.get("storage", "0")), key=quantities.amount)
 
 
 def service(registry: spec.Registry) -> kube.Object:

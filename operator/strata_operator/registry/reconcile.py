@@ -91,7 +91,8 @@ class Reconciler:
             body, manager = objects.secret(registry, name, data), material.manager(registry.name)
             if problem := await self._apply(names.SECRETS, body, ours=True, manager=manager):
                 return problem
-        for resource, body in objects.children(registry, secrets, self._frame.settings):
+        claim = self._frame.cache[names.VOLUME_CLAIMS].get(registry.namespace, registry.child)
+        for resource, body in objects.children(registry, secrets, self._frame.settings, claim):
             known = self._frame.cache[resource].get(*kube.place(body))
             ours = known is not None and known["metadata"]["labels"].get(names.LABEL_REGISTRY) == registry.name
             if not ours and not _may_have(registry, await self._frame.kube.get(resource, *kube.place(body))):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strata_builder import contract, errors
-from strata_operator import conditions, names
+from strata_operator import conditions, names, quantities
 from strata_operator.imagebuild import (
     events,
     history,
@@ -234,13 +234,13 @@ def test_resources_of_the_spec_win_and_no_request_is_above_its_limit(wanted, req
 
 @pytest.mark.parametrize(("text", "amount"), [("500m", 0.5), ("1Ki", 1024), ("1e3", 1000), ("1.5Gi", 1610612736)])
 def test_quantities(text, amount):
-    assert float(resources.amount(text)) == amount
+    assert float(quantities.amount(text)) == amount
 
 
 @pytest.mark.parametrize("text", ["", "lots", "1Zi", "--1"])
 def test_what_is_no_quantity(text):
     with pytest.raises(ValueError, match="quantity"):
-        resources.amount(text)
+        quantities.amount(text)
 
 
 # -- isolation --

@@ -390,6 +390,25 @@ async def test_an_object_of_somebody_else_is_not_taken_over_where_nothing_in_it_
         await up(cluster)
 
 
+@pytest.mark.parametrize(
+    ("size", "kept"), [("1.5Gi", "1.5Gi"), ("2048Mi", "2048Mi"), ("512Mi", "1Gi"), ("1024Mi", "1Gi")]
+)
+async def test_a_volume_that_somebody_has_grown_stays_as_large_for_none_can_shrink(
+    cluster, tmp_path, monkeypatch, size, kept
+):
+    cluster.fake.put(names.REGISTRIES, registries.managed())
+    async with running(cluster, tmp_path, monkeypatch):
+        await up(cluster)
+        body = cluster.fake.get(names.VOLUME_CLAIMS, "team", "strata-main")
+        spec = {**body["spec"], "resources": {"requests": {"storage": size}}}
+        before = len(cluster.fake.asked("PATCH", "persistentvolumeclaims"))
+        cluster.fake.put(names.VOLUME_CLAIMS, {**body, "spec": spec})
+        await until(lambda: len(cluster.fake.asked("PATCH", "persistentvolumeclaims")) > before + 2)
+        await until(lambda: cluster.ready() == ("True", "Serving"))
+        found = cluster.fake.get(names.VOLUME_CLAIMS, "team", "strata-main")
+        assert found["spec"]["resources"]["requests"]["storage"] == kept
+
+
 @pytest.mark.parametrize("kind", [names.CONFIGMAPS, names.SERVICES, names.DEPLOYMENTS])
 async def test_a_child_whose_labels_somebody_took_away_is_known_by_its_owner(cluster, tmp_path, monkeypatch, kind):
     cluster.fake.put(names.REGISTRIES, registries.managed())
