@@ -118,7 +118,7 @@ def no_pod(job: kube.Object, now: float, events: Sequence[kube.Object] | None) -
         return verdicts.Running("the Job's pod is being made")
     if events is None:
         return verdicts.AskEvents(job)
-    refused = [event for event in events if event.get("reason") == "FailedCreate"]
+    refused = _newest(events, {"FailedCreate"}, {"SuccessfulCreate"})
     if refused:
         failure = refusals.creation(podstatus.clean(podstatus.note(max(refused, key=podstatus.event_order))))
         lasting = failure.reason != "InfrastructureFailed" or age > PATIENCE

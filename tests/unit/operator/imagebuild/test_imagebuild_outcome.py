@@ -419,6 +419,17 @@ def test_a_refused_pod_is_told_by_the_jobs_events(note, reason, words):
     assert words in str(verdict)
 
 
+@pytest.mark.parametrize(
+    "note", ["exceeded quota: q, requested: pods=1", "Internal error occurred: failed calling webhook"]
+)
+def test_a_pod_that_was_refused_at_first_was_made_all_the_same(note):
+    """A drained pod that is gone leaves a Job without one until the next is made."""
+    events = [event("FailedCreate", note, ib.NOW + 1), event("SuccessfulCreate", "Created pod: x", ib.NOW + 2)]
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 900, events=events), verdicts.Running)
+    events.append(event("FailedCreate", note, ib.NOW + 899))
+    assert isinstance(outcome.judge(JOB, [], ib.NOW + 900, events=events), contract.Failure)
+
+
 def test_an_unknown_refusal_has_a_minute_to_go_away():
     events = [event("FailedCreate", "webhook timed out")]
     assert isinstance(outcome.judge(JOB, [], ib.NOW + 9, events=events), verdicts.Running)
