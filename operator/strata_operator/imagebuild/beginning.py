@@ -15,7 +15,14 @@ PATIENCE: Final = 60.0
 CURIOUS: Final = 5.0
 BUILDER: Final = "builder"  # the volume of InPlace that holds the builder
 _IMAGE_REASONS: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
 )
 #: Events of a pod all of whose volumes are mounted, and of one that has its sandbox, too.
 _NO_SANDBOX: Final = "FailedCreatePodSandBox"

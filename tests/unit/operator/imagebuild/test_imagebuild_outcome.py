@@ -503,7 +503,10 @@ def test_a_node_that_refuses_a_user_namespace_is_told_as_that(runtime):
     assert "spec.isolation" in verdict.hint
 
 
-@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
+@pytest.mark.parametrize(
+    "reason",
+    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"],
+)
 def test_the_builders_own_image_is_an_administrators_matter(reason):
     verdict = judge(waiting(reason=reason, message="not found"), phase="Pending", now=ib.NOW + 999)
     assert isinstance(verdict, verdicts.Waiting)
