@@ -52,7 +52,8 @@ def commit(case: Case) -> Steps[Source]:
         return questions.Resolved("")
     if _COMMIT.fullmatch(git.revision):
         return questions.Resolved(git.revision)
-    retried = case.current is not None and case.current.phase == state.RETRYING and case.current.attempt > 0
+    current = case.current
+    retried = current is not None and current.phase == state.RETRYING and current.attempt > 0 and bool(current.commit)
     idle = wanting.idle(case)
     if retried or wanting.retries_later(case) or (idle and interval is None):
         return known(case)

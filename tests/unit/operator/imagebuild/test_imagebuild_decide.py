@@ -1608,6 +1608,23 @@ def test_a_private_source_that_the_operator_may_not_see_is_resolved_by_the_pod()
     assert len(world.started) == 1
 
 
+def test_a_private_source_is_resolved_by_the_pod_of_a_second_attempt_too():
+    world = git_world(secretRef={"name": "git"})
+    world.answers[questions.Commit] = questions.Unseen("kubectl create rolebinding …")
+    world.body["spec"]["output"] = {"registry": {"name": "main"}, "tags": ["{shortCommit}"]}
+    world.settle()
+    world.pod(ended(code=20, message=FAILURE("InfrastructureFailed", "the disk was away", retryable=True)))
+    world.finish(phase="Failed")
+    world.now += world.settle().look_again or 0.0
+    world.step()
+    assert world.current["phase"] == "Starting"
+    world.pods.clear()
+    world.succeed(result(source=contract.SourceResult(commit="e" * 40)))
+    assert [(job.attempt, job.commit) for job in world.started] == [(1, ""), (2, "")]
+    assert world.status["tags"] == ["e" * 12]
+    assert [one.reason for one in world.counted] == ["InfrastructureFailed", "Succeeded"]
+
+
 def test_a_private_source_that_is_polled_without_the_binding_shows_the_command():
     world = git_world(secretRef={"name": "git"})
     world.body["spec"]["triggers"] = {"git": {"pollInterval": "30s"}}
