@@ -150,7 +150,8 @@ def _with_lines(failure: contract.Failure, last: str, log: logs.Log | None) -> c
     """`failure` without a secret of any step: the one that failed may have printed another's."""
     if log is None:
         return replace(failure, log=last)
-    return replace(failure, message=log.masked(failure.message), hint=log.masked(failure.hint), log=log.masked(last))
+    message = "\n".join(map(log.safe, failure.message.split("\n")))
+    return replace(failure, message=message, hint=log.masked(failure.hint), log=log.masked(last))
 
 
 def _is_unexpected(error: BaseException) -> bool:

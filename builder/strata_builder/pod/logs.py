@@ -55,8 +55,8 @@ class Log:
             shown = shown.replace(secret, "***")
         return shown
 
-    def _safe(self, shown: str) -> str:
-        """Whoever shows the line takes control sequences out: what that would put together is masked as well."""
+    def safe(self, shown: str) -> str:
+        """A line, masked. Whoever shows it takes control sequences out: what that would put together is masked as well."""
         shown = self.masked(shown)
         if not self._secrets or shown.isprintable():
             return shown
@@ -71,7 +71,7 @@ class Log:
     def line(self, shown: str, to: TextIO) -> None:
         """One line without its end."""
         with self._lock:
-            shown = self._safe(shown)
+            shown = self.safe(shown)
             to.write(f"{shown}\n")
             to.flush()
             self._lines.append(shown)

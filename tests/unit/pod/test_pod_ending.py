@@ -76,6 +76,24 @@ sys.exit(ending.run(role, pathlib.Path(sys.argv[1]), timeout=60, met=found))
     assert said.base_images == (contract.BaseImage("debian", "sha256:d"),)
 
 
+def test_a_failure_shows_no_secret_that_is_put_together_where_its_message_is_shown(tmp_path: Path) -> None:
+    """The operator takes control characters out, as whoever prints UTF-16 has between all others."""
+    child = """
+import sys, pathlib
+from strata_builder import errors
+from strata_builder.pod import ending, logs
+log = logs.Log()
+log.hide([b"s3cret-value"])
+def role():
+    raise errors.RunFailed("exit code 1\\nok\\n" + "\\0".join("s3cret-value"), exit_code=1, output="ok")
+sys.exit(ending.run(role, pathlib.Path(sys.argv[1]), timeout=60, log=log))
+"""
+    subprocess.run([sys.executable, "-c", child, str(tmp_path / "m")], check=False, capture_output=True)
+    said = contract.decode_result((tmp_path / "m").read_text())
+    assert isinstance(said, contract.Failure)
+    assert said.message == "exit code 1\nok\n***"
+
+
 def test_the_code_tells_of_a_failure_for_whose_message_there_is_no_room() -> None:
     child = """
 import sys, pathlib
