@@ -116,7 +116,7 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
         return dataclasses.replace(verdict, log=_last_lines(step))
     if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
-    if code in _KILLED and not podstatus.ended(pod) and now < _finished(first) + _ENDING:
+    if code in _KILLED and not podstatus.ended(pod) and abs(now - _finished(first)) < _ENDING:
         return verdicts.Running(
             f"container {first['name']} was killed; its pod is ending, and may say why", started=True
         )

@@ -275,6 +275,12 @@ def test_a_pod_whose_containers_are_killed_one_after_another_is_judged_by_what_i
     assert reason_of(judge(*statuses, sidecar, now=ib.NOW + 60)) == "InfrastructureFailed"
 
 
+def test_a_killed_container_is_not_waited_for_by_a_clock_that_is_far_ahead():
+    """Its end is of the node's clock; a sidecar that goes on keeps the pod from telling more."""
+    statuses = [ended("fetch", 12), ended("build", 137, at=ib.NOW + 3600), ended("push", 12), running("proxy")]
+    assert reason_of(judge(*statuses, now=ib.NOW)) == "InfrastructureFailed"
+
+
 def test_the_pods_deadline_is_the_builds():
     assert reason_of(judge(ended("push", 143), phase="Failed", reason="DeadlineExceeded")) == "DeadlineExceeded"
 
