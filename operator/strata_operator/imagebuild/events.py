@@ -12,6 +12,7 @@ from strata_operator.imagebuild import state, status
 
 _LONGEST: Final = 1000  # bytes of a note
 _LONGEST_REF: Final = 300  # bytes
+_LONGEST_CAUSE: Final = 250  # bytes; beside the longest names and a ref the beginning of the message has room
 _SHORT: Final = 12  # characters of a commit
 
 
@@ -60,7 +61,7 @@ def _trigger(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     commit = f", commit {str(current.get('commit'))[:_SHORT]}" if current.get("commit") else ""
     ref = f" of {_cut(str(current.get('ref')), _LONGEST_REF)}" if commit and current.get("ref") else ""
     moved = state.read(after).current
-    bases = f", {_cut(moved.cause, _LONGEST_REF)}" if moved and moved.cause else ""
+    bases = f", {_cut(moved.cause, _LONGEST_CAUSE)}" if moved and moved.cause else ""
     return f"\ntrigger: {current['reason']}{commit}{ref}{bases}"
 
 

@@ -373,6 +373,18 @@ def test_the_event_of_an_end_says_which_base_images_had_moved():
     assert "base image" not in str(events.transition({}, ends, KEY))
 
 
+def test_an_event_is_cut_to_its_limit_and_keeps_the_command_however_long_all_names_are():
+    failed = status_with("Stalled", "True", "RunFailed", number=3, attempt=2, phase=state.FAILED, job="j")
+    failed["conditions"][0]["message"] = "long" * 1000
+    moved = [{"name": f"r.example/{'long' * 100}:1", "digest": f"sha256:{'1' * 64}", "previous": f"sha256:{'2' * 64}"}]
+    failed["current"] |= {"reason": "BaseImageChanged", "baseImages": moved, "commit": "c" * 40, "ref": "r" * 1000}
+    told = events.transition({}, failed, names.Key("n" * 63, "w" * 253))
+    assert told is not None
+    assert told.note.endswith("w" * 253 + " -n " + "n" * 63 + " --build 3 --attempt 2")
+    assert told.note.startswith("long")
+    assert len(told.note.encode()) <= 1024  # the API server refuses more
+
+
 def test_what_is_no_step_of_a_build_has_no_trigger():
     done = status_with("Ready", "True", "Succeeded", number=2, attempt=1, phase=state.SUCCEEDED, reason="Rebuild")
     refused = status_with(
