@@ -33,7 +33,13 @@ class Log:
 
     rows: dict[tuple[int, int], contract.Step] = field(default_factory=dict)
     used: dict[str, records.Record] = field(default_factory=dict)
+    turns: dict[str, threading.Lock] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def turn(self, key: str) -> threading.Lock:
+        """Held by the stage that is at the step `key`: another that has it, too, finds what that one has made."""
+        with self.lock:
+            return self.turns.setdefault(key, threading.Lock())
 
     def add(self, at: tuple[int, int], row: contract.Step, found: dict[str, records.Record]) -> None:
         with self.lock:
@@ -114,6 +120,11 @@ class Worker:
         if not step.touches_files:
             return state.after(step, None, self.created)
         label = self._label(position)
+        with self.log.turn(self.keyed.steps[self.index, position]):
+            done = self._done(position, step, state, label)
+        return state.after(step, done.layer, self.created)
+
+    def _done(self, position: int, step: steps.Step, state: State, label: str) -> Done:
         began = self.edges.clock()
         self.edges.report.started(label, step.created_by)
         try:
@@ -131,7 +142,7 @@ class Worker:
         self.log.add((self.index, position), row, {key: records.Record(done.layer) for key in done.keys})
         if not done.cached:
             self.edges.made(self.index, position, records.Record(done.layer))
-        return state.after(step, done.layer, self.created)
+        return done
 
     def _label(self, position: int) -> str:
         name = self.stage.name or str(self.index)
@@ -143,9 +154,10 @@ class Worker:
 
     def _from_record(self, position: int, step: steps.Step) -> Done | None:
         key = self.keyed.steps[self.index, position]
-        if not is_known(self.keyed, self.options, self.edges.known, self.index, position, step):
-            return None
-        return Done(self.edges.known.steps[key].layer, True, "same definition", (key,))
+        if is_known(self.keyed, self.options, self.edges.known, self.index, position, step):
+            return Done(self.edges.known.steps[key].layer, True, "same definition", (key,))
+        made = self.log.used.get(key)
+        return Done(made.layer, True, "same step of another stage", (key,)) if made else None
 
     def _do(self, position: int, step: steps.Step, state: State, label: str) -> Done:
         key = self.keyed.steps[self.index, position]
