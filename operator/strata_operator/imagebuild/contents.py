@@ -125,7 +125,9 @@ def cancelled(case: Case, found: Content) -> Case:
     """The case that knows what the newest build would have been made of, if it was cancelled before anybody did: it is what
     is found first, so that whatever differs from that is a change."""
     current = case.current
-    if current is None or current.phase != state.CANCELLED or current.inputs or case.fresh:
+    if current is None or current.phase != state.CANCELLED or case.fresh:
+        return case
+    if current.inputs and (current.commit or not found.commit):
         return case
     if case.wanted.git and case.wanted.poll_interval and not found.commit:
         return case  # it is polled, and was not yet

@@ -116,7 +116,7 @@ def test_a_cancelled_build_is_built_when_something_changes_or_somebody_asks(how)
     assert [b["result"] for b in world.status["builds"]] == ["Succeeded", "Cancelled"]
 
 
-@pytest.mark.parametrize("waits_for", ["its git host", "its Registry"])
+@pytest.mark.parametrize("waits_for", ["its git host", "its git host after a failure", "its Registry"])
 @pytest.mark.parametrize("built", [True, False])
 def test_a_build_cancelled_before_its_commit_was_known_is_followed_by_that_of_the_next(waits_for, built):
     source = {"git": {"url": "https://host.example/a.git", "revision": "main"}}
@@ -127,6 +127,9 @@ def test_a_build_cancelled_before_its_commit_was_known_is_followed_by_that_of_th
         world.edit(labels={"a": "b"})
     begun = len(world.started)
     world.answers |= {questions.Polled: None, questions.Commit: questions.Later(42.0, "host.example answered 503")}
+    if waits_for == "its git host after a failure":
+        failure = contract.Failure("SourceUnavailable", "host.example answered 503", retryable=True)
+        world.answers[questions.Commit] = failure
     if waits_for == "its Registry":
         world.registry = None
     world.settle()
