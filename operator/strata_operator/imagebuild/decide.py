@@ -141,7 +141,7 @@ def _with_commit(case: Case, commit: questions.Resolved, *, seen: bool = True) -
 def _with_content(case: Case, aim: target.Target, content: contents.Content) -> Steps[Decision]:
     case = contents.cancelled(contents.recognized(case, content), content)
     if wanting.needless(case, digest=content.inputs, seen=content.seen):
-        case, _ = endings.supersede(case, state.SUPERSEDED)
+        case, _ = endings.supersede(_made_of(case, content), state.SUPERSEDED)
     want = wanting.want(case, digest=content.inputs, commit=content.commit, seen=content.seen)
     if isinstance(want, wanting.Nothing) and (yield from settling.lost(case, aim)):
         want = settling.rebuilt(case)

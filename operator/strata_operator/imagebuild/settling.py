@@ -118,14 +118,14 @@ def _renamed(case: Case, to: target.Target) -> Case:
 
 
 def _taken_back(case: Case, content: contents.Content) -> Case:
-    """The case whose newest build is of the present spec, though it was begun for one that is not wanted any more, or was not
-    begun at all, so that nobody knew the commit."""
+    """The case whose newest build is of the present spec, though it was begun for one that is not wanted any more, and maybe
+    for a commit that is not, or was not begun at all, so that nobody knew the commit."""
     current = case.current
     if current is None:
         return case
-    return case.change(
-        fields=inputs.fields(case.wanted), commit=current.commit or content.commit, ref=current.ref or content.ref
-    )
+    known = (current.commit, current.ref) if current.commit and current.phase not in state.STOPPED else None
+    commit, ref = known or (content.commit, content.ref)
+    return case.change(fields=inputs.fields(case.wanted), commit=commit, ref=ref)
 
 
 def _moved_on(case: Case, success: state.Success, wanted: tuple[str, ...]) -> Decision:

@@ -1817,6 +1817,33 @@ def test_a_commit_that_comes_while_a_build_runs_is_built_after_it_and_only_the_n
     assert [job.commit for job in world.started] == [ib.COMMIT, "d" * 40, "f" * 40]
 
 
+def test_a_branch_that_is_put_back_with_an_edit_while_that_is_built_leaves_nothing_to_do():
+    world = git_world()
+    world.succeed()
+    world.answers[questions.Commit] = questions.Resolved("d" * 40, "refs/heads/main")
+    world.edit(target="other")
+    world.settle()
+    assert world.started[-1].commit == "d" * 40
+    del world.answers[questions.Commit]
+    world.edit(target="")
+    world.settle()
+    assert (world.current["number"], world.current["phase"]) == (2, "Superseded")
+    assert world.condition("Ready") == ("True", "Unchanged")
+
+
+def test_a_commit_that_is_taken_back_while_its_build_waits_is_not_remembered_after_a_restart():
+    world = polled_world()
+    world.answers[questions.Slot] = queueing.Standing(3, queueing.CLUSTER, 4, 9)
+    world.answers[questions.Commit] = questions.Resolved("d" * 40, "refs/heads/main")
+    world.settle()
+    assert world.current["commit"] == "d" * 40
+    del world.answers[questions.Commit]
+    world.settle()
+    world.answers[questions.Polled] = None
+    world.settle()
+    assert (world.current["number"], world.current["phase"], len(world.started)) == (2, "Superseded", 1)
+
+
 def test_a_build_waits_for_a_host_that_is_left_alone_and_loses_no_attempt():
     world = git_world()
     world.answers[questions.Commit] = questions.Later(42.0, "host.example answered 503")
