@@ -149,6 +149,18 @@ def test_a_step_of_a_stage_that_is_not_in_the_image_is_found_again(tmp_path: Pat
             assert result.metrics.cache_hits == hits, result.steps
 
 
+def test_a_step_that_two_stages_have_is_made_once(tmp_path: Path, registry: str) -> None:
+    """A RUN makes another layer each time, and push takes one for each step."""
+    text = "FROM BASE AS a\nRUN echo $$ > /id\nRUN echo a > /a\n"
+    text += "FROM BASE\nRUN echo $$ > /id\nCOPY --from=a /id /a /from/\n"
+    with pods.Pod(tmp_path, request(registry, "twice"), {}, dockerfile(registry, text)) as pod:
+        assert run(pod) == (0, 0, 0), container(pod, "push").log
+        result = container(pod, "push").result()
+    assert [(step.line, step.cached) for step in result.steps] == [(2, False), (3, False), (5, True), (6, False)]
+    _, files = pulled(registry, "twice", result.platforms[0].digest)
+    assert files["id"] == files["from/id"] != b""
+
+
 def test_with_the_cache_off_only_the_image_goes_to_the_registry(tmp_path: Path) -> None:
     assert BINARY is not None
     with registry_process.RegistryProcess(BINARY) as server:
