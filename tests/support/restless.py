@@ -92,6 +92,9 @@ class Restless(ib.World):
             case questions.ConfigMaps():
                 return {name: None if self.files is None else {"data": self.files} for name in question.names}
             case questions.Commit():
+                known = getattr(self.memory.get(questions.Commit, (0.0, None))[1], "commit", "")
+                if known and getattr(self.polled, "commit", known) != known:
+                    del self.memory[questions.Commit]  # one of them is older, and begins no build
                 return self._remembered(questions.Commit, question.max_age, self._resolved)
             case questions.Polled():
                 return self.polled
