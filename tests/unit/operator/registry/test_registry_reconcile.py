@@ -277,7 +277,7 @@ async def test_a_registry_that_has_not_got_its_port_puts_no_login_in_the_place_o
             assert cluster.auths(namespace, names.SECRET_PULL)["localhost:5000"] == of("main")
         cluster.fake.remove(names.REGISTRIES, "team", "main")
         await up(cluster, "zeal")
-        await until(lambda: cluster.auths("other", names.SECRET_PULL)["localhost:5000"] == of("zeal"))
+        await until(lambda: cluster.auths("other", names.SECRET_PULL).get("localhost:5000") == of("zeal"))
 
 
 async def test_logins_of_a_registry_that_is_gone_do_not_stay_because_of_one_that_is_not_known_yet(
