@@ -69,8 +69,6 @@ def _judge_pod(pod: kube.Object, now: float, events: Sequence[kube.Object] | Non
         return verdict
     if pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
-    if podstatus.overdue(pod, now):
-        return verdicts.Lost(f"node {podstatus.node(pod)} was lost: the pod is there long after its deadline")
     return beginning.stuck(pod, statuses, now, events) or beginning.running(pod, statuses)
 
 

@@ -11,9 +11,7 @@ from strata_operator import conditions, kube
 
 OURS: Final = (contract.INSTALL, contract.FETCH, contract.BUILD, contract.PUSH)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: Seconds after a pod's time to be gone, its grace included.
-_DELETED: Final = 60.0
-_OVER: Final = 300.0  # seconds after a pod's deadline
+_DELETED: Final = 60.0  # seconds after a pod's time to be gone, its grace included
 _SHOWN: Final = 1500  # characters of a message
 
 
@@ -82,12 +80,9 @@ def driven_away(pod: kube.Object) -> bool:
 
 
 def overdue(pod: kube.Object, now: float) -> bool:
-    """Whether it is there long after it was to be gone or ended: its node does not answer, or cannot end it. Nobody else
-    heeds a pod's deadline than the kubelet, by its own clock."""
-    deleted, started = time(pod["metadata"].get("deletionTimestamp")), time((pod.get("status") or {}).get("startTime"))
-    deadline = (pod.get("spec") or {}).get("activeDeadlineSeconds")
-    late = bool(deleted) and now > deleted + _DELETED
-    return late or bool(started and deadline and now > started + float(deadline) + _OVER)
+    """Whether it is there long after it was to be gone: its node does not answer, or cannot end it."""
+    deleted = time(pod["metadata"].get("deletionTimestamp"))
+    return bool(deleted) and now > deleted + _DELETED
 
 
 def disrupted(pod: kube.Object) -> bool:

@@ -365,18 +365,12 @@ def test_a_deleted_pod_has_its_grace_and_is_then_lost():
     assert isinstance(judge(running(), meta=meta, now=ib.NOW + 61), verdicts.Lost)
 
 
-def test_a_pod_that_outlives_its_deadline_is_on_a_node_that_is_lost():
-    """Only its kubelet ends it, and no taint drives away what tolerates all."""
+@pytest.mark.parametrize("ahead", [-86_400, 86_400])
+def test_a_pod_that_runs_is_given_up_by_no_clock(ahead):
+    """The node's may be another one than ours, and ours may be set while it runs."""
     pod = ib.pod(JOB, containerStatuses=[running()])
     pod["spec"]["activeDeadlineSeconds"] = 3660
-    assert isinstance(outcome.judge(JOB, [pod], ib.NOW + 3700), verdicts.Running)
-    verdict = outcome.judge(JOB, [pod], ib.NOW + 3660 + 301)
-    assert isinstance(verdict, verdicts.Lost)
-    assert "node node" in verdict.message
-    pending = ib.pod(JOB, phase="Pending")
-    del pending["status"]["startTime"]
-    pending["spec"]["activeDeadlineSeconds"] = 3660
-    assert not isinstance(outcome.judge(JOB, [pending], ib.NOW + 9999), verdicts.Lost)
+    assert isinstance(outcome.judge(JOB, [pod], ib.NOW + ahead), verdicts.Running)
 
 
 def test_a_deleted_pod_that_had_ended_well_is_a_result():
