@@ -47,9 +47,12 @@ def decide(seen: Observed, now: float) -> Steps[Decision]:
     """The decision about one object at one moment."""
     was = state.read(seen.body.get("status") or {}).out_of_queue().of(seen.generation)
     try:
-        case = Case(seen, spec.parse(seen.body), was, now)
+        wanted = spec.parse(seen.body)
     except errors.InvalidSpec as e:
         return _invalid(seen, was, now, isolation.failure(e))
+    if _restored(seen, was.current) and was.current and was.current.fields != inputs.fields(wanted):
+        was = was.of(-1)  # it was edited before anybody saw it
+    case = Case(seen, wanted, was, now)
     if any(one["metadata"].get("deletionTimestamp") for one in (seen.body, seen.namespace or {"metadata": {}})):
         return _going(case)
     decision = yield from _decide(timing.look(case))
@@ -83,7 +86,7 @@ def _may_end(case: Case, current: state.Current) -> bool:
 def _active(case: Case, current: state.Current) -> Steps[Decision]:
     """A build has a Job, or was about to have one when the operator ended, or when its object was backed up."""
     never = current.phase == state.STARTING and case.seen.made != current.job
-    if case.seen.job(current.job) is None and (never or _restored(case, current)):
+    if case.seen.job(current.job) is None and (never or _restored(case.seen, current)):
         return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
     decision = yield from following.follow(case, contents.aim(case))
     if decision.start is None or not case.outdated:
@@ -93,9 +96,10 @@ def _active(case: Case, current: state.Current) -> Steps[Decision]:
     return dataclasses.replace(newest, ended=(ended, *newest.ended)) if ended else newest
 
 
-def _restored(case: Case, current: state.Current) -> bool:
+def _restored(seen: Observed, current: state.Current | None) -> bool:
     """Whether the status is from a backup: it names the log of an object with another uid, which had that Job."""
-    return bool(current.log) and not current.log.endswith(f":{attempts.log_tag(case.seen.uid)}")
+    log = current.log if current else ""
+    return bool(log) and not log.endswith(f":{attempts.log_tag(seen.uid)}")
 
 
 def _rest(case: Case) -> Steps[Decision]:

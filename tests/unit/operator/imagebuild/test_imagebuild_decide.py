@@ -1387,6 +1387,19 @@ def test_a_restored_object_that_comes_to_the_generation_of_its_backup_does_not_p
         assert world.condition("Ready") == ("False", "DockerfileInvalid")
 
 
+def test_a_restored_object_that_is_edited_before_anybody_has_seen_it_does_not_pass_for_built():
+    """Its generation is by then that of which the backup tells."""
+    world = World()
+    world.edit(target="second")
+    world.succeed()
+    world.jobs, world.pods, world.restarted = {}, {}, True
+    world.body["metadata"] |= {"uid": "99999999-2222-3333-4444-555555555555", "generation": 1}
+    world.edit(target="third")
+    world.settle()
+    assert world.condition("Ready") == ("Unknown", "Building")
+    assert world.current["number"] == 2
+
+
 def test_a_restored_object_whose_backup_failed_after_a_success_does_not_pass_for_built():
     world = World()
     world.succeed()
