@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -45,7 +46,9 @@ def evictions(pods: Sequence[kube.Object]) -> contract.Failure | None:
     if len(found) < _EVICTIONS:
         return None
     last = podstatus.clean(max(found, key=podstatus.created)["status"].get("message", ""))
-    return infrastructure(f"{len(found)} pods were evicted one after another, the last one as {last}")
+    text = f"{len(found)} pods were evicted one after another, the last one as {last}"
+    hint = "raise spec.pod.resources.requests, so that a node with enough takes the build, or make the build smaller"
+    return dataclasses.replace(infrastructure(text), hint=hint)
 
 
 def _others(pod: kube.Object) -> str:
