@@ -11,6 +11,7 @@ from typing import Any, Final
 from strata_builder import contract
 from strata_operator import controller, kube, names
 from strata_operator.imagebuild import (
+    admission,
     isolation,
     memory,
     objects,
@@ -180,7 +181,7 @@ class Answers:
     async def _admission(self, seen: Observed, asked: questions.Admission) -> Any:
         made = await self.made(seen, asked.job)
         try:
-            there = await self._dry_run(made)
+            there = await admission.ask(self._frame.kube, made)
         except kube.Forbidden as e:
             return refusals.creation(e.message)
         except kube.Invalid as e:
@@ -192,17 +193,6 @@ class Answers:
                 return refused
             raise
         return await self._taken(seen, asked.job) if there else None
-
-    async def _dry_run(self, made: objects.Made) -> bool:
-        """Whether a Job of that name is there. Raises what is refused, of several the first in the order of creation."""
-        asked = [
-            self._frame.kube.create(resource, body, dry_run=True) for resource, body in objects.for_admission(made)
-        ]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return any(isinstance(a, kube.AlreadyExists) and a.name == made.job["metadata"]["name"] for a in answers)
 
     async def _taken(self, seen: Observed, job: questions.Job) -> questions.NameTaken | None:
         there = await self._frame.kube.get(names.JOBS, seen.key.namespace, job.name)

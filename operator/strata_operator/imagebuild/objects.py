@@ -48,10 +48,9 @@ def make(
 
 
 def for_admission(made: Made) -> Iterator[tuple[names.Resource, kube.Object]]:
-    """All that an attempt comes to, each with its kind: a quota may count any of them."""
+    """All that an attempt comes to but its pod, each with its kind."""
     yield from ((names.CONFIGMAPS, body) for body in made.config_maps)
     yield names.JOBS, made.job
-    yield names.PODS, pod_for_admission(made.job)
 
 
 def pod_for_admission(job: kube.Object) -> kube.Object:

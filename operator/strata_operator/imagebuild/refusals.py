@@ -11,9 +11,7 @@ from strata_operator import kube, names
 
 _POD_SECURITY: Final = re.compile(r'violates PodSecurity "([a-z]+):([^"]*)": (.*)', re.DOTALL)
 _QUOTA: Final = re.compile(r"(?:(?:exceeded|failed) quota: |insufficient quota to ).*", re.DOTALL)
-_POLICY: Final = re.compile(
-    r"""(?:admission webhook "[^"]+"|ValidatingAdmissionPolicy '[^']+').* denied .*""", re.DOTALL
-)
+_POLICY: Final = re.compile(r"""(admission webhook "[^"]+"|ValidatingAdmissionPolicy '[^']+').* denied .*""", re.DOTALL)
 _LIMIT_RANGE: Final = re.compile(
     r"(?:maximum|minimum) \S+ usage per (?:Container|Pod)\b.*|\S+ max limit to request ratio per .*", re.DOTALL
 )
@@ -62,6 +60,11 @@ def creation(message: str) -> contract.Failure:
         or default_limit(message)
         or contract.Failure("InfrastructureFailed", f"the builder pod cannot be made: {message}", retryable=True)
     )
+
+
+def refused_by(message: str) -> str:
+    """The webhook or the policy, with its name, that an answer of the API server is from; empty if it is from none."""
+    return found[1] if (found := _POLICY.search(message)) else ""
 
 
 def policy(message: str) -> contract.Failure | None:
