@@ -61,7 +61,7 @@ def _binding(name: str, namespace: str) -> e2e.Body:
 
 
 def _rule(resource: str) -> e2e.Body:
-    group = {"jobs": "batch", "configmaps": ""}.get(resource, e2e.GROUP)
+    group = {"jobs": "batch", "configmaps": "", "pods": ""}.get(resource, e2e.GROUP)
     operations = ["CREATE", "UPDATE", "DELETE"] if resource == "jobs" else ["CREATE", "UPDATE"]
     return {"apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": [resource]}
 
