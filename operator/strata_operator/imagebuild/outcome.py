@@ -33,7 +33,7 @@ _BY_CODE: Final[Mapping[int, str]] = {
 }
 _NAME: Final = 512
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?")  # empty: not found
-_KILLED: Final = frozenset({contract.ExitCode.INTERRUPTED, 137, 143})  # the pod as a whole may say why
+_FROM_OUTSIDE: Final = frozenset({contract.ExitCode.INTERRUPTED, contract.ExitCode.PEER_LOST, 137, 143})
 _ENDING: Final = (
     30.0  # seconds; it says so only when all of its containers have ended, and one may be told before another
 )
@@ -107,17 +107,26 @@ def _first_failure(pod: kube.Object, failed: Sequence[Mapping[str, Any]], now: f
     code = podstatus.exit_code(first)
     if code == contract.ExitCode.NEEDS_SANDBOX and len(podstatus.ours(pod)) == 1:
         return verdicts.NeedsSandbox(_spoken(first, "the Dockerfile runs steps").message)
-    if code == contract.ExitCode.PEER_LOST:
-        return podend.infrastructure(f"container {first['name']} lost the others, and none of them says why")
-    if code in _KILLED and (verdict := podend.failure(pod)):
+    if code in _FROM_OUTSIDE:
+        return _taken_away(pod, first, failed, now)
+    return _spoken(first, _unspoken(first))
+
+
+def _taken_away(
+    pod: kube.Object, first: Mapping[str, Any], failed: Sequence[Mapping[str, Any]], now: float
+) -> verdicts.Verdict:
+    """Something else has ended the container: the pod as a whole may say what, or another container that is told later."""
+    if verdict := podend.failure(pod):
         step = next((status for status in failed if status["name"] == contract.BUILD), first)
         return dataclasses.replace(verdict, log=_last_lines(step))
-    if code in _KILLED and pod["metadata"].get("deletionTimestamp"):
+    if pod["metadata"].get("deletionTimestamp"):
         return _deleted(pod, now)
-    if code in _KILLED and not podstatus.ended(pod) and abs(now - _finished(first)) < _ENDING:
-        return verdicts.Running(
-            f"container {first['name']} was killed; its pod is ending, and may say why", started=True
-        )
+    lost = podstatus.exit_code(first) == contract.ExitCode.PEER_LOST
+    if not podstatus.ended(pod) and abs(now - _finished(first)) < _ENDING:
+        what = "has lost the others" if lost else "was killed"
+        return verdicts.Running(f"container {first['name']} {what}; its pod is ending, and may say why", started=True)
+    if lost:
+        return podend.infrastructure(f"container {first['name']} lost the others, and none of them says why")
     return _spoken(first, _unspoken(first))
 
 

@@ -12,6 +12,11 @@ from support.imagebuilds import ended, event, result, running, waiting
 JOB = ib.job(questions.Job("sib-web-1-1-abc", 1, 1, 1, "sha256:x", "Layers", "team/web"))
 FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}
 LONG = contract.Failure("RunFailed", "a" * 3000 + "\x07end")
+EVICTED = {
+    "phase": "Failed",
+    "reason": "Evicted",
+    "message": 'Usage of EmptyDir volume "alive" exceeds the limit "64Mi". ',
+}
 DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
 
 
@@ -139,7 +144,8 @@ def test_the_earlier_of_two_causes_counts():
 
 
 def test_containers_that_only_lost_each_other_are_infrastructure():
-    assert reason_of(judge(ended("fetch", 12), ended("build", 12), ended("push", 12))) == "InfrastructureFailed"
+    statuses = [ended("fetch", 12), ended("build", 12), ended("push", 12)]
+    assert reason_of(judge(*statuses, phase="Failed")) == "InfrastructureFailed"
 
 
 @pytest.mark.parametrize(
@@ -273,6 +279,33 @@ def test_a_pod_whose_containers_are_killed_one_after_another_is_judged_by_what_i
     statuses[-1] = ended("push", 12, at=ib.NOW + 1)
     sidecar = running("proxy")  # one that goes on keeps the pod from its end
     assert reason_of(judge(*statuses, sidecar, now=ib.NOW + 60)) == "InfrastructureFailed"
+
+
+@pytest.mark.parametrize(
+    ("last", "of_pod", "told"),
+    [
+        (ended("build", 137, at=ib.NOW), EVICTED, "StorageLimitExceeded"),
+        (running("build"), EVICTED, "StorageLimitExceeded"),
+        (ended("build", 137, at=ib.NOW, reason="OOMKilled"), {}, "OutOfMemory"),
+        (ended("build", 1, contract.Failure("RunFailed", "no such file"), at=ib.NOW), {}, "RunFailed"),
+        (ended("build", 12, at=ib.NOW), {"phase": "Failed"}, "InfrastructureFailed"),
+    ],
+)
+def test_who_only_lost_the_others_is_waited_with_for_what_they_say(last, of_pod, told):
+    """The kubelet may tell of those that noticed an end before it tells of the end."""
+    statuses = [ended("fetch", 12, at=ib.NOW), running("build"), ended("push", 12, at=ib.NOW)]
+    verdict = judge(*statuses, now=ib.NOW + 2)
+    assert isinstance(verdict, verdicts.Running)
+    assert verdict.started
+    statuses[1] = last
+    assert reason_of(judge(*statuses, now=ib.NOW + 3, **of_pod)) == told
+
+
+def test_who_only_lost_the_others_is_not_waited_with_for_ever():
+    statuses = [ended("fetch", 12, at=ib.NOW), running("build"), ended("push", 12, at=ib.NOW)]
+    verdict = judge(*statuses, now=ib.NOW + 31)
+    assert reason_of(verdict) == "InfrastructureFailed"
+    assert "lost the others" in verdict.message
 
 
 def test_a_killed_container_is_not_waited_for_by_a_clock_that_is_far_ahead():
