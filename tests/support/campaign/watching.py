@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from typing import Any
 
+from strata_operator import names
 from support.campaign import api, background
 
 _PAUSE = 0.4
@@ -37,7 +38,9 @@ class Recorder(background.Background):
             self._take(body)
         for job in self._server.list("jobs"):
             self._job(job)
-        self.pods = self._server.list("pods", "?labelSelector=strata.build/imagebuild-uid")
+        self.pods = self._server.list("pods", f"?labelSelector={names.LABEL_IMAGEBUILD_UID}")
+        for pod in self.pods:
+            self._job_of(pod)
         self.bodies = {body["metadata"]["name"]: body for body in bodies}
         self.looked = began
 
@@ -56,7 +59,17 @@ class Recorder(background.Background):
             self.entries[uid, entry["number"]] = entry
 
     def _job(self, job: api.Body) -> None:
-        owners = job["metadata"].get("ownerReferences", [])
-        if owners and owners[0]["kind"] == "ImageBuild":
-            number, attempt, _ = job["metadata"]["name"].rsplit("-", 3)[1:]
-            self.jobs[owners[0]["uid"], int(number), int(attempt)].add(job["metadata"]["uid"])
+        for owner in job["metadata"].get("ownerReferences", [])[:1]:
+            if owner["kind"] == "ImageBuild":
+                self._note(owner["uid"], job["metadata"])
+
+    def _job_of(self, pod: api.Body) -> None:
+        """A Job may come after one look at Jobs and be deleted before the next."""
+        for owner in pod["metadata"].get("ownerReferences", [])[:1]:
+            if owner["kind"] == "Job":
+                self._note(pod["metadata"]["labels"][names.LABEL_IMAGEBUILD_UID], owner)
+
+    def _note(self, build: str, job: api.Body) -> None:
+        """`job` has the name and the uid of a Job, `build` is the uid of its ImageBuild."""
+        number, attempt, _ = job["name"].rsplit("-", 3)[1:]
+        self.jobs[build, int(number), int(attempt)].add(job["uid"])

@@ -68,6 +68,23 @@ def test_nothing_is_found_where_all_is_well() -> None:
     assert (verdict.facts["image manifests put"], verdict.facts["tags put"]) == (2, 1)
 
 
+def test_a_job_that_comes_and_goes_between_two_looks_is_known_by_its_pod() -> None:
+    """It is deleted on purpose, and its image may be in the registry by then."""
+    job = {"kind": "Job", "name": "sib-b0-1-3-1-0badcafe", "uid": "j3"}
+    pod = {"metadata": {"labels": {"strata.build/imagebuild-uid": "u"}, "ownerReferences": [job]}}
+
+    class Server:
+        def list(self, plural: str, _query: str = "") -> list[api.Body]:
+            return {"imagebuilds": [body()], "pods": [pod]}.get(plural, [])
+
+    found = watching.Recorder(Server())  # type: ignore[arg-type]
+    found.look()
+    assert dict(found.jobs) == {("u", 3, 1): {"j3"}}
+    verdict = auditing.Verdict()
+    auditing.pushes(verdict, found, put(DIGEST), {})
+    assert verdict.problems == []
+
+
 def _not_ready(one: api.Body) -> None:
     one["status"]["conditions"] = [condition("Ready", "Unknown")]
 
