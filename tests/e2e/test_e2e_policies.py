@@ -32,4 +32,5 @@ def test_a_rule_against_the_builder_pod_is_told_and_once_it_is_gone_the_image_is
         assert "held back by a test" in message
         assert "spec.pod" in message
         assert home.jobs("held-back") == [], "nothing is made that would be refused"
-    home.wait("held-back", seconds=180)
+    # It is Stalled until the next look, a minute later at the most; `wait` would give up at once.
+    home.until("it is built", lambda: home.conditions("held-back")["Ready"]["status"] == "True", seconds=180)
