@@ -8,7 +8,7 @@
       starting, ladder, isolation, queueing, lines, limits  the gates before a Job
       launching, waiting                            the Job that follows, and what is said until then
       kueue                                         Jobs that Kueue lets go and takes back
-      following, outcome, beginning, refusals       what a Job has come to, or why its pod does not start
+      following, outcome, beginning, podend, refusals  what a Job has come to, or why its pod does not start
       podstatus, verdicts, retry, replacing         how that is read and said, and what follows from it
       endings, image, settling, status, history, tags  what is said and kept of it
       triggers/bases, chains                        base images that have moved, and who makes them
@@ -16,6 +16,7 @@
     answers.py (I/O) -> the answers: repositories, remote (registry), triggers/poller (git), the API server
       triggers/pools, poller, asking, smarthttp, git  one look at a source for all that build from it, with manners (hosts)
       triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
+      admission                                     dry runs: whether the cluster would take an attempt
       seats                                         the places of queueing, given to a cluster's ImageBuilds
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
     reconcile.py                                    applies a decision once, the status first
