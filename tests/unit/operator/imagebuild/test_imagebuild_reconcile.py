@@ -564,9 +564,8 @@ DENIED = (
 async def test_a_rule_may_refuse_with_any_code(tmp_path, monkeypatch, code, message):
     """A policy chooses of four reasons (validations[].reason), a webhook whatever it likes."""
     async with clustered(tmp_path, monkeypatch) as cluster, alive(cluster) as operator:
-        cluster.fake.fail(
-            "POST", "/pods$", code, times=2, reason="Because", message=message
-        )  # with and without a controller
+        # The pod is asked for with a controller and without.
+        cluster.fake.fail("POST", "/pods$", code, times=2, reason="Because", message=message)
         await operator.look()
         found = cluster.condition("Stalled")
         assert found["reason"] == "PodRejected"
