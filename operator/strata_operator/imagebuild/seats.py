@@ -15,6 +15,7 @@ class Seats:
     def __init__(self, frame: controller.Frame, kind: str) -> None:
         self._frame = frame
         self._places = queueing.Places(frame.settings.max_builds, wake=lambda key: frame.enqueue(kind, key))
+        self._ending: set[names.Key] = set()  # have a place only until their pods have ended
 
     def restore(self) -> None:
         """When the cache is whole for the first time: who runs and who waits, as the statuses and the pods tell."""
@@ -31,19 +32,25 @@ class Seats:
         """A place for the current build of `seen`: None = it has one."""
         registry = destinations.registry_of(seen.body)
         self._limit(seen.key.namespace, registry)
+        if seen.key in self._ending:
+            self.leave(seen.key)  # it is to come by its rank, not because its last build ended a moment ago
         return self._places.claim(lines.Wish(seen.key, registry, rank))
 
     def settle(self, seen: Observed, decision: Decision) -> None:
         """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none. One
-        that follows another has that one's, whose pod may not have been there yet."""
+        that takes over from one that it ends has that one's, whose pod may not have been there yet."""
         if decision.active:
+            self._ending.discard(seen.key)
             self._places.hold(seen.key, destinations.registry_of(seen.body))
         elif not (decision.queued or decision.follows):
             self.leave(seen.key)
 
     def leave(self, key: names.Key) -> None:
         """Give back the place of `key`, unless a pod of its may still run: the pod's end comes here again."""
-        if not (self._places.holds(key) and observe.lingers(self._frame, key)):
+        if self._places.holds(key) and observe.lingers(self._frame, key):
+            self._ending.add(key)
+        else:
+            self._ending.discard(key)
             self._places.leave(key)
         self.measure()
 
@@ -66,5 +73,5 @@ def _wishes(waiting: list[kube.Object]) -> Iterator[lines.Wish]:
 
 def _rank(body: kube.Object, current: state.Current) -> lines.Rank:
     """The rank of an ImageBuild's current build that waits."""
-    meta, priority = body["metadata"], int((body.get("spec") or {}).get("priority") or 0)
-    return queueing.rank(priority, current.queued_time or 0.0, str(meta.get("uid") or ""), current.reason)
+    uid = str(body["metadata"].get("uid") or "")
+    return queueing.rank(observe.priority(body), current.queued_time or 0.0, uid, current.reason)

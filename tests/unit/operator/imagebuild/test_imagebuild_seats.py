@@ -146,6 +146,24 @@ async def test_a_build_hands_its_place_on_to_the_one_that_follows_it_also_before
     assert cluster.woken == [names.Key("team", "b")]
 
 
+async def test_a_build_that_is_wanted_while_the_last_one_of_its_image_ends_has_no_place_before_others():
+    """As when its base image moves in the second in which its pod ends."""
+    cluster = Cluster(max_builds=1)
+    body, other = cluster.build("a"), cluster.build("b")
+    made = restored(cluster)
+    assert await cluster.claim(made, body) is None
+    pod = cluster.pod("a")
+    made.settle(cluster.see(body), case.Decision(active=True))
+    made.settle(cluster.see(body), case.Decision())  # it has succeeded
+    assert await cluster.claim(made, other) is not None
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    pod["status"]["phase"] = "Succeeded"
+    cluster.put(names.PODS, pod)
+    assert await cluster.claim(made, body, since=99.0) == queueing.Standing(1, "Cluster", 1, 1)
+    assert cluster.woken == [names.Key("team", "b")]
+    assert await cluster.claim(made, other) is None
+
+
 async def test_pods_that_are_there_when_an_operator_starts_count():
     cluster = Cluster(max_builds=1)
     body = cluster.build("b")
