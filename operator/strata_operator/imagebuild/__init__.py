@@ -15,7 +15,8 @@
     conflicts.py                                    whom to wake when a tag becomes free
     answers.py (I/O) -> the answers: repositories, remote (registry), triggers/poller (git), the API server
       triggers/pools, poller, asking, smarthttp, git  one look at a source for all that build from it, with manners (hosts)
-      triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom
+      triggers/basewatch -> basepoller -> baselook  one poller of all base images; baseplaces says where and as whom,
+                                                      waves in which order its news is told
       admission                                     dry runs: whether the cluster would take an attempt
       seats                                         the places of queueing, given to a cluster's ImageBuilds
     objects.py, pod.py, mounts.py, request.py       the Job and its ConfigMaps as dicts, pure
@@ -30,7 +31,7 @@ from typing import Final
 
 from strata_operator import cache, controller, names
 from strata_operator.imagebuild import conflicts, observe, orphans, reconcile, trimming
-from strata_operator.imagebuild.triggers import basepoller, poller
+from strata_operator.imagebuild.triggers import basepoller, poller, waves
 
 #: Resyncs after which every ImageBuild was looked at, changed or not: an hour.
 _AGAIN: Final = 6
@@ -80,5 +81,6 @@ def controllers(frame: controller.Frame) -> Sequence[controller.Controller]:
             close=work.watch.close,
         ),
         controller.Controller(kind=basepoller.KIND, reconcile=work.watch.poller.poll, workers=basepoller.WORKERS),
+        controller.Controller(kind=waves.KIND, reconcile=work.watch.waves.release, workers=1),
         controller.Controller(kind=poller.KIND, reconcile=work.poller.poll, workers=frame.settings.polls_at_once),
     )

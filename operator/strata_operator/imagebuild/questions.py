@@ -80,7 +80,6 @@ class BaseImages:
     recorded: tuple[tuple[str, frozenset[str]], ...]
     secrets: tuple[str, ...]  # of spec.pullSecrets
     interval: float  # seconds
-    priority: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Reconciler:
         self._clock = clock
         self._seats = seats.Seats(frame, KIND)
         known = memory.Memory(clock)
-        self.watch = basewatch.Watch(frame, known, wake=lambda key, delay: frame.enqueue(KIND, key, delay))
+        self.watch = basewatch.Watch(frame, known, wake=lambda key: frame.enqueue(KIND, key))
         asker = asking.Asker(frame, addresses.of_users(frame.settings.poll_allowed_cidrs, os.environ))
         self.poller = poller.Poller(frame, asker, wake=lambda key: frame.enqueue(KIND, key), clock=clock)
         self._answers = answers.Answers(frame, self._seats, known, self.poller, self.watch)

@@ -18,10 +18,9 @@ LONGEST: Final = 1800.0  # seconds between two looks at what cannot be seen, unl
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """`recorded` are the digests with which the image was built; `priority` that of its builds."""
+    """`recorded` are the digests with which the image was built."""
 
     interval: float
-    priority: int
     recorded: frozenset[str]
 
 

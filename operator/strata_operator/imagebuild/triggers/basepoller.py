@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 KIND: Final = "base-image"
 WORKERS: Final = 8
-#: ImageBuilds woken a second: two thousand of them at once would keep all others waiting. The most urgent come first.
-WAKES_PER_SECOND: Final = 50
 #: Failures in a row that are told to nobody: registries are away for a moment now and then.
 _PATIENCE: Final = 2
 _LONGEST: Final = 120.0  # seconds in which a look begins to ask one host more
@@ -41,20 +39,20 @@ _RESERVE: Final = 0.2
 
 
 class Poller:
-    """Belongs to one event loop. `poll_in(key, seconds)` has a place looked at, `wake(key, seconds)` an ImageBuild; `clock`
-    gives seconds, and nobody sets it."""
+    """Belongs to one event loop. `poll_in(key, seconds)` has a place looked at, `tell` takes the ImageBuilds for which there
+    is news; `clock` gives seconds, and nobody sets it."""
 
     def __init__(
         self,
         clients: Clients,
         *,
         poll_in: Callable[[names.Key, float], None],
-        wake: Callable[[names.Key, float], None],
+        tell: Callable[[Iterable[names.Key]], None],
         clock: Callable[[], float],
     ) -> None:
         self._clients = clients
         self._poll_in = poll_in
-        self._wake = wake
+        self._tell = tell
         self._clock = clock
         self._hosts = Hosts(clock, per_host=AT_ONCE, overall=WORKERS)
         self._paces = Paces(clock)
@@ -198,15 +196,6 @@ class Poller:
         told, known.problem = known.problem, problem
         if told is None or told.reason != problem.reason or problem.denied:  # a Secret may hold something else now
             self._tell(known.interests)
-
-    def _tell(self, woken: Iterable[names.Key]) -> None:
-        """Wake them, the most urgent first, and no more a second than others can bear."""
-
-        def urgency(who: names.Key) -> tuple[int, names.Key]:
-            return min(-self._known[key].interests[who].priority for key in self._interests[who]), who
-
-        for number, who in enumerate(sorted(woken, key=urgency)):
-            self._wake(who, number / WAKES_PER_SECOND)
 
     def _next(self, known: Known) -> float:
         """Seconds until the next look: each time a little less or more, so that places part that came together."""

@@ -117,7 +117,7 @@ def _seen(case: Case, before: Digests) -> Steps[Seen]:
     if interval is None or not before:
         return Seen()
     asked = tuple(sorted(before.items()))
-    seen: Seen = yield questions.BaseImages(asked, case.wanted.pull_secrets, interval, case.wanted.priority)
+    seen: Seen = yield questions.BaseImages(asked, case.wanted.pull_secrets, interval)
     return seen
 
 

@@ -16,7 +16,7 @@ from strata_builder.registry import config, proxies
 from strata_operator import addresses, controller, kube, names, settings
 from strata_operator.imagebuild import chains, memory, observe, questions, state
 from strata_operator.imagebuild.case import Observed
-from strata_operator.imagebuild.triggers import baseknown, baselook, baseplaces, basepoller, bases
+from strata_operator.imagebuild.triggers import baseknown, baselook, baseplaces, basepoller, bases, waves
 from strata_operator.registry import material, view
 
 _AT_ONCE: Final = 50  # ImageBuilds that are taken in without a pause
@@ -34,24 +34,22 @@ class _Logins:
 
 
 class Watch:
-    """Belongs to one operator and its event loop. `wake(key, seconds)` has an ImageBuild looked at."""
+    """Belongs to one operator and its event loop. `wake` has an ImageBuild looked at."""
 
-    def __init__(
-        self, frame: controller.Frame, known: memory.Memory, *, wake: Callable[[names.Key, float], None]
-    ) -> None:
+    def __init__(self, frame: controller.Frame, known: memory.Memory, *, wake: Callable[[names.Key], None]) -> None:
         self._frame = frame
         self._known = known
-        self._wake = wake
         self._chains = chains.Chains()
         options = frame.settings
         self._clients = baselook.Clients(
             addresses.of_users(options.poll_allowed_cidrs, os.environ).hook,
             proxies.Proxies(options.http_proxy, options.https_proxy, options.no_proxy),
         )
+        self.waves = waves.Waves(wake=wake, priority=self._priority, begin=lambda: frame.enqueue(waves.KIND, waves.KEY))
         self.poller = basepoller.Poller(
             self._clients,
             poll_in=lambda key, seconds: frame.enqueue(basepoller.KIND, key, seconds),
-            wake=wake,
+            tell=self.waves.add,
             clock=time.monotonic,
         )
 
@@ -66,15 +64,14 @@ class Watch:
 
     def note(self, body: kube.Object) -> None:
         """Take in what an ImageBuild is now. Whoever waits for its build is woken when that has ended, and its image is
-        looked at when that has changed: hints, both. All others that are based on it are told by the poller, in waves."""
+        looked at when that has changed: hints, both. All others that are based on it are told by the poller."""
         key, new = kube.place(body), self._node(body)
         old = self._chains.note(key, new)
         if new.digest and new.digest != old.digest:
             for host, repository, tag in new.images:
                 self.poller.now(host, repository, tag)
         if old.busy and not new.busy:
-            for user in self._chains.waiting(new.images):
-                self._wake(user, 0.0)
+            self.waves.add(self._chains.waiting(new.images))
 
     def close(self) -> None:
         """Ends connections and threads."""
@@ -106,20 +103,27 @@ class Watch:
             places = {name: baseplaces.place(reference, around) for name, reference in references.items()}
         except errors.BuildError as e:
             return bases.Seen(problem=("InvalidSpec", e.message))
-        wanted = {
-            place: baseknown.Interest(asked.interval, asked.priority, followed[name]) for name, place in places.items()
-        }
+        wanted = {place: baseknown.Interest(asked.interval, followed[name]) for name, place in places.items()}
         known = self.poller.interested(seen.key, wanted)
         by_name = {name: known[place] for name, place in places.items()}
+        told = not self.waves.holds(seen.key)  # else whoever is looked at for another reason would come before its turn
         return bases.Seen(
-            found={name: found for name, one in by_name.items() if (found := one.found_for(seen.key))},
+            found={name: found for name, one in by_name.items() if (found := one.found_for(seen.key)) and told},
             problem=self._problem(seen, logins, cycles, by_name),
             checked=_checked(by_name.values()),
         )
 
     async def ahead(self, seen: Observed, asked: questions.Ahead) -> names.Key | None:
-        """Who is to be built before."""
-        return self._chains.busy(seen.key, asked.base_images, self._about_to)
+        """Who is to be built before, or has just been while more urgent ones that have waited for it are still to be woken."""
+        return self._chains.busy(seen.key, asked.base_images, self._about_to) or self._overtaken(seen.key, asked)
+
+    def _overtaken(self, key: names.Key, asked: questions.Ahead) -> names.Key | None:
+        made = (maker for name in asked.base_images for maker in self._chains.makers(name) if maker != key)
+        maker = next(made, None)
+        return maker if maker and not self.waves.turn(key) else None
+
+    def _priority(self, key: names.Key) -> int:
+        return observe.priority(self._frame.cache[names.IMAGEBUILDS].get(*key) or {})
 
     def _about_to(self, key: names.Key) -> bool:
         """Whether an ImageBuild is going to be built for a base image of its own, and has not been looked at yet."""

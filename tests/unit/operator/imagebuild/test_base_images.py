@@ -96,10 +96,10 @@ def test_without_the_trigger_nobody_asks():
 
 
 def test_a_name_by_digest_is_not_asked_for_and_one_used_twice_is_asked_for_once():
-    world = built((f"debian@{D1}", D1), ("python:3", P1), ("python:3", P2), interval="90m", priority=7)
+    world = built((f"debian@{D1}", D1), ("python:3", P1), ("python:3", P2), interval="90m")
     world.look()
     asked = [q for q in world.asked if isinstance(q, questions.BaseImages)][-1]
-    assert asked == questions.BaseImages((("python:3", frozenset({P1, P2})),), (), 5400, 7)
+    assert asked == questions.BaseImages((("python:3", frozenset({P1, P2})),), (), 5400)
     world = built((f"debian@{D1}", D1))
     assert not [q for q in world.asked if isinstance(q, questions.BaseImages)]
 

@@ -4,7 +4,7 @@ that throttle, fail or lie low are treated. What a real registry cannot be made 
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -35,13 +35,15 @@ class Course:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
-        self.woken: list[tuple[str, float]] = []
+        self.woken: list[str] = []
         self.clients = baselook.Clients(HERE.hook)
         self.waits: dict[names.Key, float] = {}
         self.poller = basepoller.Poller(
-            self.clients, poll_in=self._poll_in, wake=lambda who, wait: self.woken.append((who.name, wait)),
-            clock=lambda: self.now,
+            self.clients, poll_in=self._poll_in, tell=self._tell, clock=lambda: self.now
         )  # fmt: skip
+
+    def _tell(self, woken: Iterable[names.Key]) -> None:
+        self.woken += sorted(who.name for who in woken)
 
     def _poll_in(self, key: names.Key, seconds: float) -> None:
         self.waits[key] = min(self.waits.get(key, seconds), seconds)
@@ -64,13 +66,13 @@ class Course:
         return await self.work()
 
     def interested(
-        self, who: str, *places: baselook.Place, recorded: str = "", interval: float = 3600.0, priority: int = 0
+        self, who: str, *places: baselook.Place, recorded: str = "", interval: float = 3600.0
     ) -> list[baseknown.Known]:
-        wanted = baseknown.Interest(interval, priority, frozenset({recorded}))
+        wanted = baseknown.Interest(interval, frozenset({recorded}))
         return list(self.poller.interested(names.Key("team", who), dict.fromkeys(places, wanted)).values())
 
     def told(self) -> list[str]:
-        told, self.woken = [who for who, _ in self.woken], []
+        told, self.woken = self.woken, []
         return told
 
 
@@ -95,20 +97,17 @@ def place(*through: str, tag: str = "12", repository: str = REPO) -> baselook.Pl
     return baselook.Place(Reference.parse(f"{through[-1]}/{repository}:{tag}"), PLATFORM, sources)
 
 
-async def test_two_thousand_builds_with_one_base_are_served_by_one_look_and_woken_in_order_of_priority(fake, course):
+async def test_two_thousand_builds_with_one_base_are_served_by_one_look(fake, course):
     one = put(fake, "one")
     for number in range(2000):
-        course.interested(f"b{number:04}", place(fake.host), recorded=one, priority=number % 3)
+        course.interested(f"b{number:04}", place(fake.host), recorded=one)
     await course.work()
     assert len(fake.requests("HEAD")) == 1
     assert course.told() == []
     put(fake, "two")
     await course.later(3960)
     assert len(fake.requests("HEAD")) == 2
-    assert [int(who[1:]) % 3 for who, _ in course.woken] == [2] * 666 + [1] * 667 + [0] * 667
-    delays = [delay for _, delay in course.woken]
-    assert delays == sorted(delays)
-    assert delays[-1] == pytest.approx(1999 / basepoller.WAKES_PER_SECOND)
+    assert course.told() == [f"b{number:04}" for number in range(2000)]
 
 
 async def test_an_image_build_is_woken_only_by_news_for_it(fake, course):
@@ -426,7 +425,7 @@ async def test_the_operators_queue_drives_it(fake, course):
     put(fake, "one")
     woken = asyncio.Event()
     drives = queue.Queue(basepoller.KIND, course.poller.poll, metrics.Metrics(), workers=4)
-    course.poller._poll_in, course.poller._wake = drives.add_after, lambda _who, _wait: woken.set()
+    course.poller._poll_in, course.poller._tell = drives.add_after, lambda _who: woken.set()
     work = asyncio.create_task(drives.run())
     course.interested("a", place(fake.host), recorded="sha256:older")
     async with asyncio.timeout(20):

@@ -15,7 +15,7 @@ from strata_builder.oci.reference import Reference
 from strata_builder.registry import config
 from strata_operator import controller, imagebuild, kube, kubesession, metrics, names, settings
 from strata_operator.imagebuild import case, memory, questions
-from strata_operator.imagebuild.triggers import baseknown, baseplaces, bases, basewatch
+from strata_operator.imagebuild.triggers import baseknown, baseplaces, bases, basewatch, waves
 from strata_operator.registry import view
 from support import imagebuilds as ib
 from support.fake_kube import FakeKube, Fault
@@ -48,11 +48,20 @@ class Lab:
         for part in imagebuild.controllers(self.frame):
             self.frame.add(part)
         self.now = ib.NOW
-        self.woken: list[names.Key] = []
+        self._woken: list[names.Key] = []
         self.registry_digest = ""
-        self.watch = basewatch.Watch(
-            self.frame, memory.Memory(lambda: self.now), wake=lambda key, _delay: self.woken.append(key)
-        )
+        self.watch = basewatch.Watch(self.frame, memory.Memory(lambda: self.now), wake=self._woken.append)
+
+    async def wake(self) -> None:
+        while await self.watch.waves.release(waves.KEY) is not None:
+            pass
+
+    async def woken(self) -> list[str]:
+        """Who was woken since the last call, in order."""
+        await self.wake()
+        woken = [key.name for key in self._woken]
+        self._woken.clear()
+        return woken
 
     def secret(self, name: str, text: str) -> None:
         data = {".dockerconfigjson": base64.b64encode(text.encode()).decode()}
@@ -67,13 +76,14 @@ class Lab:
         for resource in self.frame.cache.stores:
             await self.frame.cache.refresh(resource, self.frame.kube)
         seen = case.Observed(ib.build(), registry=target or ib.registry(), namespace=ib.namespace())
-        asked = questions.BaseImages(((name or self.name, frozenset({"sha256:old"})),), secrets, 3600, 0)
+        asked = questions.BaseImages(((name or self.name, frozenset({"sha256:old"})),), secrets, 3600)
         await self.watch.seen(seen, asked)
         for key in list(self.watch.poller._known):
             wait = await self.watch.poller.poll(key)
             if wait is not None and wait < 1:  # for its turn at the host
                 await asyncio.sleep(wait)
                 await self.watch.poller.poll(key)
+        await self.wake()
         return await self.watch.seen(seen, asked)
 
 
@@ -87,11 +97,11 @@ async def test_who_has_not_found_a_base_is_woken_by_its_first_build(tmp_path, mo
         for resource in lab.frame.cache.stores:
             await lab.frame.cache.refresh(resource, lab.frame.kube)
         seen = case.Observed(ib.build(), registry=managed(lab.registry.host), namespace=ib.namespace())
-        asked = questions.BaseImages(((f"{lab.name}:first", frozenset({""})),), ("mine",), 86_400, 0)
+        asked = questions.BaseImages(((f"{lab.name}:first", frozenset({""})),), ("mine",), 86_400)
         await lab.watch.seen(seen, asked)
         (place,) = lab.watch.poller._known
         await lab.watch.poller.poll(place)
-        lab.woken.clear()
+        await lab.woken()
         put(lab.registry, "first")
         assert await lab.watch.poller.poll(place) > 3600
         base = ib.build("base")
@@ -100,8 +110,10 @@ async def test_who_has_not_found_a_base_is_woken_by_its_first_build(tmp_path, mo
         if (wait := await lab.watch.poller.poll(place)) < 60:  # for its turn at the host
             await asyncio.sleep(wait)
             await lab.watch.poller.poll(place)
+        assert (await lab.watch.seen(seen, asked)).found == {}  # its turn is to come
+        await lab.wake()
         found = (await lab.watch.seen(seen, asked)).found[f"{lab.name}:first"]
-        assert (found.moved(""), lab.woken) == (True, [names.Key("team", "web")])
+        assert (found.moved(""), await lab.woken()) == (True, ["web"])
 
 
 @contextlib.asynccontextmanager
@@ -198,7 +210,7 @@ async def test_a_wrong_password_is_told_and_the_right_one_is_found_when_it_comes
         assert seen.problem is not None
         assert seen.problem[0] == "AccessNotGranted"
         assert "wrong-horse" not in str(seen)
-        assert lab.woken == [names.Key("team", "web")]
+        assert await lab.woken() == ["web"]
         lab.secret("mine", login(lab.registry.host))
         lab.now += 61
         seen = await lab.ask("mine")
@@ -263,14 +275,40 @@ async def test_the_end_of_a_build_wakes_those_that_wait_for_it_and_leaves_the_ot
             lab.watch.note(based(name, "registry.example:5000/team/base", phase))
         for phase in ("Succeeded", "Failed"):
             lab.watch.note(based("base", "debian", "Running"))
-            assert lab.woken == []
+            assert await lab.woken() == []
             lab.watch.note(based("base", "debian", phase))
-            assert sorted(key.name for key in lab.woken) == ["between", "waits"]
-            lab.woken.clear()
+            assert await lab.woken() == ["between", "waits"]
 
 
-def based(name: str, base: str, phase: str) -> Any:
-    body = ib.build(name, triggers={"baseImages": {"pollInterval": "1h"}})
+@pytest.mark.asyncio
+async def test_of_those_that_wait_for_one_build_the_less_urgent_wait_until_the_more_urgent_were_woken(
+    tmp_path, monkeypatch
+):
+    async with laboratory(tmp_path, monkeypatch) as lab:
+        base = "registry.example:5000/team/base"
+        bodies = {name: based(name, base, "Pending", priority) for name, priority in (("calm", 0), ("urgent", 9))}
+        for body in bodies.values():
+            lab.fake.put(names.IMAGEBUILDS, body | {"metadata": body["metadata"] | {"resourceVersion": "1"}})
+        lab.registries(ib.registry())
+        for resource in lab.frame.cache.stores:
+            await lab.frame.cache.refresh(resource, lab.frame.kube)
+        await lab.watch.restore()
+        made = based("base", "debian", "Running")
+        lab.watch.note(made)
+
+        async def ahead(name: str) -> names.Key | None:
+            seen = case.Observed(bodies[name], registry=ib.registry(), namespace=ib.namespace())
+            return await lab.watch.ahead(seen, questions.Ahead((base,)))
+
+        assert [await ahead("calm"), await ahead("urgent")] == [names.Key("team", "base")] * 2
+        lab.watch.note(based("base", "debian", "Succeeded"))
+        assert [await ahead("calm"), await ahead("urgent")] == [names.Key("team", "base")] * 2
+        assert await lab.woken() == ["urgent", "calm"]
+        assert [await ahead("calm"), await ahead("urgent")] == [None, None]
+
+
+def based(name: str, base: str, phase: str, priority: int = 0) -> Any:
+    body = ib.build(name, priority=priority, triggers={"baseImages": {"pollInterval": "1h"}})
     body["status"] = {
         "repository": f"team/{name}",
         "tags": ["latest"],
