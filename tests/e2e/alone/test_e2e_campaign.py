@@ -161,7 +161,7 @@ def judged(
         for (name, contents), count in one.asks.items()
     }
     pushed = [put for put in ground.log.puts if not put.name.startswith(grounds.BEFORE)]
-    auditing.pushes(verdict, seen, pushed, asked)
+    auditing.pushes(verdict, seen, pushed, asked, breaker.deleted)
     auditing.counted(verdict, seen, breaker.told)
     return verdict
 

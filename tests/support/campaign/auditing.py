@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from support import e2e
@@ -76,18 +77,24 @@ def tags(verdict: Verdict, home: e2e.Namespace, seen: watching.Recorder, known: 
 
 
 def pushes(
-    verdict: Verdict, seen: watching.Recorder, puts: Iterable[registrylog.Put], asked: Mapping[tuple[str, str], int]
+    verdict: Verdict,
+    seen: watching.Recorder,
+    puts: Iterable[registrylog.Put],
+    asked: Mapping[tuple[str, str], int],
+    deleted: AbstractSet[str] = frozenset(),
 ) -> None:
     """An image is put once for each build that makes it: only what a killed attempt had not finished is put again.
 
     `asked` is how often an image (a name, a digest) was asked for. What is deleted in a gap nobody waits for: its Job may
-    come and go between two looks.
+    come and go between two looks. `deleted` are uids of Jobs that a fault has deleted: who starts as an operator then, and
+    finds a build that was about to have a Job, cannot know that it had one, and makes it again under the same name.
     """
-    doubled = {key: uids for key, uids in seen.jobs.items() if len(uids) > 1}
+    doubled = {key: uids for key, uids in seen.jobs.items() if len(uids - deleted) > 1}
     verdict.require(not doubled, TWICE, f"two Jobs of one attempt: {doubled}")
+    again_for = {seen.names.get(uid, "") for (uid, _, _), uids in seen.jobs.items() if len(uids) > 1}
     attempts = collections.Counter[str]()
-    for uid, _, _ in seen.jobs:
-        attempts[seen.names.get(uid, "")] += 1
+    for (uid, _, _), uids in seen.jobs.items():
+        attempts[seen.names.get(uid, "")] += len(uids)
     images = [put for put in puts if put.by_digest]
     again = 0
     for (name, digest), count in collections.Counter((put.name, put.reference) for put in images).items():
@@ -97,9 +104,11 @@ def pushes(
         seen_all = attempts[name] or not name.startswith(breaking.GAP)
         verdict.require(not seen_all or count <= attempts[name], TWICE, f"in {attempts[name]} attempts {told}", name)
         retried = any(seen.names.get(uid) == name and attempt > 1 for uid, _, attempt in seen.jobs)
+        retried = retried or name in again_for
         verdict.require(count <= max(1, asked.get((name, digest), 1)) or retried, TWICE, told, name)
     verdict.facts |= {
         "Jobs": sum(map(len, seen.jobs.values())),
+        "Jobs made again, for a fault had deleted them": sum(len(uids) - 1 for uids in seen.jobs.values()),
         "attempts after the first": sum(attempt > 1 for _, _, attempt in seen.jobs),
         "image manifests put": len(images),
         "of these again": again,

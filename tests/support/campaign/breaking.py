@@ -38,7 +38,7 @@ _STATUS = r"/(imagebuilds|registries)/[^/]+/status$"
 
 
 class Breaker(background.Background):
-    """`made` says what was done. Whatever ends by itself is started again, and noted in `ended`."""
+    """`made` says what was done, `deleted` which Jobs. Whatever ends by itself is started again, and noted in `ended`."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Breaker(background.Background):
         self.patience = patience  # seconds after a fault, at most, that are left to a build to come about
         self.made: list[recovery.Fault] = []
         self.ended: list[str] = []
+        self.deleted: set[str] = set()  # uids of Jobs
         self.told: dict[int, str] = {}  # metrics of each start of the operator, as last read
         self._chance = random.Random(f"{seed}/faults")
         self._until: list[tuple[float, api_proxy.Rule]] = []
@@ -189,9 +190,12 @@ class Breaker(background.Background):
         running = [pod for pod in self.seen.pods if pod.get("status", {}).get("phase") in ("Pending", "Running")]
         with self.proxy.gap(in_stream=True):
             for pod in self._chance.sample(running, min(len(running), 2)):
-                plural = self._chance.choice(["pods", "jobs"])
-                name = pod["metadata"]["name"] if plural == "pods" else pod["metadata"]["ownerReferences"][0]["name"]
-                self.server.delete(plural, name)
+                owner = pod["metadata"]["ownerReferences"][0]
+                if self._chance.choice([True, False]):
+                    self.server.delete("pods", pod["metadata"]["name"])
+                else:
+                    self.deleted.add(owner["uid"])
+                    self.server.delete("jobs", owner["name"])
             self.server.delete("imagebuilds", victim)
             time.sleep(self._chance.uniform(0.5, 2))
         self._over = time.monotonic()

@@ -171,6 +171,14 @@ def test_an_image_that_is_put_twice_is_found(jobs: Any, asked: int, fine: bool) 
     assert all("was put 2 times" in one.text and "Succeeded" in one.text for one in verdict.problems)
 
 
+@pytest.mark.parametrize(("deleted", "fine"), [({"j1"}, True), ({"j2"}, True), (set(), False), ({"j3"}, False)])
+def test_an_attempt_has_a_second_job_only_where_a_fault_has_deleted_the_first(deleted: set[str], fine: bool) -> None:
+    verdict = auditing.Verdict()
+    jobs = {("u", 1, 1): {"j1", "j2"}}
+    auditing.pushes(verdict, seen(body(), jobs=jobs), put(DIGEST, 2), {("b0-1", DIGEST): 1}, deleted)
+    assert (verdict.problems == []) is fine
+
+
 def test_what_was_deleted_in_a_gap_may_have_had_a_job_that_no_look_saw() -> None:
     for name, fine in (("team/gap-1", True), ("team/b0-9", False)):
         verdict = auditing.Verdict()
