@@ -112,13 +112,16 @@ class Places:
                 self._wait(wish)
         self._fill()
 
-    def claim(self, wish: Wish) -> Standing | None:
+    def claim(self, wish: Wish, *, anew: bool = False) -> Standing | None:
         """Ask for a place: None = it is held (again, if it was), else where the build stands in the queue.
 
-        Whoever builds for another Registry by now takes the place along, if that Registry has one more.
+        Whoever builds for another Registry by now takes the place along, if that Registry has one more. `anew`: what is held
+        is that of a build before, and given back; who asks may have it again if nobody comes first.
         """
         held = self._held.get(wish.key)
-        if held is not None and held != wish.registry:
+        if held is not None and anew:
+            self._free(wish.key)
+        elif held is not None and held != wish.registry:
             if self._registry(wish.registry).full:
                 self.leave(wish.key)
             else:
@@ -126,6 +129,8 @@ class Places:
         if wish.key not in self._held:
             self._wait(wish)
         self._fill(asking=wish.key)  # limits may have been raised since the last time
+        if held is not None and anew:
+            self._tidy(wish.key.namespace, held)
         return None if wish.key in self._held else self._standing(wish)
 
     def hold(self, key: names.Key, registry: names.Key) -> None:

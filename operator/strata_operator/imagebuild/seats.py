@@ -32,9 +32,10 @@ class Seats:
         """A place for the current build of `seen`: None = it has one."""
         registry = destinations.registry_of(seen.body)
         self._limit(seen.key.namespace, registry)
-        if seen.key in self._ending:
-            self.leave(seen.key)  # it is to come by its rank, not because its last build ended a moment ago
-        return self._places.claim(lines.Wish(seen.key, registry, rank))
+        anew = seen.key in self._ending and not observe.lingers(self._frame, seen.key)
+        if anew:
+            self._ending.discard(seen.key)
+        return self._places.claim(lines.Wish(seen.key, registry, rank), anew=anew)
 
     def settle(self, seen: Observed, decision: Decision) -> None:
         """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none. One
@@ -43,13 +44,13 @@ class Seats:
             self._ending.discard(seen.key)
             self._places.hold(seen.key, destinations.registry_of(seen.body))
         elif not (decision.queued or decision.follows):
+            if _has_ended(seen, decision):
+                self._ending.add(seen.key)
             self.leave(seen.key)
 
     def leave(self, key: names.Key) -> None:
         """Give back the place of `key`, unless a pod of its may still run: the pod's end comes here again."""
-        if self._places.holds(key) and observe.lingers(self._frame, key):
-            self._ending.add(key)
-        else:
+        if not (self._places.holds(key) and observe.lingers(self._frame, key)):
             self._ending.discard(key)
             self._places.leave(key)
         self.measure()
@@ -63,6 +64,12 @@ class Seats:
         default = self._frame.settings.max_builds_per_namespace
         self._places.limit_namespace(namespace, limits.of_namespace(found, default))
         self._places.limit_registry(registry, limits.of_registry(self._frame.cache[names.REGISTRIES].get(*registry)))
+
+
+def _has_ended(seen: Observed, decision: Decision) -> bool:
+    """Whether the current build, or its last attempt, has ended; one that waits to begin may have taken a place over."""
+    status = decision.status or seen.body.get("status") or {}
+    return (status.get("current") or {}).get("phase") not in (None, state.PENDING)
 
 
 def _wishes(waiting: list[kube.Object]) -> Iterator[lines.Wish]:

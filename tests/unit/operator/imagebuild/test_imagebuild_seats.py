@@ -146,7 +146,8 @@ async def test_a_build_hands_its_place_on_to_the_one_that_follows_it_also_before
     assert cluster.woken == [names.Key("team", "b")]
 
 
-async def test_a_build_that_is_wanted_while_the_last_one_of_its_image_ends_has_no_place_before_others():
+@pytest.mark.parametrize(("since", "first"), [(99.0, False), (-1.0, True)])
+async def test_a_build_that_is_wanted_while_the_last_one_of_its_image_ends_comes_by_its_rank(since, first):
     """As when its base image moves in the second in which its pod ends."""
     cluster = Cluster(max_builds=1)
     body, other = cluster.build("a"), cluster.build("b")
@@ -154,14 +155,36 @@ async def test_a_build_that_is_wanted_while_the_last_one_of_its_image_ends_has_n
     assert await cluster.claim(made, body) is None
     pod = cluster.pod("a")
     made.settle(cluster.see(body), case.Decision(active=True))
-    made.settle(cluster.see(body), case.Decision())  # it has succeeded
+    made.settle(cluster.see(cluster.build("a", phase="Succeeded")), case.Decision())
     assert await cluster.claim(made, other) is not None
     made.settle(cluster.see(body), case.Decision(follows=True))
     pod["status"]["phase"] = "Succeeded"
     cluster.put(names.PODS, pod)
-    assert await cluster.claim(made, body, since=99.0) == queueing.Standing(1, "Cluster", 1, 1)
-    assert cluster.woken == [names.Key("team", "b")]
-    assert await cluster.claim(made, other) is None
+    assert (await cluster.claim(made, body, since=since) is None) is first
+    assert cluster.woken == ([] if first else [names.Key("team", "b")])
+    assert (await cluster.claim(made, other) is None) is not first
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_build_that_takes_a_place_over_keeps_it_whatever_it_waits_for_while_the_pod_before_it_ends(fails):
+    cluster = Cluster(max_builds=1)
+    body, other = cluster.build("a"), cluster.build("b")
+    made = restored(cluster)
+    assert await cluster.claim(made, body) is None
+    pod = cluster.pod("a")
+    made.settle(cluster.see(body), case.Decision(active=True))
+    assert await cluster.claim(made, other) is not None
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    body = cluster.build("a", phase="Pending")
+    if fails:
+        made.leave(names.Key("team", "a"))  # a question that the API server did not answer
+    else:
+        made.settle(cluster.see(body), case.Decision())  # its source cannot be asked
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    pod["status"]["phase"] = "Failed"
+    cluster.put(names.PODS, pod)
+    assert await cluster.claim(made, body, since=99.0) is None
+    assert cluster.woken == []
 
 
 async def test_pods_that_are_there_when_an_operator_starts_count():
