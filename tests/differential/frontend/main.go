@@ -40,7 +40,8 @@ var kinds = map[string]func(request) any{
 }
 
 func main() {
-	// Stages are resolved side by side, and what two of them warn of is appended to one list without a lock.
+	// Stages are resolved side by side, and what two of them warn of is appended to one list without a lock: with one
+	// processor they hardly ever meet there.
 	runtime.GOMAXPROCS(1)
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := json.NewEncoder(os.Stdout)
