@@ -31,6 +31,7 @@ class Node:
     follows: bool = False
     busy: bool = False
     digest: str = ""
+    priority: int = 0
 
 
 def image(name: str) -> Image | None:
@@ -55,6 +56,7 @@ def node(body: kube.Object, hosts: Iterable[str]) -> Node:
         follows=bool((spec.get("triggers") or {}).get("baseImages")),
         busy=current.get("phase") in state.OPEN and not spec.get("suspend"),
         digest=str(status.get("digest") or ""),
+        priority=int(spec.get("priority") or 0),
     )
 
 
@@ -81,6 +83,10 @@ class Chains:
         old = self._nodes.pop(key, Node())
         _remove(self._makers, old.images, key)
         _remove(self._users, old.bases, key)
+
+    def priority(self, key: names.Key) -> int:
+        """spec.priority of `key`."""
+        return self._nodes.get(key, Node()).priority
 
     def users(self, images: Iterable[Image]) -> set[names.Key]:
         """Who is based on one of these images and is started by them."""

@@ -85,9 +85,10 @@ class BaseImages:
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """An ImageBuild that makes one of these base images, or one below them, and whose build is to come before
-    -> names.Key | None."""
+    -> names.Key | None. One that has just been counts where `waited`, until more urgent ones that have, too, were woken."""
 
     base_images: tuple[str, ...]
+    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from strata_builder import contract
 from strata_operator import names
-from strata_operator.imagebuild import chains, questions, state, verdicts, wanting
+from strata_operator.imagebuild import chains, questions, state, status, verdicts, wanting
 from strata_operator.imagebuild.case import Case
 from strata_operator.imagebuild.questions import Steps
 
@@ -51,11 +51,13 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known of base images, by name; one that is missing is not known (yet). `problem` is the reason and the
-    message of why some cannot be seen; `checked` when the last look at all of them was, in Unix seconds."""
+    message of why some cannot be seen; `checked` when the last look at all of them was, in Unix seconds; `held` says that news
+    is to wait for the turn of who asks."""
 
     found: Mapping[str, Found] = field(default_factory=dict)
     problem: tuple[str, str] | None = None
     checked: float | None = None
+    held: bool = False
 
 
 def recorded(image: Mapping[str, Any]) -> Digests:
@@ -94,7 +96,7 @@ def watch(case: Case, inputs: str) -> Steps[tuple[Case, wanting.Build | None]]:
     seen = yield from _seen(case, before)
     if seen.problem:
         case = case.unwatched(*seen.problem)
-    return _checked(case, seen.checked), wanted(case, before, seen.found)
+    return _checked(case, seen.checked), wanted(case, before, {} if seen.held else seen.found)
 
 
 def met(case: Case, known: tuple[state.MovedBase, ...]) -> Steps[tuple[state.MovedBase, ...]]:
@@ -179,11 +181,15 @@ def behind(case: Case) -> Steps[verdicts.Waiting | None]:
     if case.now >= (current.queued_time or case.now) + LONGEST_WAIT:
         return None
     based_on = {*recorded(case.was.image), *(base.name for base in current.base_images)}
-    ahead: names.Key | None = yield questions.Ahead(tuple(sorted(based_on)))
+    ahead: names.Key | None = yield questions.Ahead(tuple(sorted(based_on)), waited=_waited(case))
     if ahead is None:
         return None
     text = f"ImageBuild {ahead} makes a base image of this one and is built first ({current.cause})"
     return verdicts.Waiting(WAITING, text)
+
+
+def _waited(case: Case) -> bool:
+    return any(c.get("type") == status.BUILDING and c.get("reason") == WAITING for c in case.was.conditions)
 
 
 def _checked(case: Case, checked: float | None) -> Case:

@@ -45,7 +45,9 @@ class Watch:
             addresses.of_users(options.poll_allowed_cidrs, os.environ).hook,
             proxies.Proxies(options.http_proxy, options.https_proxy, options.no_proxy),
         )
-        self.waves = waves.Waves(wake=wake, priority=self._priority, begin=lambda: frame.enqueue(waves.KIND, waves.KEY))
+        self.waves = waves.Waves(
+            wake=wake, priority=self._chains.priority, begin=lambda: frame.enqueue(waves.KIND, waves.KEY)
+        )
         self.poller = basepoller.Poller(
             self._clients,
             poll_in=lambda key, seconds: frame.enqueue(basepoller.KIND, key, seconds),
@@ -106,24 +108,22 @@ class Watch:
         wanted = {place: baseknown.Interest(asked.interval, followed[name]) for name, place in places.items()}
         known = self.poller.interested(seen.key, wanted)
         by_name = {name: known[place] for name, place in places.items()}
-        told = not self.waves.holds(seen.key)  # else whoever is looked at for another reason would come before its turn
         return bases.Seen(
-            found={name: found for name, one in by_name.items() if (found := one.found_for(seen.key)) and told},
+            found={name: found for name, one in by_name.items() if (found := one.found_for(seen.key))},
             problem=self._problem(seen, logins, cycles, by_name),
             checked=_checked(by_name.values()),
+            held=self.waves.holds(seen.key),
         )
 
     async def ahead(self, seen: Observed, asked: questions.Ahead) -> names.Key | None:
         """Who is to be built before, or has just been while more urgent ones that have waited for it are still to be woken."""
-        return self._chains.busy(seen.key, asked.base_images, self._about_to) or self._overtaken(seen.key, asked)
+        maker = self._chains.busy(seen.key, asked.base_images, self._about_to)
+        return maker or (self._overtaken(seen.key, asked) if asked.waited else None)
 
     def _overtaken(self, key: names.Key, asked: questions.Ahead) -> names.Key | None:
         made = (maker for name in asked.base_images for maker in self._chains.makers(name) if maker != key)
         maker = next(made, None)
         return maker if maker and not self.waves.turn(key) else None
-
-    def _priority(self, key: names.Key) -> int:
-        return observe.priority(self._frame.cache[names.IMAGEBUILDS].get(*key) or {})
 
     def _about_to(self, key: names.Key) -> bool:
         """Whether an ImageBuild is going to be built for a base image of its own, and has not been looked at yet."""

@@ -40,8 +40,8 @@ class Waves:
         """Wake these in their turn."""
         idle = not self._held
         for who in sorted(set(woken) - self._held):
-            self._held.add(who)
             heapq.heappush(self._lines.setdefault(who.namespace, []), self._urgency(who))
+            self._held.add(who)
         if idle and self._held:
             self._begin()
 

@@ -77,6 +77,7 @@ def test_several_bases_that_moved_at_once_are_one_build():
             bases.Seen({"debian": bases.Found("", "t", frozenset({OTHER}))}), id="no longer for this platform"
         ),
         pytest.param(stands(python=P2), id="another image"),
+        pytest.param(bases.Seen(stands(debian=D2).found, held=True), id="before its turn"),
     ],
 )
 def test_nothing_is_built_for(seen):
@@ -418,6 +419,19 @@ def test_a_build_waits_for_the_one_that_makes_its_base_without_a_place():
     world.answers[questions.Ahead] = None
     world.settle()
     assert len(world.started) == 2
+
+
+def test_who_has_waited_for_a_base_says_so_and_a_build_for_another_reason_meets_what_waits_for_its_turn():
+    world = built()
+    world.answers |= {questions.BaseImages: stands(debian=D2), questions.Ahead: names.Key("team", "base")}
+    world.settle()
+    assert [asked.waited for asked in world.asked if isinstance(asked, questions.Ahead)] == [False, True]
+    world = built()
+    world.answers[questions.BaseImages] = bases.Seen(stands(debian=D2).found, held=True)
+    world.annotate(names.ANNOTATION_REBUILD, "1")
+    world.step()
+    assert world.current["reason"] == "Rebuild"
+    assert world.current["baseImages"] == [{"name": "debian", "digest": D2, "previous": D1}]
 
 
 def test_the_wait_for_a_base_has_an_end():

@@ -110,9 +110,11 @@ async def test_who_has_not_found_a_base_is_woken_by_its_first_build(tmp_path, mo
         if (wait := await lab.watch.poller.poll(place)) < 60:  # for its turn at the host
             await asyncio.sleep(wait)
             await lab.watch.poller.poll(place)
-        assert (await lab.watch.seen(seen, asked)).found == {}  # its turn is to come
+        assert (await lab.watch.seen(seen, asked)).held
         await lab.wake()
-        found = (await lab.watch.seen(seen, asked)).found[f"{lab.name}:first"]
+        told = await lab.watch.seen(seen, asked)
+        assert not told.held
+        found = told.found[f"{lab.name}:first"]
         assert (found.moved(""), await lab.woken()) == (True, ["web"])
 
 
@@ -296,12 +298,13 @@ async def test_of_those_that_wait_for_one_build_the_less_urgent_wait_until_the_m
         made = based("base", "debian", "Running")
         lab.watch.note(made)
 
-        async def ahead(name: str) -> names.Key | None:
+        async def ahead(name: str, *, waited: bool = True) -> names.Key | None:
             seen = case.Observed(bodies[name], registry=ib.registry(), namespace=ib.namespace())
-            return await lab.watch.ahead(seen, questions.Ahead((base,)))
+            return await lab.watch.ahead(seen, questions.Ahead((base,), waited=waited))
 
         assert [await ahead("calm"), await ahead("urgent")] == [names.Key("team", "base")] * 2
         lab.watch.note(based("base", "debian", "Succeeded"))
+        assert await ahead("calm", waited=False) is None  # it is queued, and the poller tells it of the same once more
         assert [await ahead("calm"), await ahead("urgent")] == [names.Key("team", "base")] * 2
         assert await lab.woken() == ["urgent", "calm"]
         assert [await ahead("calm"), await ahead("urgent")] == [None, None]
