@@ -39,11 +39,17 @@ class Seats:
 
     def settle(self, seen: Observed, decision: Decision) -> None:
         """What a look that was applied means: a build that runs has its place, one that does neither run nor wait none. One
-        that takes over from one that it ends has that one's, whose pod may not have been there yet."""
+        that takes over from one that it ends has that one's, whose pod may not have been there yet; one that follows another
+        which had ended before this look, as before a restart, has none."""
         if decision.active:
             self._ending.discard(seen.key)
             self._places.hold(seen.key, destinations.registry_of(seen.body))
-        elif not (decision.queued or decision.follows):
+        elif decision.queued:
+            self._ending.discard(seen.key)
+        elif decision.follows:
+            if _phase(seen.body.get("status")) not in (None, state.PENDING, *state.ACTIVE):
+                self._ending.add(seen.key)
+        else:
             if _has_ended(seen, decision):
                 self._ending.add(seen.key)
             self.leave(seen.key)
@@ -68,8 +74,12 @@ class Seats:
 
 def _has_ended(seen: Observed, decision: Decision) -> bool:
     """Whether the current build, or its last attempt, has ended; one that waits to begin may have taken a place over."""
-    status = decision.status or seen.body.get("status") or {}
-    return (status.get("current") or {}).get("phase") not in (None, state.PENDING)
+    return _phase(decision.status or seen.body.get("status")) not in (None, state.PENDING)
+
+
+def _phase(status: kube.Object | None) -> str | None:
+    phase: str | None = ((status or {}).get("current") or {}).get("phase")
+    return phase
 
 
 def _wishes(waiting: list[kube.Object]) -> Iterator[lines.Wish]:

@@ -96,7 +96,10 @@ def watch(case: Case, inputs: str) -> Steps[tuple[Case, wanting.Build | None]]:
     seen = yield from _seen(case, before)
     if seen.problem:
         case = case.unwatched(*seen.problem)
-    return _checked(case, seen.checked), wanted(case, before, {} if seen.held else seen.found)
+    build = wanted(case, before, seen.found)
+    if build and seen.held and not build.goes_on:
+        build = None
+    return _checked(case, seen.checked), build
 
 
 def met(case: Case, known: tuple[state.MovedBase, ...]) -> Steps[tuple[state.MovedBase, ...]]:

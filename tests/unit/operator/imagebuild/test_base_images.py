@@ -332,16 +332,18 @@ def test_an_image_that_is_gone_and_fails_on_a_base_that_moved_is_tried_once():
     assert reasons == ["ImageLost"]
 
 
-def test_a_base_that_moved_back_after_its_build_had_failed_is_not_looked_at_for_ever_at_once():
+@pytest.mark.parametrize("held", [False, True])
+def test_a_base_that_moved_back_after_its_build_had_failed_is_not_looked_at_for_ever_at_once(held):
     world = built()
     world.answers[questions.BaseImages] = stands(debian=D2)
     world.settle()
     world.pod(ib.ended(code=1, message=contract.Failure("BaseImageNotFound", "debian:12")))
     world.finish(phase="Failed")
     world.settle()
-    world.answers[questions.BaseImages] = stands(debian=D1)
+    world.answers[questions.BaseImages] = bases.Seen(stands(debian=D1).found, held=held)
     world.now += 1801
     world.settle()
+    assert len(world.started) == 2
     assert world.look().look_again is None or world.look().look_again >= 60
 
 

@@ -165,6 +165,21 @@ async def test_a_build_that_is_wanted_while_the_last_one_of_its_image_ends_comes
     assert (await cluster.claim(made, other) is None) is not first
 
 
+async def test_a_build_that_follows_one_of_before_a_restart_comes_by_its_rank():
+    cluster = Cluster(max_builds=1)
+    body, other = cluster.build("a", phase="Succeeded"), cluster.build("b")
+    pod = cluster.pod("a")
+    made = restored(cluster)
+    assert await cluster.claim(made, other) is not None
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    body = cluster.build("a", phase="Pending")
+    made.settle(cluster.see(body), case.Decision(follows=True))
+    pod["status"]["phase"] = "Succeeded"
+    cluster.put(names.PODS, pod)
+    assert await cluster.claim(made, body, since=99.0) is not None
+    assert cluster.woken == [names.Key("team", "b")]
+
+
 @pytest.mark.parametrize("fails", [True, False])
 async def test_a_build_that_takes_a_place_over_keeps_it_whatever_it_waits_for_while_the_pod_before_it_ends(fails):
     cluster = Cluster(max_builds=1)
