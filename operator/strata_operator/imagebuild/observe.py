@@ -120,11 +120,6 @@ def _current(body: kube.Object) -> kube.Object:
     return found
 
 
-def priority(body: kube.Object) -> int:
-    """spec.priority of an ImageBuild."""
-    return int((body.get("spec") or {}).get("priority") or 0)
-
-
 def wakes_of_pod(pod: kube.Object) -> list[tuple[str, names.Key]]:
     """The ImageBuild that a builder pod works for."""
     meta = pod["metadata"]

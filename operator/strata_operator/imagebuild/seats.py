@@ -90,5 +90,5 @@ def _wishes(waiting: list[kube.Object]) -> Iterator[lines.Wish]:
 
 def _rank(body: kube.Object, current: state.Current) -> lines.Rank:
     """The rank of an ImageBuild's current build that waits."""
-    uid = str(body["metadata"].get("uid") or "")
-    return queueing.rank(observe.priority(body), current.queued_time or 0.0, uid, current.reason)
+    meta, priority = body["metadata"], int((body.get("spec") or {}).get("priority") or 0)
+    return queueing.rank(priority, current.queued_time or 0.0, str(meta.get("uid") or ""), current.reason)
