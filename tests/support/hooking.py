@@ -62,7 +62,7 @@ class Receiver:
         self.forwarder = forward.Forwarder(client, "strata-system", lambda: self.holder, lambda: self.port)
         self.roles = receiver.Roles(acts=lambda: self.acts, forwarder=self.forwarder)
         self.receiver = receiver.Receiver(self.frame, self.roles)
-        self.listener = listener.Listener(self.receiver.application(), listen, connections=32, head_seconds=0.5)
+        self.listener = listener.Listener(self.receiver.application(), listen, connections=32)
 
     def _base(self, host: str, repository: str, tag: str) -> int:
         self.bases.append((host, repository, tag))

@@ -34,14 +34,7 @@ log.addFilter(_is_ours)
 class Listener:
     """Serves `application` on `listen` (host:port) between `start` and `close`."""
 
-    def __init__(
-        self,
-        application: web.Application,
-        listen: str,
-        *,
-        connections: int = CONNECTIONS,
-        head_seconds: float = HEAD_SECONDS,
-    ) -> None:
+    def __init__(self, application: web.Application, listen: str, *, connections: int = CONNECTIONS) -> None:
         application.middlewares.append(self._one_request)
         self._runner = web.AppRunner(
             application,
@@ -57,7 +50,6 @@ class Listener:
         )
         self._listen = listen
         self._connections = connections
-        self._head_seconds = head_seconds
         self._heard: set[asyncio.BaseProtocol] = set()
         self._server: asyncio.Server | None = None
 
@@ -86,7 +78,7 @@ class Listener:
         if len(server.connections) >= self._connections:
             return _Refusal()
         protocol = server()
-        asyncio.get_running_loop().call_later(self._head_seconds, self._look, protocol)
+        asyncio.get_running_loop().call_later(HEAD_SECONDS, self._look, protocol)
         return protocol
 
     def _look(self, protocol: web.RequestHandler) -> None:

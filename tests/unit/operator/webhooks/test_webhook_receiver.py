@@ -14,7 +14,7 @@ import pytest
 
 from strata_operator import kube, names
 from strata_operator.webhooks import body as bodies
-from strata_operator.webhooks import limits, receiver
+from strata_operator.webhooks import limits, listener, receiver
 from support import hooking
 from support.hooking import TOKEN, receiving, secret, signed
 
@@ -212,12 +212,14 @@ async def test_a_body_that_does_not_come_is_given_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize("start", [b"", b"POST /hooks/team/web HTTP/1.1\r\nHost: a\r\nX-", b"\r\n" * 5])
 async def test_a_head_that_does_not_come_ends_the_connection(tmp_path, monkeypatch, start):
     async with receiving(tmp_path, monkeypatch) as here:
-        host, _, port = here.listener.address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(start)
-        with contextlib.suppress(ConnectionResetError):
-            assert await reader.read() in (b"", b"HTTP/1.1 400")
-        writer.close()
+        with monkeypatch.context() as soon:
+            soon.setattr(listener, "HEAD_SECONDS", 0.2)
+            host, _, port = here.listener.address.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(start)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() in (b"", b"HTTP/1.1 400")
+            writer.close()
         assert (await here.deliver(PATH))[0] == 202
 
 
