@@ -5,6 +5,7 @@
     invalid spec ------------------------------------------------> failed
     a build has a Job -- spec changed, suspended, cancelled --> ended, then as below
                       -- else ---------------------> following.follow
+                      -- but nobody knows of it ---> published if it was pushed, else started
     nothing runs ----- suspended ------------------> as it was
                        inputs known and as built --> settling (Succeeded, Unchanged)
                        failed, and nothing changed > as it was
@@ -26,6 +27,7 @@ from strata_operator.imagebuild import (
     isolation,
     kueue,
     questions,
+    retry,
     settling,
     spec,
     starting,
@@ -87,13 +89,24 @@ def _active(case: Case, current: state.Current) -> Steps[Decision]:
     """A build has a Job, or was about to have one when the operator ended, or when its object was backed up."""
     never = current.phase == state.STARTING and case.seen.made != current.job
     if case.seen.job(current.job) is None and (never or _restored(case.seen, current)):
-        return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
+        return (yield from _unmade(case, current))
     decision = yield from following.follow(case, contents.aim(case))
     if decision.start is None or not case.outdated:
         return decision
     superseded, ended = endings.supersede(case, state.SUPERSEDED)  # another pod would be of the present spec
     newest = yield from _rest(superseded)
     return dataclasses.replace(newest, ended=(ended, *newest.ended)) if ended else newest
+
+
+def _unmade(case: Case, current: state.Current) -> Steps[Decision]:
+    """There was no Job, or it was deleted before anybody wrote down that it was there: then it may have pushed."""
+    aim = contents.aim(case)
+    left = None if _restored(case.seen, current) else (yield from following.left_behind(case, aim, current))
+    if isinstance(left, contract.BuildResult):
+        return (yield from following.publish(case, aim, left))
+    if left is not None and retry.class_of(left.reason) is retry.Class.RETRIED:
+        return following.unknown(case, left)
+    return (yield from _rest(case.change(phase=state.PENDING, attempt=current.attempt - 1)))
 
 
 def _restored(seen: Observed, current: state.Current | None) -> bool:

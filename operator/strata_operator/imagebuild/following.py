@@ -41,7 +41,7 @@ def follow(case: Case, aim: contents.Aim) -> Steps[Decision]:
     if isinstance(verdict, verdicts.Lost):
         verdict = yield from _found(case, verdict, aim, current)
     if isinstance(verdict, contract.BuildResult):
-        return (yield from _publish(case, aim, verdict))
+        return (yield from publish(case, aim, verdict))
     if isinstance(verdict, verdicts.NeedsSandbox | verdicts.NoUserNamespace | verdicts.NoImageVolume):
         return (yield from replacing.replace(case, aim, verdict))
     if isinstance(verdict, contract.Failure):
@@ -65,17 +65,32 @@ def _verdict(case: Case, job: kube.Object | None) -> Steps[verdicts.Verdict]:
 
 
 def _found(case: Case, lost: verdicts.Lost, aim: contents.Aim, current: state.Current) -> Steps[verdicts.Verdict]:
-    """A pod that vanished may have finished before: its result stands in the registry. What it was made from does not, so
-    that whoever follows base images is built again: nobody would know which."""
-    if isinstance(aim, Target) and case.wanted.base_interval is None:
-        result: contract.BuildResult | contract.Failure | None = yield questions.LostResult(
-            aim.repository, current.number, current.attempt
-        )
-        if isinstance(result, contract.Failure):
-            return verdicts.Waiting(result.reason, f"{lost.message}; its result is looked for: {result.message}")
-        if result is not None:
-            return result
-    return contract.Failure("InfrastructureFailed", lost.message, retryable=True)
+    result = yield from left_behind(case, aim, current)
+    if isinstance(result, contract.Failure):
+        return verdicts.Waiting(result.reason, f"{lost.message}; its result is looked for: {result.message}")
+    return result or contract.Failure("InfrastructureFailed", lost.message, retryable=True)
+
+
+def left_behind(
+    case: Case, aim: contents.Aim, current: state.Current
+) -> Steps[contract.BuildResult | contract.Failure | None]:
+    """What a pod that vanished had finished before, why that cannot be told, or None.
+
+    Its result stands in the registry. What it was made from does not, so that whoever follows base images is built again:
+    nobody would know which.
+    """
+    if not isinstance(aim, Target) or case.wanted.base_interval is not None:
+        return None
+    asked = questions.LostResult(aim.repository, current.number, current.attempt)
+    result: contract.BuildResult | contract.Failure | None = yield asked
+    return result
+
+
+def unknown(case: Case, why: contract.Failure) -> Decision:
+    """Whether it was pushed before the operator began is not to be seen yet; to push it now would fail just so."""
+    text = f"an attempt that may have been pushed is looked for: {why.message}"
+    decision = conclude(case, progress(case, why.reason, text), look_again=_REGISTRY_AWAY)
+    return dataclasses.replace(decision, active=False)
 
 
 def _suspended(case: Case, job: kube.Object) -> Steps[Decision]:
@@ -128,7 +143,7 @@ def _moment(case: Case, verdict: verdicts.Verdict) -> float:
     return left if left <= _MOMENT else 0.0  # else it was started by a clock that has been set back since
 
 
-def _publish(case: Case, aim: contents.Aim, result: contract.BuildResult) -> Steps[Decision]:
+def publish(case: Case, aim: contents.Aim, result: contract.BuildResult) -> Steps[Decision]:
     """The digest must be in the registry; then the tags move, and only then the status."""
     if not isinstance(aim, Target):
         return _held_up(case, aim)

@@ -115,6 +115,63 @@ def test_a_job_that_is_not_there_after_a_restart_is_made_again_without_losing_an
     assert world.started[0].name == world.started[1].name
 
 
+def test_a_job_deleted_with_its_operator_before_it_was_seen_to_run_is_not_built_twice_if_it_had_pushed():
+    world = World()
+    world.step()
+    world.jobs.clear()
+    world.restarted = True
+    world.answers[questions.LostResult] = result()
+    world.settle()
+    assert len(world.started) == 1
+    assert world.condition("Ready") == ("True", "Succeeded")
+    assert len(world.tagged) == 1
+    assert world.status["builds"][0]["attempts"][0]["result"] == "Succeeded"
+
+
+def test_whether_a_job_that_nobody_knows_of_had_pushed_is_asked_until_its_registry_answers():
+    world = World()
+    world.step()
+    world.jobs.clear()
+    world.restarted = True
+    world.answers[questions.LostResult] = FAILURE("RegistryUnavailable", "503", retryable=True)
+    decision = world.settle()
+    assert (len(world.started), decision.active, decision.look_again) == (1, False, 10)
+    assert world.condition("Ready") == ("Unknown", "RegistryUnavailable")
+    assert "may have been pushed is looked for: 503" in world.message("Building")
+    world.answers[questions.LostResult] = None
+    world.now += 10
+    world.settle()
+    assert [one.attempt for one in world.started] == [1, 1]
+
+
+def test_who_may_not_look_for_what_was_pushed_builds():
+    world = World()
+    world.step()
+    world.jobs.clear()
+    world.restarted = True
+    world.answers[questions.LostResult] = FAILURE("PushDenied", "no such right")
+    world.settle()
+    assert [one.attempt for one in world.started] == [1, 1]
+
+
+@pytest.mark.parametrize("ends", ["superseded", "cancelled", "suspended"])
+def test_a_result_that_was_left_behind_counts_no_more_once_nobody_wants_it(ends):
+    world = World()
+    world.step()
+    world.jobs.clear()
+    world.restarted = True
+    world.answers[questions.LostResult] = result()
+    if ends == "superseded":
+        world.edit(target="other")
+    elif ends == "suspended":
+        world.edit(suspend=True)
+    else:
+        world.annotate(names.ANNOTATION_CANCEL, "1")
+    world.settle()
+    assert world.tagged == []
+    assert world.condition("Ready")[0] != "True"
+
+
 def test_a_build_that_ended_well_is_ready_and_tagged_and_counted_once():
     world = World()
     said = result(metrics=contract.Metrics(fetch_seconds=1.5, pushed_bytes=10, layers=2), started=ib.NOW + 1)
